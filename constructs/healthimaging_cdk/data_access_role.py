@@ -1,0 +1,98 @@
+"""The role that HealthImaging assumes to read the source and to write the results."""
+
+from __future__ import annotations
+
+from aws_cdk import aws_iam as iam
+from aws_cdk.aws_s3 import IBucket
+from constructs import Construct
+
+from healthimaging_cdk._validation import Violations
+from healthimaging_cdk.datastore import IDatastore
+
+
+class DataAccessRole(iam.Role):
+    """An IAM role with exactly what one import needs: one source prefix, one output prefix, and their keys.
+
+    It can be assumed by HealthImaging alone, and only for the given data store: ``aws:SourceAccount`` and
+    ``aws:SourceArn`` are compared by plain ``StringEquals`` and ``ArnLike``, which fail when a key is absent.
+
+    A bucket that was imported by its name or ARN hides its key: pass ``encryption_key`` to
+    ``Bucket.from_bucket_attributes``, or the role lacks the rights on it.
+
+    Example:
+        >>> role = DataAccessRole(
+        ...     stack, "Role", datastore=store, input_bucket=images, input_prefix="studies/",
+        ...     output_bucket=results, output_prefix="results/",
+        ... )
+
+    See:
+        https://docs.aws.amazon.com/healthimaging/latest/devguide/getting-started-setting-up.html
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        datastore: IDatastore,
+        input_bucket: IBucket,
+        input_prefix: str,
+        output_bucket: IBucket,
+        output_prefix: str,
+        require_source_arn: bool = True,
+    ) -> None:
+        """Make the role.
+
+        Args:
+            scope: the parent construct.
+            construct_id: the id in the scope.
+            datastore: the store to import into.
+            input_bucket: where the DICOM P10 files lie.
+            input_prefix: their prefix, ending in ``/``; the empty string stands for the whole bucket.
+            output_bucket: where HealthImaging writes its results.
+            output_prefix: their prefix, ending in ``/``; the empty string stands for the whole bucket.
+            require_source_arn: whether the trust also asks for ``aws:SourceArn`` to be the data store. AWS does not
+                say whether HealthImaging always sends it: turn this off if a job is refused for lack of it.
+
+        Raises:
+            ValueError: a prefix does not end in ``/``.
+        """
+        violations = Violations("DataAccessRole")
+        violations.check_prefix("input_prefix", input_prefix)
+        violations.check_prefix("output_prefix", output_prefix)
+        violations.raise_any()
+        conditions: dict[str, dict[str, str]] = {"StringEquals": {"aws:SourceAccount": datastore.env.account}}
+        if require_source_arn:
+            conditions["ArnLike"] = {"aws:SourceArn": datastore.datastore_arn}
+        super().__init__(
+            scope,
+            construct_id,
+            assumed_by=iam.ServicePrincipal("medical-imaging.amazonaws.com").with_conditions(conditions),
+            description="Lets HealthImaging read the source of an import and write its results",
+            inline_policies={
+                "ImportJob": iam.PolicyDocument(
+                    statements=_statements(input_bucket, input_prefix, output_bucket, output_prefix)
+                )
+            },
+        )
+
+
+def _statements(
+    input_bucket: IBucket, input_prefix: str, output_bucket: IBucket, output_prefix: str
+) -> list[iam.PolicyStatement]:
+    buckets = list(dict.fromkeys([input_bucket.bucket_arn, output_bucket.bucket_arn]))
+    statements = [
+        iam.PolicyStatement(actions=["s3:ListBucket"], resources=buckets),
+        iam.PolicyStatement(actions=["s3:GetObject"], resources=[input_bucket.arn_for_objects(f"{input_prefix}*")]),
+        iam.PolicyStatement(actions=["s3:PutObject"], resources=[output_bucket.arn_for_objects(f"{output_prefix}*")]),
+    ]
+    key_actions: dict[str, list[str]] = {}
+    if input_bucket.encryption_key:
+        key_actions[input_bucket.encryption_key.key_arn] = ["kms:Decrypt"]
+    if output_bucket.encryption_key:
+        key_actions[output_bucket.encryption_key.key_arn] = ["kms:Decrypt", "kms:GenerateDataKey"]
+    statements += [iam.PolicyStatement(actions=actions, resources=[arn]) for arn, actions in key_actions.items()]
+    return statements
+
+
+__all__ = ["DataAccessRole"]

@@ -1,0 +1,209 @@
+"""The HealthImaging data store as an L2 construct."""
+
+from __future__ import annotations
+
+from typing import Protocol, cast
+
+from aws_cdk import (
+    Arn,
+    ArnFormat,
+    Aspects,
+    IResource,
+    RemovalPolicy,
+    Resource,
+    Stack,
+    Token,
+)
+from aws_cdk.aws_healthimaging import CfnDatastore
+from aws_cdk.aws_kms import IKey
+from constructs import Construct
+
+from healthimaging_cdk._datastore_tags import PRIORITY, DatastoreTags
+from healthimaging_cdk._validation import Violations
+
+
+class IDatastore(IResource, Protocol):
+    """A HealthImaging data store, made in this app or anywhere else."""
+
+    @property
+    def datastore_id(self) -> str:
+        """The id of the data store, 32 characters of ``0-9a-z``."""
+        ...
+
+    @property
+    def datastore_arn(self) -> str:
+        """The ARN of the data store."""
+        ...
+
+    @property
+    def encryption_key(self) -> IKey | None:
+        """The customer-managed key of the data store, if it is known to have one."""
+        ...
+
+
+class _DatastoreBase(Resource):
+    """What own and imported data stores share."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, environment_from_arn: str | None = None) -> None:
+        super().__init__(scope, construct_id, environment_from_arn=environment_from_arn)
+        self._datastore_id = ""
+        self._datastore_arn = ""
+        self._encryption_key: IKey | None = None
+
+    @property
+    def datastore_id(self) -> str:
+        """The id of the data store, 32 characters of ``0-9a-z``."""
+        return self._datastore_id
+
+    @property
+    def datastore_arn(self) -> str:
+        """The ARN of the data store."""
+        return self._datastore_arn
+
+    @property
+    def encryption_key(self) -> IKey | None:
+        """The customer-managed key of the data store, if it is known to have one."""
+        return self._encryption_key
+
+
+class Datastore(_DatastoreBase):
+    """A HealthImaging data store (``AWS::HealthImaging::Datastore``) that is never replaced by accident.
+
+    Name, key and tags of a data store are create-only in CloudFormation: a change of any of them plans a new, empty
+    store. This construct therefore keeps tags out of the template's data store. Tags asked for with ``Tags.of(...)``
+    reach the store in place, through TagResource and UntagResource, by a custom resource that exists only when there
+    are tags. The store is retained when it leaves the stack and when it is replaced.
+
+    Tags given to a whole stack (``Stack(tags=...)``, ``cdk deploy --tags``) are CloudFormation's own business: it
+    passes them to the resources it makes, and what it does when they change later on a create-only store is not
+    documented. Prefer ``Tags.of(stack)`` for a stack with a data store. Taking ``Tags`` away from the data store of a
+    stack that was deployed without this construct replaces that store, as any change of them does.
+
+    Example:
+        >>> store = Datastore(stack, "Store", datastore_name="radiology")
+
+    See:
+        https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-healthimaging-datastore.html
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        datastore_name: str | None = None,
+        encryption_key: IKey | None = None,
+        removal_policy: RemovalPolicy = RemovalPolicy.RETAIN,
+    ) -> None:
+        """Make a data store.
+
+        Args:
+            scope: the parent construct.
+            construct_id: the id in the scope.
+            datastore_name: 1 to 256 characters of ``A-Z a-z 0-9 . _ / # -``; without one HealthImaging shows none.
+                Changing it replaces the store.
+            encryption_key: a symmetric customer-managed key, which must not be deleted before the store; without one
+                an AWS owned key encrypts the store. Changing it replaces the store.
+            removal_policy: what becomes of the store when it leaves the stack or is replaced; it is retained unless
+                this says otherwise. A store that holds image sets cannot be deleted by CloudFormation at all.
+
+        Raises:
+            ValueError: the name breaks a rule of the service model.
+        """
+        violations = Violations("Datastore")
+        violations.check_shape("datastore_name", datastore_name, "DatastoreName")
+        violations.raise_any()
+        super().__init__(scope, construct_id)
+        resource = CfnDatastore(
+            self,
+            "Resource",
+            datastore_name=datastore_name,
+            kms_key_arn=encryption_key.key_arn if encryption_key else None,
+        )
+        resource.apply_removal_policy(removal_policy, apply_to_update_replace_policy=True)
+        resource.add_property_deletion_override("Tags")
+        # Tags are known only once all aspects have been there, so this one comes after any other.
+        Aspects.of(resource).add(DatastoreTags(self, resource), priority=PRIORITY)
+        self._resource = resource
+        self._datastore_id = resource.attr_datastore_id
+        self._datastore_arn = resource.attr_datastore_arn
+        self._encryption_key = encryption_key
+
+    @property
+    def datastore_status(self) -> str:
+        """The status of the data store when it was made: ``ACTIVE``."""
+        return self._resource.attr_datastore_status
+
+    @property
+    def created_at(self) -> str:
+        """When the data store was made, as a timestamp string."""
+        return self._resource.attr_created_at
+
+    @property
+    def updated_at(self) -> str:
+        """When the data store was last changed, as a timestamp string."""
+        return self._resource.attr_updated_at
+
+    @staticmethod
+    def from_datastore_arn(
+        scope: Construct, construct_id: str, datastore_arn: str, *, encryption_key: IKey | None = None
+    ) -> IDatastore:
+        """Use a data store that exists, by its ARN.
+
+        Args:
+            scope: the parent construct.
+            construct_id: the id in the scope.
+            datastore_arn: ``arn:PARTITION:medical-imaging:REGION:ACCOUNT:datastore/ID``.
+            encryption_key: the store's customer-managed key, if it has one; without it grants name no key.
+
+        Raises:
+            ValueError: the ARN is not that of a data store.
+        """
+        violations = Violations("Datastore.from_datastore_arn")
+        violations.check_shape("datastore_arn", datastore_arn, "Arn")
+        if "/imageset/" in datastore_arn:
+            violations.add("datastore_arn names an image set: leave '/imageset/...' away")
+        violations.raise_any()
+        return cast("IDatastore", _ImportedDatastore(scope, construct_id, datastore_arn, encryption_key))
+
+    @staticmethod
+    def from_datastore_id(
+        scope: Construct, construct_id: str, datastore_id: str, *, encryption_key: IKey | None = None
+    ) -> IDatastore:
+        """Use a data store that exists in this stack's account and Region, by its id.
+
+        Args:
+            scope: the parent construct.
+            construct_id: the id in the scope.
+            datastore_id: 32 characters of ``0-9a-z``.
+            encryption_key: the store's customer-managed key, if it has one; without it grants name no key.
+
+        Raises:
+            ValueError: the id breaks the rule of the service model.
+        """
+        violations = Violations("Datastore.from_datastore_id")
+        violations.check_shape("datastore_id", datastore_id, "DatastoreId")
+        violations.raise_any()
+        arn = Stack.of(scope).format_arn(service="medical-imaging", resource="datastore", resource_name=datastore_id)
+        return cast("IDatastore", _ImportedDatastore(scope, construct_id, arn, encryption_key, datastore_id))
+
+
+class _ImportedDatastore(_DatastoreBase):
+    """A data store that this app only names."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        datastore_arn: str,
+        encryption_key: IKey | None,
+        datastore_id: str | None = None,
+    ) -> None:
+        super().__init__(scope, construct_id, environment_from_arn=datastore_arn)
+        name = Arn.split(datastore_arn, ArnFormat.SLASH_RESOURCE_NAME).resource_name
+        self._datastore_arn = datastore_arn
+        self._datastore_id = datastore_id or Token.as_string(name)
+        self._encryption_key = encryption_key
+
+
+__all__ = ["Datastore", "IDatastore"]

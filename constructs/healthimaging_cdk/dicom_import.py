@@ -1,0 +1,469 @@
+"""A DICOM import that runs on deploy, with everything it needs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from aws_cdk import Annotations, CfnOutput, Duration, RemovalPolicy, Size, Stack, Token
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from healthimaging_cdk._engine import EngineResource
+from healthimaging_cdk._job_node import JobNode
+from healthimaging_cdk._runtime import rules
+from healthimaging_cdk._validation import Violations
+from healthimaging_cdk.data_access_role import DataAccessRole
+from healthimaging_cdk.datastore import Datastore, IDatastore
+from healthimaging_cdk.import_source import DEFAULT_PREFIX, ImportSource, StagedSource
+
+_DEFAULT_TIMEOUT = Duration.minutes(50)
+_LONGEST_TIMEOUT = Duration.minutes(55)
+_MOST_MAPPING_BYTES = 100_000
+_RECORDS_FOLDER = ".healthimaging-cdk/"
+
+
+class OnEmpty(Enum):
+    """What a deploy does when there is nothing to import."""
+
+    SKIP = "skip"
+    """It succeeds and says so, with the command that imports later."""
+    FAIL = "fail"
+    """It fails."""
+
+
+@dataclass(frozen=True)
+class MetadataMapping:
+    """A DICOM JSON metadata file, and the study or series whose instances it describes."""
+
+    study_instance_uid: str
+    """The Study Instance UID."""
+    metadata_file_path: str
+    """The path of the JSON file, relative to the input prefix."""
+    series_instance_uid: str | None = None
+    """The Series Instance UID; without one the file describes the whole study."""
+
+
+@dataclass(frozen=True)
+class ImportQuotas:
+    """How much one import job takes, where AWS has raised the account's quotas. AWS's defaults are the defaults."""
+
+    files: int = rules.Quotas.files
+    """Files in one job: 5,000."""
+    total: Size = Size.bytes(rules.Quotas.total_bytes)
+    """All files of one job together: 10 GiB."""
+    file: Size = Size.bytes(rules.Quotas.file_bytes)
+    """One file: 10 GiB."""
+
+
+class DicomImport(Construct):
+    """Imports DICOM P10 files into a HealthImaging data store when the stack is deployed.
+
+    Whatever is not given is made: a key, a data store, an input and an output bucket, and the role that HealthImaging
+    assumes. All of them are attributes. A custom resource calls StartDICOMImportJob, waits for the job, and lets the
+    deploy succeed only if the job's manifest says that files were imported.
+
+    A deploy imports again when its meaning changes: the store, the source (for a directory: its files), the output,
+    the metadata mappings, or ``run_id``. Anything else, a new version of this library included, does not.
+
+    ``node.add_dependency(x)`` orders the job after ``x``, not the buckets and the store.
+
+    If the first deploy of a stack fails, the rollback leaves behind what is retained: the data store, the buckets, the
+    key and the log group. docs/recovering.md shows how to adopt or remove them. Keep data and import in two stacks, as
+    this project's ``app.py`` does, and a failed import rolls back nothing that holds data.
+
+    Example:
+        >>> import_ = DicomImport(stack, "Import")
+        >>> import_.job_id  # doctest: +SKIP
+
+    See:
+        https://docs.aws.amazon.com/healthimaging/latest/APIReference/API_StartDICOMImportJob.html
+    """
+
+    if not TYPE_CHECKING:
+        node = JobNode()
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        datastore: IDatastore | None = None,
+        source: ImportSource | None = None,
+        output_bucket: s3.IBucket | None = None,
+        output_prefix: str = "results/",
+        data_access_role: iam.IRole | None = None,
+        encryption_key: kms.IKey | None = None,
+        customer_managed_key: bool = True,
+        job_name: str | None = None,
+        run_id: str | None = None,
+        metadata_mappings: Sequence[MetadataMapping] = (),
+        on_empty: OnEmpty = OnEmpty.SKIP,
+        timeout: Duration = _DEFAULT_TIMEOUT,
+        quotas: ImportQuotas | None = None,
+        results_expiration: Duration | None = None,
+        removal_policy: RemovalPolicy = RemovalPolicy.RETAIN,
+    ) -> None:
+        """Make an import.
+
+        Args:
+            scope: the parent construct.
+            construct_id: the id in the scope.
+            datastore: the data store to import into; without one a store is made.
+            source: the files to import; without one an input bucket is made, to be filled under ``dicom/``.
+            output_bucket: where HealthImaging writes its results and this import its records; without one a bucket is
+                made.
+            output_prefix: where in the output bucket, ending in ``/``.
+            data_access_role: the role that HealthImaging assumes; without one a :class:`DataAccessRole` is made. A
+                given role needs the rights and the trust that DataAccessRole describes.
+            encryption_key: the key for what is made here; without one a key is made, with rotation, if anything that
+                it would encrypt is made.
+            customer_managed_key: False uses the keys of S3 and HealthImaging for what is made here.
+            job_name: the job's name, 1 to 64 characters of ``A-Z a-z 0-9 . _ / # -``; without one HealthImaging shows
+                none. Changing it does not import again.
+            run_id: any text; changing it imports again on the next deploy. Without it the value of the CDK context
+                key ``run_id`` (``cdk deploy -c run_id=...``), else the empty string.
+            metadata_mappings: DICOM JSON metadata files to import with their studies or series
+                (``importConfiguration``); none unless given.
+            on_empty: what to do when there is nothing to import; the deploy succeeds unless this says otherwise.
+            timeout: how long to wait for the job, at most 55 minutes, since CloudFormation gives up after an hour.
+            quotas: how much one job takes; AWS's defaults unless given.
+            results_expiration: when the results of jobs expire in an output bucket that is made here; never unless
+                given. Records and the manifests they name are kept in any case.
+            removal_policy: what becomes of the store, the buckets and the key that are made here when they leave the
+                stack; they are retained unless this says otherwise.
+
+        Raises:
+            ValueError: arguments break rules; the message names all of them.
+        """
+        source = source or ImportSource(None, DEFAULT_PREFIX)
+        _validate(
+            source, output_bucket, output_prefix, job_name, metadata_mappings, timeout, quotas, results_expiration,
+            encryption_key, customer_managed_key=customer_managed_key,
+        )  # fmt: skip
+        super().__init__(scope, construct_id)
+        _warn_of_region(self)
+        makes_something = datastore is None or source.input_bucket is None or output_bucket is None
+        self._encryption_key = encryption_key
+        if makes_something and customer_managed_key and encryption_key is None:
+            self._encryption_key = _make_key(self, removal_policy)
+        self._datastore: IDatastore = datastore or _make_datastore(self, self._encryption_key, removal_policy)
+        self._input_bucket = source.input_bucket or _make_bucket(
+            self, "InputBucket", self._encryption_key, removal_policy
+        )
+        self._output_bucket = output_bucket or _make_bucket(
+            self, "OutputBucket", self._encryption_key, removal_policy
+        )
+        if results_expiration is not None:
+            _expire_results(self._output_bucket, output_prefix, self._datastore, results_expiration)
+        staged = source.stage(self)
+        self._input_prefix = staged.prefix
+        self._output_prefix = output_prefix
+        self._data_access_role = data_access_role or DataAccessRole(
+            self,
+            "DataAccessRole",
+            datastore=self._datastore,
+            input_bucket=self._input_bucket,
+            input_prefix=staged.prefix,
+            output_bucket=self._output_bucket,
+            output_prefix=output_prefix,
+        )
+        job = EngineResource(
+            self,
+            "Job",
+            resource_type="Custom::HealthImagingImport",
+            statements=self._statements(staged),
+            wait=timeout,
+            properties={
+                "DatastoreId": self._datastore.datastore_id,
+                "DataAccessRoleArn": self._data_access_role.role_arn,
+                "InputBucket": self._input_bucket.bucket_name,
+                "InputPrefix": staged.prefix,
+                "InputOwnerAccountId": source.owner_account_id,
+                "OutputBucket": self._output_bucket.bucket_name,
+                "OutputPrefix": output_prefix,
+                "JobName": job_name,
+                "RunId": self._run_id(run_id),
+                "MetadataMappings": [_mapping_member(mapping) for mapping in metadata_mappings] or None,
+                "AssetBucket": staged.asset.s3_bucket_name if staged.asset else None,
+                "AssetKey": staged.asset.s3_object_key if staged.asset else None,
+                "OnEmpty": on_empty.value,
+                "MaxFiles": quotas.files if quotas else None,
+                "MaxBytes": int(quotas.total.to_bytes()) if quotas else None,
+                "MaxFileBytes": int(quotas.file.to_bytes()) if quotas else None,
+                "ImportAgain": self._import_again(explicit=run_id is not None),
+            },
+        )
+        # Policies that others attach to the role have to be there before HealthImaging assumes it.
+        job.resource.node.add_dependency(self._data_access_role)
+        self._resource = job.resource
+        self._make_outputs()
+        self._job = job
+
+    @property
+    def datastore(self) -> IDatastore:
+        """The data store that is imported into."""
+        return self._datastore
+
+    @property
+    def input_bucket(self) -> s3.IBucket:
+        """The bucket that is read."""
+        return self._input_bucket
+
+    @property
+    def input_prefix(self) -> str:
+        """The prefix that is read."""
+        return self._input_prefix
+
+    @property
+    def output_bucket(self) -> s3.IBucket:
+        """The bucket that takes results and records."""
+        return self._output_bucket
+
+    @property
+    def output_prefix(self) -> str:
+        """The prefix that takes results and records."""
+        return self._output_prefix
+
+    @property
+    def data_access_role(self) -> iam.IRole:
+        """The role that HealthImaging assumes."""
+        return self._data_access_role
+
+    @property
+    def encryption_key(self) -> kms.IKey | None:
+        """The customer-managed key of what is made here, if there is one."""
+        return self._encryption_key
+
+    @property
+    def job_id(self) -> str:
+        """``jobId`` of the import job; ``none`` when there was nothing to import."""
+        return self._resource.get_att_string("JobId")
+
+    @property
+    def job_status(self) -> str:
+        """``jobStatus`` of the import job; ``NOTHING_TO_IMPORT`` when there was nothing to import."""
+        return self._resource.get_att_string("JobStatus")
+
+    @property
+    def submitted_at(self) -> str:
+        """``submittedAt`` of the import job as an ISO 8601 timestamp; ``none`` without a job."""
+        return self._resource.get_att_string("SubmittedAt")
+
+    @property
+    def datastore_id(self) -> str:
+        """``datastoreId`` of the store that was imported into."""
+        return self._resource.get_att_string("DatastoreId")
+
+    @property
+    def number_of_scanned_files(self) -> str:
+        """``numberOfScannedFiles`` of the manifest."""
+        return self._resource.get_att_string("NumberOfScannedFiles")
+
+    @property
+    def number_of_imported_files(self) -> str:
+        """``numberOfImportedFiles`` of the manifest."""
+        return self._resource.get_att_string("NumberOfImportedFiles")
+
+    @property
+    def number_of_files_with_customer_error(self) -> str:
+        """``numberOfFilesWithCustomerError`` of the manifest."""
+        return self._resource.get_att_string("NumberOfFilesWithCustomerError")
+
+    @property
+    def number_of_files_with_server_error(self) -> str:
+        """``numberOfFilesWithServerError`` of the manifest."""
+        return self._resource.get_att_string("NumberOfFilesWithServerError")
+
+    @property
+    def number_of_generated_image_sets(self) -> str:
+        """``numberOfGeneratedImageSets`` of the manifest."""
+        return self._resource.get_att_string("NumberOfGeneratedImageSets")
+
+    @property
+    def manifest_uri(self) -> str:
+        """The S3 URI of the job's manifest, kept beside the import's record; ``none`` without a job."""
+        return self._resource.get_att_string("ManifestUri")
+
+    @property
+    def summary(self) -> str:
+        """The outcome in one line: status and counts."""
+        return self._resource.get_att_string("Summary")
+
+    @property
+    def next_step(self) -> str:
+        """What to do next when there was nothing to import, with the command; else ``none``."""
+        return self._resource.get_att_string("NextStep")
+
+    def _run_id(self, given: str | None) -> str:
+        if given is not None:
+            return given
+        context = self.node.try_get_context("run_id")
+        return "" if context is None else str(context)
+
+    def _import_again(self, *, explicit: bool) -> str:
+        stack = Stack.of(self)
+        while stack.nested_stack_parent:
+            stack = stack.nested_stack_parent
+        command = f"cdk deploy {stack.node.path}"
+        return f"change run_id and {command}" if explicit else f"{command} -c run_id=ANY_NEW_VALUE"
+
+    def _statements(self, staged: StagedSource) -> list[iam.PolicyStatement]:
+        """What our own function may do for this import."""
+        source, output = self._input_bucket, self._output_bucket
+        statements = [
+            iam.PolicyStatement(
+                actions=["medical-imaging:StartDICOMImportJob", "medical-imaging:GetDICOMImportJob"],
+                resources=[self._datastore.datastore_arn],
+            ),
+            iam.PolicyStatement(
+                actions=["iam:PassRole"],
+                resources=[self._data_access_role.role_arn],
+                conditions={"StringEquals": {"iam:PassedToService": "medical-imaging.amazonaws.com"}},
+            ),
+            # Without it a missing object is answered as a denied one.
+            iam.PolicyStatement(
+                actions=["s3:ListBucket"], resources=list(dict.fromkeys([source.bucket_arn, output.bucket_arn]))
+            ),
+            iam.PolicyStatement(
+                actions=["s3:GetObject"], resources=[output.arn_for_objects(f"{self._output_prefix}*")]
+            ),
+            iam.PolicyStatement(
+                actions=["s3:PutObject"],
+                resources=[output.arn_for_objects(f"{self._output_prefix}{_RECORDS_FOLDER}*")],
+            ),
+        ]
+        key_arns = [output.encryption_key.key_arn] if output.encryption_key else []
+        if staged.asset:
+            statements += [
+                iam.PolicyStatement(
+                    actions=["s3:GetObject"],
+                    resources=[staged.asset.bucket.arn_for_objects(staged.asset.s3_object_key)],
+                ),
+                iam.PolicyStatement(
+                    actions=["s3:PutObject"], resources=[source.arn_for_objects(f"{staged.prefix}*")]
+                ),
+            ]
+            key_arns += [source.encryption_key.key_arn] if source.encryption_key else []
+        if key_arns:
+            actions = ["kms:Decrypt", "kms:GenerateDataKey"]
+            statements.append(iam.PolicyStatement(actions=actions, resources=list(dict.fromkeys(key_arns))))
+        return statements
+
+    def _make_outputs(self) -> None:
+        """Four for each import: a stack takes 200 outputs."""
+        CfnOutput(self, "DatastoreId", value=self.datastore_id, description="The HealthImaging data store")
+        CfnOutput(self, "JobId", value=self.job_id, description="The DICOM import job")
+        CfnOutput(self, "Summary", value=f"{self.summary} (next step: {self.next_step})", description="What it did")
+        CfnOutput(self, "ManifestUri", value=self.manifest_uri, description="The manifest of the job")
+
+
+def _validate(
+    source: ImportSource,
+    output_bucket: s3.IBucket | None,
+    output_prefix: str,
+    job_name: str | None,
+    metadata_mappings: Sequence[MetadataMapping],
+    timeout: Duration,
+    quotas: ImportQuotas | None,
+    results_expiration: Duration | None,
+    encryption_key: kms.IKey | None,
+    *,
+    customer_managed_key: bool,
+) -> None:
+    violations = Violations("DicomImport")
+    violations.check_prefix("output_prefix", output_prefix)
+    violations.check_shape("job_name", job_name, "JobName")
+    if source.input_bucket is not None:
+        violations.check_bucket_uri("source", source.input_bucket.bucket_name, source.prefix)
+    if output_bucket is not None:
+        violations.check_bucket_uri("output_bucket", output_bucket.bucket_name, output_prefix)
+        if source.input_bucket is not None and source.input_bucket.bucket_name == output_bucket.bucket_name:
+            violations.check_overlap(source.prefix, output_prefix)
+        if results_expiration is not None:
+            violations.add("results_expiration is for an output bucket made here: add a lifecycle rule to your own")
+    mappings = [_mapping_member(mapping) for mapping in metadata_mappings]
+    if mappings and not any(Token.is_unresolved(value) for mapping in mappings for value in mapping.values()):
+        violations.check_shape("metadata_mappings", mappings, "DicomMetadataMappings")
+    size = len(json.dumps(mappings))
+    if size > _MOST_MAPPING_BYTES:
+        violations.add(
+            f"metadata_mappings take {size} bytes of the template, at most {_MOST_MAPPING_BYTES} fit into a "
+            "CloudFormation request: split them into several imports"
+        )
+    seconds = None if timeout.is_unresolved() else timeout.to_seconds()
+    if seconds is None or not 60 <= seconds <= _LONGEST_TIMEOUT.to_seconds():
+        violations.add(f"timeout takes 1 to 55 minutes known at synth, got {seconds} seconds")
+    if quotas and (quotas.files < 1 or quotas.total.to_bytes() < 1 or quotas.file.to_bytes() < 1):
+        violations.add("quotas must be at least 1 file and 1 byte")
+    if encryption_key is not None and not customer_managed_key:
+        violations.add("encryption_key and customer_managed_key=False exclude each other: leave one away")
+    violations.raise_any()
+
+
+def _mapping_member(mapping: MetadataMapping) -> dict[str, str]:
+    member = {"studyInstanceUID": mapping.study_instance_uid, "metadataFilePath": mapping.metadata_file_path}
+    if mapping.series_instance_uid is not None:
+        member["seriesInstanceUID"] = mapping.series_instance_uid
+    return member
+
+
+def _warn_of_region(construct: Construct) -> None:
+    region = Stack.of(construct).region
+    if not Token.is_unresolved(region) and region not in rules.REGIONS:
+        Annotations.of(construct).add_warning_v2(
+            "healthimaging-cdk:regionWithoutHealthImaging",
+            f"HealthImaging was not known in {region} when this library was released, only in "
+            f"{', '.join(rules.REGIONS)}: deploy there, or acknowledge this warning if AWS has added the Region",
+        )
+
+
+def _make_key(scope: Construct, removal_policy: RemovalPolicy) -> kms.Key:
+    return kms.Key(
+        scope,
+        "Key",
+        description="Encrypts the data store and the buckets of a DICOM import",
+        enable_key_rotation=True,
+        removal_policy=removal_policy,
+    )
+
+
+def _make_datastore(scope: Construct, key: kms.IKey | None, removal_policy: RemovalPolicy) -> IDatastore:
+    store: Any = Datastore(scope, "Datastore", encryption_key=key, removal_policy=removal_policy)
+    made: IDatastore = store
+    return made
+
+
+def _make_bucket(scope: Construct, name: str, key: kms.IKey | None, removal_policy: RemovalPolicy) -> s3.Bucket:
+    return s3.Bucket(
+        scope,
+        name,
+        encryption=s3.BucketEncryption.KMS if key else s3.BucketEncryption.S3_MANAGED,
+        encryption_key=key,
+        bucket_key_enabled=True if key else None,
+        block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+        object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+        enforce_ssl=True,
+        versioned=True,
+        lifecycle_rules=[s3.LifecycleRule(abort_incomplete_multipart_upload_after=Duration.days(7))],
+        removal_policy=removal_policy,
+    )
+
+
+def _expire_results(
+    bucket: s3.IBucket, output_prefix: str, datastore: IDatastore, expiration: Duration
+) -> None:
+    """Expire what jobs write (``<prefix><datastoreId>-DicomImport-<jobId>/``), which leaves our records alone."""
+    if isinstance(bucket, s3.Bucket):
+        prefix = f"{output_prefix}{datastore.datastore_id}-DicomImport-"
+        bucket.add_lifecycle_rule(
+            prefix=prefix, expiration=expiration, noncurrent_version_expiration=Duration.days(7)
+        )
+
+
+__all__ = ["DicomImport", "ImportQuotas", "MetadataMapping", "OnEmpty"]

@@ -1,0 +1,97 @@
+"""Where the files of an import come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from aws_cdk.aws_s3 import IBucket
+from aws_cdk.aws_s3_assets import Asset
+from constructs import Construct
+
+from healthimaging_cdk._validation import Violations
+
+DEFAULT_PREFIX = "dicom/"
+"""The input prefix in a bucket that the import makes."""
+
+
+@dataclass(frozen=True)
+class ImportSource:
+    """The DICOM P10 files to import: a prefix of a bucket, or a local directory.
+
+    Example:
+        >>> source = ImportSource.bucket(images, "studies/2026/")
+    """
+
+    input_bucket: IBucket | None
+    """The bucket to read; without one the import makes a bucket."""
+    prefix: str
+    """The prefix to read, or the one to unpack a directory under."""
+    owner_account_id: str | None = None
+    """The account that owns the bucket, where it is not the data store's."""
+    path: Path | None = None
+    """The local directory, if it is one."""
+
+    @staticmethod
+    def bucket(bucket: IBucket, prefix: str = "", *, owner_account_id: str | None = None) -> ImportSource:
+        """All objects under a prefix of an S3 bucket, nested folders included.
+
+        Args:
+            bucket: the bucket. One imported by its name hides its key: pass ``encryption_key`` to
+                ``Bucket.from_bucket_attributes`` if its objects are encrypted with a customer-managed key.
+            prefix: what the keys begin with, ending in ``/``; the empty string stands for the whole bucket.
+            owner_account_id: the 12 digits of the owning account when it is another one, sent as
+                ``inputOwnerAccountId``. Its bucket policy must let the data-access role list and read.
+
+        Raises:
+            ValueError: the prefix does not end in ``/``, or the account id is no account id.
+        """
+        violations = Violations("ImportSource.bucket")
+        violations.check_prefix("prefix", prefix)
+        violations.check_shape("owner_account_id", owner_account_id, "AwsAccountId")
+        violations.raise_any()
+        return ImportSource(bucket, prefix, owner_account_id)
+
+    @staticmethod
+    def directory(path: str | Path, *, bucket: IBucket | None = None, prefix: str = DEFAULT_PREFIX) -> ImportSource:
+        """A local directory, deployed as a CDK asset and unpacked before the import starts.
+
+        Its files land under ``<prefix><asset hash>/``, so changed files import again by themselves, and files of
+        earlier deploys stay where they are. **Not for patient data**: the zip stays in the account's CDK bootstrap
+        bucket for as long as that bucket keeps its assets.
+
+        Args:
+            path: the directory, relative to the working directory or absolute.
+            bucket: the bucket to unpack into; without one the import makes a bucket.
+            prefix: where in the bucket, ending in ``/``; ``dicom/`` unless given.
+
+        Raises:
+            ValueError: the directory does not exist or holds no file, or the prefix does not end in ``/``.
+        """
+        folder = Path(path)
+        violations = Violations("ImportSource.directory")
+        violations.check_prefix("prefix", prefix)
+        if not folder.is_dir():
+            violations.add(f"path must be a directory, got {str(path)!r}")
+        elif not any(file.is_file() for file in folder.rglob("*")):
+            violations.add(f"path {str(path)!r} holds no file: put the DICOM P10 files there before synth")
+        violations.raise_any()
+        return ImportSource(bucket, prefix, path=folder)
+
+    def stage(self, scope: Construct) -> StagedSource:
+        """Make the asset of a local directory; a bucket is used as it is."""
+        if self.path is None:
+            return StagedSource(self.prefix, None)
+        asset = Asset(scope, "Files", path=str(self.path))
+        return StagedSource(f"{self.prefix}{asset.asset_hash}/", asset)
+
+
+@dataclass(frozen=True)
+class StagedSource:
+    """A source as one import reads it."""
+
+    prefix: str
+    asset: Asset | None
+
+
+__all__ = ["ImportSource"]

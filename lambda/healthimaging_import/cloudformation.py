@@ -1,0 +1,106 @@
+"""CloudFormation's side of a custom resource: its events in, its answers out.
+
+The answering path needs the standard library alone, so that it works when nothing else does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+_MAX_ANSWER_BYTES = 4096
+_LONGEST_REASON = 1600
+_PUT_PAUSES = (1, 2, 4, 8)
+
+
+@dataclass(frozen=True)
+class Event:
+    """A custom resource request, as CloudFormation sends it."""
+
+    request_type: str
+    request_id: str
+    stack_id: str
+    logical_id: str
+    resource_type: str
+    response_url: str = field(repr=False)
+    properties: Mapping[str, Any] = field(repr=False)
+    old_properties: Mapping[str, Any] = field(repr=False)
+    physical_id: str
+
+    @staticmethod
+    def parse(event: Mapping[str, Any]) -> Event:
+        """Take an event apart."""
+        stack_id, logical_id = str(event["StackId"]), str(event["LogicalResourceId"])
+        # The same for the life of the resource: a new one would make CloudFormation delete the old, live one.
+        made = hashlib.sha256(f"{stack_id}/{logical_id}".encode()).hexdigest()[:16]
+        return Event(
+            request_type=str(event["RequestType"]),
+            request_id=str(event["RequestId"]),
+            stack_id=stack_id,
+            logical_id=logical_id,
+            resource_type=str(event["ResourceType"]),
+            response_url=str(event["ResponseURL"]),
+            properties=event.get("ResourceProperties") or {},
+            old_properties=event.get("OldResourceProperties") or {},
+            physical_id=str(event.get("PhysicalResourceId") or f"{logical_id}-{made}"),
+        )
+
+    @property
+    def scope(self) -> str:
+        """Who asks: this resource of this stack. A stack made again under its old name is another one."""
+        return f"{self.stack_id}/{self.logical_id}"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What CloudFormation is told."""
+
+    success: bool
+    reason: str = ""
+    data: Mapping[str, str] = field(default_factory=dict)
+
+    def document(self, event: Event) -> bytes:
+        """The answer's body, never longer than CloudFormation takes."""
+        body: dict[str, Any] = {
+            "Status": "SUCCESS" if self.success else "FAILED",
+            "Reason": self.reason[:_LONGEST_REASON],
+            "PhysicalResourceId": event.physical_id,
+            "StackId": event.stack_id,
+            "RequestId": event.request_id,
+            "LogicalResourceId": event.logical_id,
+            "Data": dict(self.data),
+        }
+        excess = len(json.dumps(body).encode()) - _MAX_ANSWER_BYTES
+        if excess > 0 and self.data:
+            longest = max(body["Data"], key=lambda name: len(body["Data"][name]))
+            body["Data"][longest] = body["Data"][longest][: -excess - 3] + "..."
+        while len(json.dumps(body).encode()) > _MAX_ANSWER_BYTES and body["Reason"]:
+            body["Reason"] = body["Reason"][:-64]
+        return json.dumps(body).encode()
+
+
+def send(event: Event, answer: Answer) -> None:
+    """PUT the answer to the pre-signed URL.
+
+    Raises:
+        OSError: it could not be delivered after several tries; the URL is not part of the message.
+    """
+    body = answer.document(event)
+    for pause in (*_PUT_PAUSES, None):
+        request = urllib.request.Request(  # noqa: S310 - the URL comes from CloudFormation
+            event.response_url, data=body, method="PUT", headers={"Content-Type": ""}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=10):  # noqa: S310 - as above
+                return
+        except (urllib.error.URLError, OSError) as error:
+            if pause is None:
+                name = type(error).__name__
+                raise OSError(f"CloudFormation could not be answered ({name})") from None
+            time.sleep(pause)

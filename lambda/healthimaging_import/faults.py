@@ -1,0 +1,105 @@
+"""What each failure of an AWS call means: wait and try again, or stop with a reason a person can act on.
+
+botocore has already retried what its standard mode retries (throttling, 5xx, connection errors) when a failure gets
+here, so a second, slower round follows only where waiting can help: it is the caller's, bounded by its deadline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from healthimaging_import.problems import Refused, TryLater, quote
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One way of answering a failure. ``quoted``: AWS's message names no S3 object and helps the reader."""
+
+    advice: str
+    retry: bool = False
+    retry_while_settling: bool = False
+    quoted: bool = True
+
+
+_BUSY = Rule("the service was busy for as long as this import may wait; deploy again later", retry=True)
+_DENIED = Rule(
+    "a permission is missing: compare the policies in the template with what AWS names here, mind service control "
+    "policies and permissions boundaries, then deploy again",
+    retry_while_settling=True,
+)
+_HEALTHIMAGING = {
+    "ThrottlingException": _BUSY,
+    "InternalServerException": _BUSY,
+    "ServiceQuotaExceededException": Rule(
+        "the data store has no free slot for another import job; wait for running jobs or have the quota raised, "
+        "then deploy again",
+        retry=True,
+    ),
+    "ConflictException": Rule(
+        "the data store is being changed or the request was sent before with other parameters; set a run_id not "
+        "used before and deploy again",
+        retry=True,
+    ),
+    "AccessDeniedException": _DENIED,
+    "ValidationException": Rule(
+        "HealthImaging does not accept the request; correct what it names and deploy again",
+        retry_while_settling=True,
+    ),
+    "ResourceNotFoundException": Rule(
+        "the data store or the job is gone, or lies in another account or Region; correct the id and deploy again"
+    ),
+}
+_S3 = {
+    "AccessDenied": Rule(_DENIED.advice, retry_while_settling=True, quoted=False),
+    "403": Rule(_DENIED.advice, retry_while_settling=True, quoted=False),
+    "NoSuchBucket": Rule("the bucket does not exist; correct its name and deploy again", quoted=False),
+    "SlowDown": Rule(_BUSY.advice, retry=True, quoted=False),
+    "InternalError": Rule(_BUSY.advice, retry=True, quoted=False),
+    "ServiceUnavailable": Rule(_BUSY.advice, retry=True, quoted=False),
+    "RequestTimeout": Rule(_BUSY.advice, retry=True, quoted=False),
+    "ConditionalRequestConflict": Rule(_BUSY.advice, retry=True, quoted=False),
+}
+_OTHERS = {
+    "AccessDenied": _DENIED,
+    "AccessDeniedException": _DENIED,
+    "ExpiredToken": Rule("the credentials ran out", retry=True),
+    "ThrottlingException": _BUSY,
+    "Throttling": _BUSY,
+}
+_RULES = {"medical-imaging": _HEALTHIMAGING, "s3": _S3}
+_UNKNOWN = Rule("this was not expected; look the error up, then deploy again")
+_UNREACHABLE = Rule("AWS could not be reached; check the function's network, then deploy again", retry=True)
+
+
+def rule_for(service: str, code: str) -> Rule:
+    """The rule for an error code of a service; unknown codes stop at once."""
+    return _RULES.get(service, _OTHERS).get(code, _UNKNOWN)
+
+
+@contextmanager
+def explained(service: str, operation: str, *, settling: bool = False) -> Iterator[None]:
+    """Turn what an AWS call raises into :class:`TryLater` or :class:`Refused`.
+
+    ``settling``: IAM may not have caught up with a role or policy made seconds ago, so a denial can pass.
+    """
+    try:
+        yield
+    except ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", "Unknown"))
+        rule = rule_for(service, code)
+        said = f" ({quote(str(error.response['Error'].get('Message', '')))})" if rule.quoted else ""
+        raise _answer(rule, f"{operation} answered {code}{said}: {rule.advice}", settling=settling) from None
+    except BotoCoreError as error:
+        raise _answer(
+            _UNREACHABLE, f"{operation} failed with {type(error).__name__}: {_UNREACHABLE.advice}", settling=settling
+        ) from None
+
+
+def _answer(rule: Rule, reason: str, *, settling: bool) -> Exception:
+    later = rule.retry or (rule.retry_while_settling and settling)
+    answer: Callable[[str], Exception] = TryLater if later else Refused
+    return answer(reason)

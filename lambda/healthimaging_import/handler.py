@@ -1,0 +1,141 @@
+"""The function's entry point: called by CloudFormation with a request, and by the state machine for each step.
+
+CloudFormation's call only starts an execution named after the request, so that a doubled event finds the one that
+runs. Everything that takes time or can fail happens in the execution's steps, where Step Functions retries, waits, and
+sees to it that CloudFormation is answered even when a step dies.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+import traceback
+from typing import Any
+
+from healthimaging_import import log
+from healthimaging_import.cloudformation import Answer, Event, send
+
+_RESERVE_SECONDS = 30
+_START_PATIENCE_SECONDS = 60
+_LONGEST_PAUSE = 30.0
+
+
+def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN401 - Lambda's context has no public type
+    """Take a CloudFormation request, or do a step of the state machine."""
+    if "RequestType" in event:
+        return _receive(Event.parse(event), event)
+    steps = {"advance": _advance, "answer": _answer}
+    return steps[event["step"]](event["state"], context)
+
+
+def _receive(event: Event, raw: dict[str, Any]) -> dict[str, Any]:
+    log.line("received", request_type=event.request_type, request_id=event.request_id, resource=event.logical_id)
+    try:
+        from healthimaging_import.resources import IMPORT  # noqa: PLC0415 - the answering path must not need boto3
+
+        if event.request_type == "Delete" and event.resource_type == IMPORT:
+            # A job cannot be cancelled, and records belong to the bucket: there is nothing to take away.
+            send(event, Answer(success=True))
+            return {}
+        return _start_execution(event, raw)
+    except Exception as error:  # noqa: BLE001 - whatever happens, CloudFormation gets an answer
+        answer = _failed(error)
+        # What cannot be cleaned up must not keep the stack from being deleted.
+        send(event, Answer(success=True) if event.request_type == "Delete" else answer)
+        return {}
+
+
+def _start_execution(event: Event, raw: dict[str, Any]) -> dict[str, Any]:
+    from healthimaging_import.aws import Clients  # noqa: PLC0415 - as above
+    from healthimaging_import.faults import explained  # noqa: PLC0415
+    from healthimaging_import.problems import TryLater  # noqa: PLC0415
+
+    began = time.monotonic()
+    for attempt in range(1_000):
+        try:
+            clients = Clients(event.properties["RoleArn"], settling=True)
+            with explained("states", "states:StartExecution", settling=True):
+                states = clients.stepfunctions
+                try:
+                    states.start_execution(
+                        stateMachineArn=event.properties["StateMachineArn"],
+                        name=event.request_id,
+                        input=json.dumps({"event": raw}),
+                    )
+                except states.exceptions.ExecutionAlreadyExists:
+                    log.line("doubled event", request_id=event.request_id)
+            return {}
+        except TryLater:
+            if time.monotonic() - began > _START_PATIENCE_SECONDS:
+                raise
+            time.sleep(_pause(attempt))
+    return {}
+
+
+def _advance(state: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN401
+    """One step of the request; the state comes back with either ``wait_seconds`` or ``answer``."""
+    event = Event.parse(state["event"])
+    began_at = float(state.setdefault("began_at", time.time()))
+    progress = state.setdefault("progress", {})
+    try:
+        from healthimaging_import.problems import TryLater  # noqa: PLC0415 - the answering path must not need boto3
+        from healthimaging_import.resources import Turn, advance, wait_seconds  # noqa: PLC0415
+
+        turn = Turn(
+            now=time.time(),
+            began_at=began_at,
+            time_left=lambda: context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS,
+        )
+        try:
+            result = advance(event, turn, progress)
+            state["tries"] = 0
+        except TryLater as later:
+            if turn.elapsed >= wait_seconds(event):
+                return _with_answer(state, Answer(success=False, reason=later.reason))
+            log.line("later", reason=later.reason)
+            state["tries"] = state.get("tries", 0) + 1
+            result = _pause(state["tries"])
+    except Exception as error:  # noqa: BLE001 - whatever happens, CloudFormation gets an answer
+        return _with_answer(state, _failed(error))
+    if isinstance(result, Answer):
+        return _with_answer(state, result)
+    return {**state, "done": False, "wait_seconds": max(1, round(result))}
+
+
+def _answer(state: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN401, ARG001 - every step has both
+    """Tell CloudFormation; an execution that lost its step (``error``) says so."""
+    event = Event.parse(state["event"])
+    if "answer" in state and "error" not in state:
+        answer = Answer(**state["answer"])
+    else:
+        name = str(state.get("error", {}).get("Error", "unknown"))
+        answer = Answer(
+            success=event.request_type == "Delete",
+            reason=f"the function could not finish a step ({name}); see its log group, then deploy again: what was "
+            "started is found again and not started twice",
+        )
+    send(event, answer)
+    log.line("answered", success=answer.success, request_id=event.request_id)
+    return {"success": answer.success}
+
+
+def _with_answer(state: dict[str, Any], answer: Answer) -> dict[str, Any]:
+    log.line("ended", success=answer.success)
+    return {**state, "done": True, "answer": vars(answer)}
+
+
+def _failed(error: Exception) -> Answer:
+    """The answer to a refusal, or to an error nobody foresaw: its type and place only, its text may hold anything."""
+    if type(error).__name__ in ("Refused", "TryLater"):
+        return Answer(success=False, reason=str(error))
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{place.filename.rsplit('/', 1)[-1]}:{place.lineno}"
+    log.line("unexpected", error=type(error).__name__, at=where)
+    reason = f"the function failed with {type(error).__name__} at {where}: this is an error in healthimaging-cdk"
+    return Answer(success=False, reason=reason)
+
+
+def _pause(attempt: int) -> float:
+    """Full jitter: anything up to a bound that doubles with each try."""
+    return random.uniform(0.5, min(_LONGEST_PAUSE, 2.0 ** min(attempt, 6)))  # noqa: S311 - not for secrets

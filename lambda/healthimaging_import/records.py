@@ -1,0 +1,132 @@
+"""The memory of an import: one small object per intent in the output bucket, written before the job is started.
+
+HealthImaging remembers a client token for a time nobody has written down, so the record is what makes "one intent, one
+job" true: it holds the exact request before it is sent, and the answer once there is one. Records carry a schema
+version, are claimed and changed by conditional writes only, and are never expired by this library's lifecycle rules.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from healthimaging_import.faults import explained
+from healthimaging_import.problems import Refused, TryLater
+
+SCHEMA = 1
+
+CLAIMED = "CLAIMED"  # the request is written down; it may or may not have reached HealthImaging
+STARTED = "STARTED"  # HealthImaging answered with a job
+SUCCEEDED = "SUCCEEDED"  # the verdict: files were imported
+FAILED = "FAILED"  # refused at the start, or the verdict was bad; this attempt is over
+
+
+@dataclass(frozen=True)
+class Record:
+    """One attempt at one intent."""
+
+    intent: str
+    attempt: int
+    asked_by: str
+    parameters: dict[str, Any]
+    state: str = CLAIMED
+    job: dict[str, str] = field(default_factory=dict)
+    outcome: dict[str, Any] = field(default_factory=dict)
+    reason: str = ""
+    schema: int = SCHEMA
+
+    def changed(self, **changes: Any) -> Record:  # noqa: ANN401 - any of the fields above
+        """The record with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A record as it lies in the bucket, with the tag that a conditional write needs."""
+
+    record: Record
+    etag: str
+
+
+class Records:
+    """Reads and writes records under one prefix of the output bucket."""
+
+    def __init__(self, s3: Any, bucket: str, prefix: str, *, settling: bool = False) -> None:  # noqa: ANN401
+        """Take an S3 client and the place of the records."""
+        self._s3 = s3
+        self._bucket = bucket
+        self._prefix = prefix
+        self._settling = settling
+
+    def _key(self, intent: str) -> str:
+        return f"{self._prefix}{intent}.json"
+
+    def manifest_key(self, record: Record) -> str:
+        """Where the manifest of an attempt is kept, outside of what a lifecycle rule may expire."""
+        return f"{self._prefix}{record.intent}-{record.attempt}/job-output-manifest.json"
+
+    def load(self, intent: str) -> Stored | None:
+        """The record of an intent, or None when nobody has claimed it."""
+        with explained("s3", "s3:GetObject (import record)", settling=self._settling):
+            try:
+                answer = self._s3.get_object(Bucket=self._bucket, Key=self._key(intent))
+            except ClientError as error:
+                if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
+                    return None
+                raise
+            body = answer["Body"].read()
+        return Stored(_parse(body), answer["ETag"])
+
+    def claim(self, record: Record, over: Stored | None) -> Stored:
+        """Write a new attempt, only if nobody else has since ``over`` was read.
+
+        Raises:
+            TryLater: another execution claimed the intent in between; look again.
+        """
+        condition = {"IfMatch": over.etag} if over else {"IfNoneMatch": "*"}
+        return self._put(record, condition)
+
+    def save(self, record: Record, over: Stored) -> Stored:
+        """Replace the record that was read as ``over``."""
+        return self._put(record, {"IfMatch": over.etag})
+
+    def _put(self, record: Record, condition: dict[str, str]) -> Stored:
+        body = json.dumps(dataclasses.asdict(record), sort_keys=True).encode()
+        with explained("s3", "s3:PutObject (import record)", settling=self._settling):
+            try:
+                answer = self._s3.put_object(
+                    Bucket=self._bucket,
+                    Key=self._key(record.intent),
+                    Body=body,
+                    ContentType="application/json",
+                    **condition,
+                )
+            except ClientError as error:
+                if error.response["Error"]["Code"] in ("PreconditionFailed", "412", "NoSuchKey"):
+                    raise TryLater("another execution of the same import is at work") from None
+                raise
+        return Stored(record, answer["ETag"])
+
+    def keep_manifest(self, record: Record, body: bytes) -> str:
+        """Keep a job's manifest beside its record; answers its S3 URI."""
+        key = self.manifest_key(record)
+        with explained("s3", "s3:PutObject (manifest)", settling=self._settling):
+            self._s3.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType="application/json")
+        return f"s3://{self._bucket}/{key}"
+
+
+def _parse(body: bytes) -> Record:
+    try:
+        document = json.loads(body)
+        schema = document.get("schema")
+        if schema != SCHEMA:
+            msg = f"the import record has schema {schema}, this version of the library reads {SCHEMA}: deploy with a newer one"
+            raise Refused(msg)
+        return Record(**document)
+    except (ValueError, TypeError, AttributeError):
+        msg = "the import record in the output bucket is damaged; set a run_id not used before and deploy again"
+        raise Refused(msg) from None

@@ -1,0 +1,146 @@
+"""The source of an import: looked at before a job starts, and unpacked first when it is a zip of local files."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from healthimaging_import.faults import explained
+from healthimaging_import.problems import Refused
+from healthimaging_import.request import ImportRequest
+from healthimaging_import.rules import Quotas
+
+_READ_AHEAD = 4 * 1024**2
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What lies under the input prefix; ``complete`` is False when listing stopped because it is too much."""
+
+    files: int = 0
+    total_bytes: int = 0
+    largest: int = 0
+    complete: bool = True
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to import."""
+        return self.files == 0
+
+    def refuse_beyond(self, quotas: Quotas) -> None:
+        """Refuse what one job does not take, with the numbers.
+
+        Raises:
+            Refused: too many files, too many bytes, or a file too large.
+        """
+        counted = "" if self.complete else "at least "
+        if self.files > quotas.files:
+            msg = f"{counted}{self.files} files lie under the input prefix, one import job takes {quotas.files}"
+        elif self.largest > quotas.file_bytes:
+            msg = f"a file of {self.largest} bytes lies under the input prefix, one file may have {quotas.file_bytes}"
+        elif self.total_bytes > quotas.total_bytes:
+            msg = f"{counted}{self.total_bytes} bytes lie under the input prefix, one import job takes {quotas.total_bytes}"
+        else:
+            return
+        advice = "split the source by prefix into several imports, or pass quotas= if AWS has raised yours"
+        raise Refused(f"no job was started: {msg}; {advice}")
+
+
+def survey(s3: Any, request: ImportRequest, *, settling: bool = False) -> Survey:  # noqa: ANN401
+    """Count the files under the input prefix, and stop one past what a job takes.
+
+    Folder markers (keys that end in ``/`` and hold nothing) are no files.
+    """
+    quotas = request.quotas
+    files = total = largest = 0
+    arguments = {"Bucket": request.input_bucket, "Prefix": request.input_prefix}
+    if request.input_owner_account_id:
+        arguments["ExpectedBucketOwner"] = request.input_owner_account_id
+    with explained("s3", "s3:ListBucket (input bucket)", settling=settling):
+        for page in s3.get_paginator("list_objects_v2").paginate(**arguments):
+            for item in page.get("Contents", ()):
+                size = int(item["Size"])
+                if size == 0 and item["Key"].endswith("/"):
+                    continue
+                files += 1
+                total += size
+                largest = max(largest, size)
+                if files > quotas.files or total > quotas.total_bytes or largest > quotas.file_bytes:
+                    return Survey(files, total, largest, complete=False)
+    return Survey(files, total, largest)
+
+
+def unpack(s3: Any, request: ImportRequest, first: int, time_left: Any) -> int | None:  # noqa: ANN401
+    """Copy the members of the asset's zip under the input prefix, from number ``first`` on.
+
+    Reads the zip by range, so neither memory nor disk bounds its size. Writing a member again changes nothing.
+
+    Args:
+        s3: an S3 client.
+        request: the import, with an asset.
+        first: how many members are done.
+        time_left: answers the seconds this invocation may still use.
+
+    Returns:
+        None when all members are there, else the number of the member to go on with.
+    """
+    asset = request.asset
+    if asset is None:
+        return None
+    with explained("s3", "s3:GetObject (asset)"), zipfile.ZipFile(_open(s3, asset.bucket, asset.key)) as archive:
+        members = [member for member in archive.infolist() if not member.is_dir()]
+        for number, member in enumerate(members[first:], start=first):
+            if time_left() <= 0:
+                return number
+            with archive.open(member) as body, explained("s3", "s3:PutObject (input bucket)"):
+                s3.upload_fileobj(body, request.input_bucket, request.input_prefix + _relative(member.filename))
+    return None
+
+
+def _relative(name: str) -> str:
+    parts = PurePosixPath(name).parts
+    if not parts or ".." in parts or parts[0] == "/":
+        raise Refused("a name in the zip of local files leaves its folder; build the asset again")
+    return "/".join(parts)
+
+
+def _open(s3: Any, bucket: str, key: str) -> io.BufferedReader:  # noqa: ANN401
+    size = int(s3.head_object(Bucket=bucket, Key=key)["ContentLength"])
+    return io.BufferedReader(_RangedObject(s3, bucket, key, size), _READ_AHEAD)
+
+
+class _RangedObject(io.RawIOBase):
+    """An S3 object as a file that can be read from anywhere, by ranged requests."""
+
+    def __init__(self, s3: Any, bucket: str, key: str, size: int) -> None:  # noqa: ANN401
+        super().__init__()
+        self._s3, self._bucket, self._key, self._size = s3, bucket, key, size
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = base + offset
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - a writable buffer, which typing cannot name before 3.12
+        wanted = min(len(buffer), self._size - self._position)
+        if wanted <= 0:
+            return 0
+        last = self._position + wanted - 1
+        answer = self._s3.get_object(Bucket=self._bucket, Key=self._key, Range=f"bytes={self._position}-{last}")
+        data = answer["Body"].read()
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
