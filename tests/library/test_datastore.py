@@ -1,0 +1,170 @@
+"""The data store as an L2: what stands in the template, and what must never stand there."""
+
+import pytest
+from aws_cdk import App, Aspects, CfnResource, IAspect, RemovalPolicy, Stack, Stage, Tags, Token, assertions
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from healthimaging_cdk import Datastore
+from jsii import implements
+
+STORE = "AWS::HealthImaging::Datastore"
+TAGS = "Custom::HealthImagingDatastoreTags"
+ID = "0123456789abcdef0123456789abcdef"
+ARN = f"arn:aws:medical-imaging:eu-west-1:111122223333:datastore/{ID}"
+
+
+def test_a_bare_store_is_one_resource(stack, synthesize):
+    Datastore(stack, "Store")
+    assert [STORE] == synthesize(stack).types()
+
+
+def test_a_store_is_retained_on_delete_and_on_replacement(stack, synthesize):
+    Datastore(stack, "Store")
+    store = synthesize(stack).only(STORE)
+    assert ("Retain", "Retain") == (store["DeletionPolicy"], store["UpdateReplacePolicy"])
+
+
+def test_the_removal_policy_holds_for_replacement_too(stack, synthesize):
+    Datastore(stack, "Store", removal_policy=RemovalPolicy.DESTROY)
+    store = synthesize(stack).only(STORE)
+    assert ("Delete", "Delete") == (store["DeletionPolicy"], store["UpdateReplacePolicy"])
+
+
+def test_name_and_key_reach_the_store(stack, synthesize):
+    key = kms.Key(stack, "Key")
+    Datastore(stack, "Store", datastore_name="radiology/2026", encryption_key=key)
+    expected = {"DatastoreName": "radiology/2026", "KmsKeyArn": stack.resolve(key.key_arn)}
+    assert expected == synthesize(stack).only(STORE)["Properties"]
+
+
+@pytest.mark.parametrize("where", ["app", "stack", "construct"])
+def test_tags_are_not_in_the_stores_properties_and_reach_it_by_the_custom_resource(app, stack, synthesize, where):
+    store = Datastore(stack, "Store")
+    Tags.of({"app": app, "stack": stack, "construct": store}[where]).add("team", "radiology")
+    found = synthesize(stack)
+    assert "Tags" not in found.only(STORE).get("Properties", {})
+    tags = found.only(TAGS)["Properties"]
+    assert {"team": "radiology"} == tags["Tags"]
+    assert stack.resolve(store.datastore_arn) == tags["DatastoreArn"]
+
+
+def test_the_tag_function_may_tag_this_store_alone(stack, synthesize):
+    store = Datastore(stack, "Store")
+    Tags.of(store).add("team", "radiology")
+    statements = synthesize(stack).resources["StoreTagsRoleC885DDB8"]["Properties"]["Policies"][0]["PolicyDocument"]
+    tagging = [s for s in statements["Statement"] if "medical-imaging:TagResource" in s["Action"]]
+    assert [stack.resolve(store.datastore_arn)] == [s["Resource"] for s in tagging]
+
+
+def test_two_tagged_stores_share_one_function(stack, synthesize):
+    Datastore(stack, "One")
+    Datastore(stack, "Two")
+    Tags.of(stack).add("team", "radiology")
+    found = synthesize(stack)
+    assert (2, 1) == (len(found.of_type(TAGS)), len(found.of_type("AWS::Lambda::Function")))
+
+
+@implements(IAspect)
+class Boundary:
+    def visit(self, node) -> None:
+        if CfnResource.is_cfn_resource(node) and node.cfn_resource_type == "AWS::IAM::Role":
+            node.add_property_override("PermissionsBoundary", "arn:aws:iam::111122223333:policy/edge")
+
+
+@pytest.mark.parametrize("context", [{}, {"@aws-cdk/core:aspectStabilization": True}])
+def test_what_serves_the_tags_is_seen_by_other_aspects(synthesize, context):
+    stack = Stack(App(context=context), "Stack")
+    Datastore(stack, "Store")
+    Aspects.of(stack).add(Boundary())
+    Tags.of(stack).add("team", "radiology")
+    found = synthesize(stack)
+    roles = found.of_type("AWS::IAM::Role")
+    assert 3 == len(roles)
+    assert ["arn:aws:iam::111122223333:policy/edge"] * 3 == [r["Properties"]["PermissionsBoundary"] for r in roles]
+    tag = [{"Key": "team", "Value": "radiology"}]
+    assert tag == found.only("AWS::Lambda::Function")["Properties"]["Tags"]
+
+
+def test_a_permissions_boundary_reaches_the_roles_that_serve_tags(stack, synthesize):
+    Datastore(stack, "Store")
+    policy = iam.ManagedPolicy.from_managed_policy_name(stack, "Edge", "edge")
+    iam.PermissionsBoundary.of(stack).apply(policy)
+    Tags.of(stack).add("team", "radiology")
+    roles = synthesize(stack).of_type("AWS::IAM::Role")
+    assert [True] * 3 == ["PermissionsBoundary" in role["Properties"] for role in roles]
+
+
+def test_tags_work_in_a_stage(app, synthesize):
+    stage = Stage(app, "Prod")
+    stack = Stack(stage, "Stack")
+    Datastore(stack, "Store")
+    Tags.of(stage).add("team", "radiology")
+    assert {"team": "radiology"} == synthesize(stack).only(TAGS)["Properties"]["Tags"]
+
+
+def test_fails_tags_that_healthimaging_would_refuse_are_refused_at_synth(stack, synthesize):
+    Tags.of(Datastore(stack, "Store")).add("cost centre", "7")
+    synthesize(stack)
+    message = assertions.Match.string_like_regexp("tags key 'cost centre' must match")
+    assertions.Annotations.from_stack(stack).has_error("/Stack/Store", message)
+
+
+def test_an_excluded_tag_stays_away(stack, synthesize):
+    Datastore(stack, "Store")
+    Tags.of(stack).add("team", "radiology", exclude_resource_types=[STORE])
+    assert [STORE] == synthesize(stack).types()
+
+
+def test_attributes_are_those_of_the_resource(stack):
+    store = Datastore(stack, "Store")
+    attributes = [store.datastore_id, store.datastore_arn, store.datastore_status, store.created_at, store.updated_at]
+    names = ["DatastoreId", "DatastoreArn", "DatastoreStatus", "CreatedAt", "UpdatedAt"]
+    assert [{"Fn::GetAtt": ["Store1D2A845B", name]} for name in names] == stack.resolve(attributes)
+
+
+def test_a_store_is_found_by_its_arn(stack):
+    store = Datastore.from_datastore_arn(stack, "Store", ARN)
+    assert (ID, ARN, "eu-west-1", "111122223333") == (
+        store.datastore_id,
+        store.datastore_arn,
+        store.env.region,
+        store.env.account,
+    )
+
+
+def test_a_store_is_found_by_its_id(stack):
+    store = Datastore.from_datastore_id(stack, "Store", ID)
+    parts = stack.resolve(store.datastore_arn)["Fn::Join"][1]
+    assert ID == store.datastore_id
+    assert f":datastore/{ID}" == parts[-1]
+
+
+def test_tokens_pass_every_check_of_an_imported_store(stack):
+    token = Token.as_string({"Ref": "Parameter"})
+    by_id = Datastore.from_datastore_id(stack, "ById", token)
+    by_arn = Datastore.from_datastore_arn(stack, "ByArn", token)
+    assert {"Ref": "Parameter"} == stack.resolve(by_id.datastore_id)
+    assert "Fn::Select" in stack.resolve(by_arn.datastore_id)
+
+
+def test_an_imported_store_knows_the_key_it_was_given(stack):
+    key = kms.Key(stack, "Key")
+    assert key is Datastore.from_datastore_id(stack, "Store", ID, encryption_key=key).encryption_key
+
+
+@pytest.mark.parametrize("name", ["", "a b", "x" * 257, "ümlaut"])
+def test_fails_a_name_that_the_service_model_refuses(stack, name):
+    with pytest.raises(ValueError, match="Datastore: datastore_name"):
+        Datastore(stack, "Store", datastore_name=name)
+    assert [] == stack.node.children
+
+
+@pytest.mark.parametrize("arn", ["", "arn:aws:s3:::bucket", ARN + "/imageset/" + ID, ARN[:-1]])
+def test_fails_an_arn_of_something_else(stack, arn):
+    with pytest.raises(ValueError, match="from_datastore_arn: datastore_arn"):
+        Datastore.from_datastore_arn(stack, "Store", arn)
+
+
+def test_fails_an_id_that_is_none(stack):
+    with pytest.raises(ValueError, match="from_datastore_id: datastore_id must match"):
+        Datastore.from_datastore_id(stack, "Store", "Store")
