@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: demo test test-unit test-cloud lint install install-cloud install-judges clean
 
 demo: install install-cloud
-	python -m healthimaging_local.demo
+	PYTHONPATH=local python -m healthimaging_local.demo
 
 test: lint install-cloud install-judges
 	python -m pytest
@@ -51,7 +51,7 @@ tools/node_modules/ready: .venv/ready tools/package.json tools/package-lock.json
 	touch $@
 
 .cloud/runtime/ready: requirements/lambda-runtime.txt .cloud/venv/ready
-	.cloud/venv/bin/python -m pip install -q --upgrade --target .cloud/runtime -r requirements/lambda-runtime.txt
+	.cloud/venv/bin/python -m pip install -q --no-deps --upgrade --target .cloud/runtime -r requirements/lambda-runtime.txt
 	touch $@
 
 .judges/ready: requirements/judges.txt

@@ -54,10 +54,7 @@ class DatastoreTags:
             statements=[
                 iam.PolicyStatement(
                     actions=["medical-imaging:TagResource", "medical-imaging:UntagResource"], resources=[arn]
-                ),
-                iam.PolicyStatement(
-                    actions=["cloudformation:DescribeStacks"], resources=[self._datastore.stack.stack_id]
-                ),
+                )
             ],
             properties={"DatastoreArn": arn, "Tags": self._resource.cdk_tag_manager.rendered_tags},
         )

@@ -169,14 +169,18 @@ class EngineResource(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         engine = ImportEngine.of(self)
-        start = iam.PolicyStatement(actions=["states:StartExecution"], resources=[engine.state_machine.attr_arn])
+        common = [
+            iam.PolicyStatement(actions=["states:StartExecution"], resources=[engine.state_machine.attr_arn]),
+            # Whether a stack is being updated, rolled back or deleted is said nowhere in a request.
+            iam.PolicyStatement(actions=["cloudformation:DescribeStacks"], resources=[Stack.of(self).stack_id]),
+        ]
         self.role = iam.Role(
             self,
             "Role",
             # The caller is named here, which in one account is all that sts:AssumeRole needs.
             assumed_by=iam.ArnPrincipal(engine.function_role.role_arn),
             description="What the function of healthimaging-cdk may do for one custom resource",
-            inline_policies={"Request": iam.PolicyDocument(statements=[start, *statements])},
+            inline_policies={"Request": iam.PolicyDocument(statements=[*common, *statements])},
         )
         seconds = (wait or _DEFAULT_WAIT).to_seconds()
         self.resource = CustomResource(

@@ -203,7 +203,7 @@ class DicomImport(Construct):
         job.resource.node.add_dependency(self._data_access_role)
         self._resource = job.resource
         self._make_outputs()
-        self._job = job
+        self._job = job.resource
 
     @property
     def datastore(self) -> IDatastore:
@@ -247,7 +247,7 @@ class DicomImport(Construct):
 
     @property
     def job_status(self) -> str:
-        """``jobStatus`` of the import job; ``NOTHING_TO_IMPORT`` when there was nothing to import."""
+        """``jobStatus`` of the import job; ``NOTHING_TO_IMPORT`` or, after a rollback, ``NOT_STARTED`` without one."""
         return self._resource.get_att_string("JobStatus")
 
     @property

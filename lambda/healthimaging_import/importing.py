@@ -24,6 +24,8 @@ from healthimaging_import.verdict import Counts, exception_types, read_manifest
 
 NOTHING_TO_IMPORT = "NOTHING_TO_IMPORT"
 """Stands where a job's status would stand when the source was empty."""
+NOT_STARTED = "NOT_STARTED"
+"""Stands where a job's status would stand when no job may be started and none is remembered."""
 
 _MANIFEST_PATIENCE_SECONDS = 120
 _LONGEST_FAILURE_LIST = 8 * 1024**2
@@ -71,6 +73,7 @@ class Importer:
         now: the time, in seconds.
         time_left: the seconds this invocation may still use.
         settling: whether roles and policies may be too new for IAM to know them everywhere.
+        may_start: whether a job may be started; if not, the answer comes from memory alone.
     """
 
     request: ImportRequest
@@ -79,6 +82,7 @@ class Importer:
     now: Callable[[], float]
     time_left: Callable[[], float]
     settling: bool = False
+    may_start: bool = True
 
     @property
     def records(self) -> Records:
@@ -98,6 +102,9 @@ class Importer:
         """
         stored = self.records.load(self.request.intent)
         if stored is None or self._over_for(stored.record):
+            if not self.may_start:
+                log.line("not started", reason="only what is remembered was asked for")
+                return Outcome(finished=True, job_status=NOT_STARTED)
             outcome = self._prepare(progress)
             if outcome is not None:
                 return outcome
@@ -109,6 +116,7 @@ class Importer:
         if record.state == records.FAILED:
             raise Refused(record.reason)
         if record.state == records.CLAIMED:
+            # Written down is asked for: whether HealthImaging has heard of it only the replay can tell.
             stored = self._start(stored)
         return self._follow(stored, progress)
 

@@ -10,7 +10,7 @@ from healthimaging_import import log
 from healthimaging_import.aws import Clients
 from healthimaging_import.cloudformation import Answer, Event
 from healthimaging_import.faults import explained
-from healthimaging_import.importing import NOTHING_TO_IMPORT, Importer, Outcome, Progress
+from healthimaging_import.importing import NOT_STARTED, NOTHING_TO_IMPORT, Importer, Outcome, Progress
 from healthimaging_import.problems import Refused, TryLater
 from healthimaging_import.request import Asset, ImportRequest
 from healthimaging_import.rules import Quotas
@@ -91,7 +91,8 @@ def _tags(event: Event, turn: Turn) -> Answer:
     clients, settling = _clients(event, turn), _settling(event, turn)
     arn, tags = str(event.properties["DatastoreArn"]), _tag_map(event.properties)
     if event.request_type == "Delete":
-        if not _stack_is_going(clients, event.stack_id):
+        # When the whole stack goes, a store that is retained keeps its tags.
+        if _stack_status(clients, event).startswith("UPDATE_"):
             remove_tags(clients.healthimaging, arn, tags)
         return Answer(success=True)
     same_store = event.old_properties.get("DatastoreArn") == arn
@@ -104,15 +105,14 @@ def _tag_map(properties: Mapping[str, Any]) -> dict[str, str]:
     return {str(key): str(value) for key, value in (properties.get("Tags") or {}).items()}
 
 
-def _stack_is_going(clients: Clients, stack_id: str) -> bool:
-    """Whether the whole stack is being deleted or rolled back: a retained store then keeps its tags."""
+def _stack_status(clients: Clients, event: Event) -> str:
+    """What CloudFormation is doing with the stack; an empty string where it does not tell."""
     try:
         with explained("cloudformation", "DescribeStacks"):
-            stack = clients.cloudformation.describe_stacks(StackName=stack_id)["Stacks"][0]
+            return str(clients.cloudformation.describe_stacks(StackName=event.stack_id)["Stacks"][0]["StackStatus"])
     except (Refused, TryLater):
-        log.line("tags left", reason="the stack could not be described")
-        return True
-    return not str(stack["StackStatus"]).startswith("UPDATE_")
+        log.line("status unknown", reason="the stack could not be described")
+        return ""
 
 
 # -- an import -------------------------------------------------------------------------------------------------------
@@ -149,19 +149,36 @@ def import_request(event: Event) -> ImportRequest:
 
 def _import(event: Event, turn: Turn, progress: dict[str, Any]) -> Answer | float:
     request = import_request(event)
-    kept = Progress(**progress)
+    clients = _clients(event, turn)
+    if "rolling_back" not in progress:
+        progress["rolling_back"] = event.request_type == "Update" and "ROLLBACK" in _stack_status(clients, event)
+    try:
+        return _go_on(event, request, clients, turn, progress)
+    except Refused as refusal:
+        if not progress["rolling_back"]:
+            raise
+        # A rollback that fails leaves a stack that nothing but a person can move: it takes what there is.
+        log.line("rolled back", reason=str(refusal))
+        return Answer(success=True, data=_attributes(event, request, Outcome(True, job_status=NOT_STARTED)))
+
+
+def _go_on(
+    event: Event, request: ImportRequest, clients: Clients, turn: Turn, progress: dict[str, Any]
+) -> Answer | float:
+    kept = Progress(**progress["import"]) if "import" in progress else Progress()
     importer = Importer(
         request=request,
-        clients=_clients(event, turn),
+        clients=clients,
         asked_by=event.request_id,
         now=lambda: turn.now,
         time_left=turn.time_left,
         settling=_settling(event, turn),
+        may_start=not progress["rolling_back"],
     )
     try:
         outcome = importer.step(kept)
     finally:
-        progress.update(vars(kept))
+        progress["import"] = vars(kept)
     if outcome.finished:
         return Answer(success=True, data=_attributes(event, request, outcome))
     if outcome.job_id and turn.elapsed >= wait_seconds(event):
@@ -180,10 +197,12 @@ def _next_look(elapsed: float) -> float:
 
 def _attributes(event: Event, request: ImportRequest, outcome: Outcome) -> dict[str, str]:
     counts = outcome.counts
-    nothing = outcome.job_status == NOTHING_TO_IMPORT
-    summary = "nothing to import: the input prefix is empty" if nothing else f"{outcome.job_status}: {counts.sentence()}"
+    summary = {
+        NOTHING_TO_IMPORT: "nothing to import: the input prefix is empty",
+        NOT_STARTED: "no job was started: the stack was rolled back",
+    }.get(outcome.job_status, f"{outcome.job_status}: {counts.sentence()}")
     next_step = "none"
-    if nothing:
+    if outcome.job_status == NOTHING_TO_IMPORT:
         next_step = f"upload DICOM P10 files to the input prefix, then: {event.properties.get('ImportAgain', 'deploy')}"
     return {
         "DatastoreId": request.datastore_id,

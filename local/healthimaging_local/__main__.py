@@ -1,17 +1,20 @@
 """``python -m healthimaging_local start`` and ``stop``: the local cloud for a person at a terminal."""
 
+# ruff: noqa: T201 - a command speaks on standard output
+
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import shlex
 import shutil
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
-from healthimaging_local.cloud import ROOT, Cloud, CloudError, end_process_group
+from healthimaging_local.cloud import ROOT, Cloud, CloudError
+from healthimaging_local.processes import alive, end_process_group
 
 _FOLDER = ROOT / ".cloud" / "run"
 _STATE = _FOLDER / "state.json"
@@ -40,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _start(options: argparse.Namespace) -> int:
-    if _STATE.exists() and _alive(_recorded()["pid"]):
+    if _STATE.exists() and alive(_recorded()["pid"]):
         raise CloudError(f"the local cloud already runs on port {_recorded()['port']}, stop it first")
     cloud = Cloud(
         port=options.port,
@@ -64,7 +67,7 @@ def _stop() -> int:
         print("the local cloud does not run")
         return 0
     pid = _recorded()["pid"]
-    end_process_group(pid, lambda: not _alive(pid))
+    end_process_group(pid, lambda: not alive(pid))
     shutil.rmtree(_FOLDER, ignore_errors=True)
     print("the local cloud is stopped")
     return 0
@@ -78,17 +81,9 @@ def _environ() -> int:
     return 0
 
 
-def _recorded() -> dict[str, object] | dict[str, int] | dict[str, dict[str, str]]:
-    document: dict[str, object] = json.loads(Path(_STATE).read_text(encoding="utf-8"))
+def _recorded() -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(Path(_STATE).read_text(encoding="utf-8"))
     return document
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 if __name__ == "__main__":

@@ -4,14 +4,16 @@ S3 is reached over HTTP with a session of the data-access role, so that the emul
 identity policies, bucket policies and their conditions all count.
 """
 
+# ruff: noqa: SLF001 - ministack has no public interface; tables.py guards every name that is used here
+
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import botocore.session
 from botocore.config import Config
@@ -21,7 +23,9 @@ from ministack.services import eventbridge, iam, sts
 
 from healthimaging_local.errors import ServiceError, StorageError
 from healthimaging_local.events import SOURCE
-from healthimaging_local.ports import Caller, Content, StoredObject
+from healthimaging_local.ports import Caller, Content, Json, StoredObject
+
+_LOGGER = logging.getLogger(__name__)
 
 SERVICE_PRINCIPAL = "medical-imaging.amazonaws.com"
 
@@ -30,15 +34,18 @@ class EmulatorBus:
     """EventBridge's default bus, where only AWS's own services may use a source that begins with ``aws.``."""
 
     def publish(self, caller: Caller, detail_type: str, resource: str, detail: Mapping[str, object]) -> None:
-        """Deliver one event to the rules of the caller's account and Region."""
+        """Deliver one event to the rules of the caller's account and Region; a failure stops nobody (best effort)."""
         entry = {
             "Source": SOURCE,
             "DetailType": detail_type,
             "Detail": json.dumps(detail),
             "Resources": [resource],
         }
-        with responses.request_scope(caller.account, caller.region):
-            eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
+        try:
+            with responses.request_scope(caller.account, caller.region):
+                eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
+        except Exception:
+            _LOGGER.exception("event %r was not delivered", detail_type)
 
 
 class EmulatorPermissions:
@@ -148,7 +155,7 @@ class EmulatorPermissions:
 class RoleStorage:
     """S3 over HTTP, as one role."""
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Json) -> None:
         """Use a botocore client that carries the role's session."""
         self._client = client
 
@@ -172,7 +179,7 @@ class RoleStorage:
         """PutObject; needs ``s3:PutObject``."""
         self._call("put_object", Bucket=bucket, Key=key, Body=body, ContentType=content_type)
 
-    def _call(self, operation: str, **arguments: Any) -> Any:
+    def _call(self, operation: str, **arguments: Json) -> Json:
         try:
             return getattr(self._client, operation)(**arguments)
         except ClientError as error:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -16,7 +14,12 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self, TypeAlias
+
+from healthimaging_local.processes import end_process_group, free_port
+
+Json: TypeAlias = Any
+"""A parsed JSON value."""
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCOUNT = "111122223333"
@@ -25,7 +28,6 @@ HOST = "127.0.0.1"
 
 _ACCESS_KEY = "local-cloud-administrator"
 _SECRET_KEY = "local-cloud"  # noqa: S105 - opens nothing but a process on loopback
-_GRACE_SECONDS = 3.0
 _LOG_TAIL = 30
 
 
@@ -100,7 +102,7 @@ class Cloud:
         """The log file."""
         return self._log or self._own_folder() / "cloud.log"
 
-    def start(self) -> Cloud:
+    def start(self) -> Self:
         """Start the cloud and wait until it answers.
 
         Raises:
@@ -113,7 +115,7 @@ class Cloud:
                 raise CloudError(f"{needed} is missing: install requirements/{remedy} there (docs/local-cloud.md)")
         self._folder = self._given_folder or Path(tempfile.mkdtemp(prefix="healthimaging-local-"))
         self._folder.mkdir(parents=True, exist_ok=True)
-        self.port = self.port or _free_port()
+        self.port = self.port or free_port(HOST)
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 [str(python), "-m", "healthimaging_local.launcher"],
@@ -141,7 +143,7 @@ class Cloud:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def __enter__(self) -> Cloud:
+    def __enter__(self) -> Self:
         """Start."""
         return self.start()
 
@@ -178,10 +180,10 @@ class Cloud:
         inherited = os.environ if base is None else base
         return {**{k: v for k, v in inherited.items() if not k.startswith("AWS_")}, **self.environ()}
 
-    def client(self, service: str, **overrides: Any) -> Any:
+    def client(self, service: str, **overrides: Json) -> Json:
         """A boto3 client for a service, as the administrator unless ``overrides`` bring other credentials."""
-        import boto3
-        from botocore.config import Config
+        import boto3  # noqa: PLC0415 - slow, and not needed to start or stop a cloud
+        from botocore.config import Config  # noqa: PLC0415
 
         arguments: dict[str, Any] = {
             "endpoint_url": self.endpoint,
@@ -192,7 +194,7 @@ class Cloud:
         }
         return boto3.session.Session().client(service, **{**arguments, **overrides})
 
-    def inject(self, operation: str, error: str = "ThrottlingException", **more: Any) -> None:
+    def inject(self, operation: str, error: str = "ThrottlingException", **more: Json) -> None:
         """Let the next call of an operation fail: ``times``, ``message``, ``service`` and ``status`` are optional."""
         self.control("POST", "inject", {"operation": operation, "error": error, **more})
 
@@ -212,7 +214,7 @@ class Cloud:
         for name in ("calls", "inject", "settings"):
             self.control("DELETE", name)
 
-    def control(self, method: str, path: str, document: object = None) -> Any:
+    def control(self, method: str, path: str, document: object = None) -> Json:
         """One call under ``/_healthimaging/``, which needs no credentials."""
         data = None if document is None else json.dumps(document).encode()
         request = urllib.request.Request(  # noqa: S310 - our own http endpoint
@@ -266,34 +268,17 @@ class Cloud:
             if self._process is not None and self._process.poll() is not None:
                 raise CloudError(f"the local cloud ended with {self._process.returncode}:\n{self._log_tail()}")
             try:
-                self.control("GET", "settings")
-            except (OSError, CloudError):
-                time.sleep(0.05)
-            else:
+                answer = self.control("GET", "process")
+            except (OSError, CloudError, ValueError):
+                answer = {}
+            if answer.get("pid") == self.pid:
                 return
+            time.sleep(0.05)
         raise CloudError(f"the local cloud did not answer in {self._start_timeout:g} s:\n{self._log_tail()}")
 
     def _log_tail(self) -> str:
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         return "\n".join(lines[-_LOG_TAIL:])
-
-
-def end_process_group(group: int, ended: Any) -> None:
-    """SIGTERM to a process group, SIGKILL after a grace period: a Lambda that hangs keeps the emulator from ending."""
-    for number, seconds in ((signal.SIGTERM, _GRACE_SECONDS), (signal.SIGKILL, 0.0)):
-        try:
-            os.killpg(group, number)
-        except ProcessLookupError:
-            return
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and not ended():
-            time.sleep(0.02)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def _opener() -> urllib.request.OpenerDirector:

@@ -31,7 +31,7 @@ class DatastoreType:
         """The table entry: no update, because CloudFormation replaces what changes."""
         return {"create": self.create, "delete": self.delete}
 
-    def create(self, logical_id: str, properties: dict[str, Any], stack_name: str) -> tuple[str, dict[str, str]]:
+    def create(self, logical_id: str, properties: dict[str, Any], _: str) -> tuple[str, dict[str, str]]:
         """Make a data store and wait until it is ACTIVE; ``Ref`` is its id."""
         unknown = sorted(set(properties) - set(_PROPERTIES))
         if unknown:

@@ -1,10 +1,11 @@
 """HealthImaging as one more service of the emulator: its tables filled, its enforcement and events used."""
 
+# ruff: noqa: SLF001 - ministack has no public interface; tables.py guards every name that is used here
+
 from __future__ import annotations
 
 import json
 import re
-from typing import Any
 from urllib.parse import parse_qs, unquote
 
 from ministack import app
@@ -16,7 +17,7 @@ from healthimaging_local import cloudformation
 from healthimaging_local.access import EmulatorBus, EmulatorPermissions, gateway_endpoint
 from healthimaging_local.errors import ServiceError
 from healthimaging_local.ledger import PREFIX, SERVICE, Injection, Ledger
-from healthimaging_local.ports import Caller
+from healthimaging_local.ports import Caller, Json
 from healthimaging_local.protocol import Api, Request, service_model
 from healthimaging_local.service import HealthImaging
 from healthimaging_local.state import Settings, State
@@ -122,7 +123,7 @@ def _routes() -> list[tuple[str, re.Pattern[str], str, int, dict[str, str]]]:
 def _extract_resource_arns(module: MedicalImaging) -> None:
     original = iam_actions.extract_resource_arn
 
-    def extract_resource_arn(service: str, method: str, path: str, *rest: Any) -> str:
+    def extract_resource_arn(service: str, method: str, path: str, *rest: Json) -> str:
         if service != SERVICE:
             return str(original(service, method, path, *rest))
         _, _, _, region, account = rest
@@ -135,9 +136,9 @@ def _watch_requests(module: MedicalImaging) -> None:
     """Note every call of every service, refused ones included, and let injected errors answer in their place."""
     original = app._dispatch_service_request
 
-    async def dispatch(
+    async def dispatch(  # noqa: PLR0917 - ministack's signature
         method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, list[str]], request_id: str
-    ) -> Any:
+    ) -> Json:
         parameters = app._routing_params(method, path, headers, body, query)
         service = router.detect_service(method, path, headers, parameters)
         action = iam_actions.extract_iam_action(service, method, path, headers, body, parameters) or ""
@@ -168,7 +169,7 @@ def _injected(module: MedicalImaging, injection: Injection, request_id: str) -> 
 def _serve_control_calls(module: MedicalImaging) -> None:
     original = app.app
 
-    async def application(scope: Any, receive: Any, send: Any) -> None:
+    async def application(scope: Json, receive: Json, send: Json) -> None:
         if scope["type"] != "http" or not scope["path"].startswith(PREFIX):
             await original(scope, receive, send)
             return
@@ -177,7 +178,7 @@ def _serve_control_calls(module: MedicalImaging) -> None:
     app.app = application
 
 
-async def _control(module: MedicalImaging, scope: Any, receive: Any, send: Any) -> None:
+async def _control(module: MedicalImaging, scope: Json, receive: Json, send: Json) -> None:
     body = b""
     more = True
     while more:

@@ -45,10 +45,10 @@ def main() -> None:
     except EmulatorChangedError as error:
         sys.exit(str(error))
     # Imported only now: these modules use the tables as soon as they load.
-    from ministack import app
+    from ministack import app  # noqa: PLC0415
 
-    from healthimaging_local.emulator import register
-    from healthimaging_local.mends import mend_all
+    from healthimaging_local.emulator import register  # noqa: PLC0415
+    from healthimaging_local.mends import mend_all  # noqa: PLC0415
 
     # botocore and asyncio say much at DEBUG and nothing of use; the service itself logs no key and no patient data.
     logging.getLogger("botocore").setLevel(logging.WARNING)

@@ -6,6 +6,7 @@ Served without credentials under ``/_healthimaging/`` on the loopback interface 
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections import deque
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from healthimaging_local.errors import ServiceError
+from healthimaging_local.ports import Json
 from healthimaging_local.state import Settings
 
 PREFIX = "/_healthimaging/"
@@ -75,7 +77,7 @@ class Ledger:
                     return injection
         return None
 
-    def control(self, method: str, path: str, query: Mapping[str, list[str]], body: bytes) -> tuple[int, Any]:
+    def control(self, method: str, path: str, query: Mapping[str, list[str]], body: bytes) -> tuple[int, Json]:
         """Answer a request under ``PREFIX`` with a status and a JSON document."""
         name = path.removeprefix(PREFIX).strip("/")
         try:
@@ -87,22 +89,22 @@ class Ledger:
         except (ValueError, TypeError, ServiceError) as error:
             return 400, {"message": str(error)}
 
-    def _post_inject(self, document: dict[str, Any], _: Mapping[str, list[str]]) -> Any:
+    def _post_inject(self, document: dict[str, Any], _: Mapping[str, list[str]]) -> Json:
         injection = Injection(**document)
         with self._lock:
             self._injections.append(injection)
         return asdict(injection)
 
-    def _get_inject(self, _: Any, __: Any) -> Any:
+    def _get_inject(self, _: object, __: object) -> Json:
         with self._lock:
             return {"injections": [asdict(item) for item in self._injections if item.times > 0]}
 
-    def _delete_inject(self, _: Any, __: Any) -> Any:
+    def _delete_inject(self, _: object, __: object) -> Json:
         with self._lock:
             self._injections.clear()
         return {}
 
-    def _get_calls(self, _: Any, query: Mapping[str, list[str]]) -> Any:
+    def _get_calls(self, _: object, query: Mapping[str, list[str]]) -> Json:
         service = query.get("service", [SERVICE])[-1]
         operation = query.get("operation", [""])[-1]
         with self._lock:
@@ -114,15 +116,18 @@ class Ledger:
                 ]
             }
 
-    def _delete_calls(self, _: Any, __: Any) -> Any:
+    def _delete_calls(self, _: object, __: object) -> Json:
         with self._lock:
             self._calls.clear()
         return {}
 
-    def _get_settings(self, _: Any, __: Any) -> Any:
+    def _get_process(self, _: object, __: object) -> Json:
+        return {"pid": os.getpid()}
+
+    def _get_settings(self, _: object, __: object) -> Json:
         return asdict(self._settings)
 
-    def _put_settings(self, document: dict[str, Any], _: Any) -> Any:
+    def _put_settings(self, document: dict[str, Any], _: object) -> Json:
         known = {item.name: type(getattr(self._settings, item.name)) for item in fields(self._settings)}
         for name, value in document.items():
             if name not in known:
@@ -130,7 +135,7 @@ class Ledger:
             setattr(self._settings, name, known[name](value))
         return asdict(self._settings)
 
-    def _delete_settings(self, _: Any, __: Any) -> Any:
+    def _delete_settings(self, _: object, __: object) -> Json:
         for name, value in self._initial.items():
             setattr(self._settings, name, value)
         return asdict(self._settings)

@@ -1,15 +1,21 @@
 """Where ministack differs from AWS in a way that matters here, and the mend. docs/local-cloud.md lists them all."""
 
+# ruff: noqa: SLF001 - ministack has no public interface; tables.py guards every name that is used here
+
 from __future__ import annotations
 
 import os
-from typing import Any
+import re
 
 from ministack import app
 from ministack.core import iam_evaluator
 from ministack.services import cloudformation as stacks_store
-from ministack.services import iam
+from ministack.services import iam, s3
 from ministack.services.cloudformation import stacks
+
+from healthimaging_local.ports import Json
+
+_ROLE_ARN = re.compile(r"arn:[^:]+:iam::(?P<account>[0-9]{12}):role/(?:.*/)?(?P<name>[^/]+)")
 
 RUNTIME_VARIABLE = "HEALTHIMAGING_LOCAL_RUNTIME"
 
@@ -18,7 +24,7 @@ def mend_all() -> None:
     """Apply every mend."""
     every_request_is_secure()
     trust_alone_allows_assume_role()
-    failed_delete_keeps_dependencies()
+    deletes_fail_as_on_aws()
     workers_use_the_runtime_sdk()
 
 
@@ -42,45 +48,81 @@ def trust_alone_allows_assume_role() -> None:
     permissions to switch roles"). A trust policy that names only the account still needs an identity policy.
     """
 
-    def role_trust_policy_for_arn(role_arn: str) -> tuple[Any, str] | None:
-        parts = role_arn.split(":", 5)
-        if len(parts) < 6 or not parts[5].startswith("role/"):
-            return None
-        role = iam._roles.get_scoped(parts[4], None, parts[5].rsplit("/", 1)[-1])
-        return (role.get("AssumeRolePolicyDocument"), parts[4]) if role else None
+    def role_trust_policy_for_arn(role_arn: str) -> tuple[Json, str] | None:
+        match = _ROLE_ARN.fullmatch(role_arn)
+        role = iam._roles.get_scoped(match["account"], None, match["name"]) if match else None
+        return (role.get("AssumeRolePolicyDocument"), match["account"]) if match and role else None
 
     iam.role_trust_policy_for_arn = role_trust_policy_for_arn
     iam_evaluator._RESOURCE_POLICY_LOOKUPS["sts"] = ("iam", "role_trust_policy_for_arn")
 
 
-def failed_delete_keeps_dependencies() -> None:
-    """Let the deletion of a stack keep what a resource that failed to delete depends on.
+def deletes_fail_as_on_aws() -> None:
+    """Let a delete fail where CloudFormation's would: a bucket that is not empty, and what a kept resource needs.
 
-    CloudFormation deletes a resource only after everything that depends on it is gone. Here the kept resource is
-    reported as DELETE_FAILED too; on AWS it simply stays.
+    CloudFormation deletes a resource only after everything that depends on it is gone. Here what is kept for that
+    reason is reported as DELETE_FAILED too; on AWS it simply stays.
     """
     original = stacks._delete_resource
+    failed = FailedDeletes()
 
     def delete_resource(
-        resource_type: str, physical_id: str, props: dict[str, Any], stack_name: Any = None, logical_id: Any = None
+        resource_type: str, physical_id: str, props: dict[str, Json], stack_name: str = "", logical_id: str = ""
     ) -> None:
         stack = stacks_store._stacks.get(stack_name) or {}
-        if stack.get("StackStatus") == "DELETE_IN_PROGRESS":
-            resources = stack.get("_resources", {})
-            failed = [
-                name
-                for name, resource in resources.items()
-                if resource.get("ResourceStatus") == "DELETE_FAILED" and name != logical_id
-            ]
-            definitions = (stack.get("_template") or {}).get("Resources", {})
-            needed_by = [
-                name for name in failed if logical_id in stacks._with_dependencies([name], definitions, set(resources))
-            ]
-            if needed_by:
-                raise ValueError(f"kept, because {', '.join(needed_by)} depends on it and failed to delete")
-        original(resource_type, physical_id, props, stack_name, logical_id)
+        dependents = failed.dependents(stack, logical_id)
+        try:
+            if dependents:
+                raise ValueError(f"kept: {', '.join(dependents)} depends on it and was not deleted")  # noqa: TRY301
+            if resource_type == "AWS::S3::Bucket" and _holds_objects(physical_id):
+                message = "The bucket you tried to delete is not empty (Service: S3, Status Code: 409)"
+                raise ValueError(message)  # noqa: TRY301
+            original(resource_type, physical_id, props, stack_name, logical_id)
+        except Exception:
+            failed.note(stack, logical_id)
+            raise
 
     stacks._delete_resource = delete_resource
+
+
+def _holds_objects(bucket: str) -> bool:
+    record = s3._buckets.get(bucket) or {}
+    return bool(record.get("objects")) or s3._bucket_has_versions(bucket)
+
+
+class FailedDeletes:
+    """Which resources of a stack could not be deleted, while one phase of one operation lasts."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._failed: dict[str, tuple[str, set[str]]] = {}
+
+    def note(self, stack: dict[str, Json], logical_id: str) -> None:
+        """Remember one failed delete."""
+        self._of(stack).add(logical_id)
+
+    def dependents(self, stack: dict[str, Json], logical_id: str) -> list[str]:
+        """The resources that depend on ``logical_id`` and could not be deleted."""
+        definitions = (stack.get("_template") or {}).get("Resources", {})
+        return sorted(
+            name
+            for name in self._of(stack) - {logical_id}
+            if logical_id in stacks._with_dependencies([name], definitions, set(definitions))
+        )
+
+    def _of(self, stack: dict[str, Json]) -> set[str]:
+        """The failed ones of this phase; a DeleteStack that is retried tries everything again, dependents first."""
+        status = str(stack.get("StackStatus"))
+        known_status, names = self._failed.get(str(stack.get("StackId")), ("", set()))
+        if status != known_status:
+            names = set()
+        resources = stack.get("_resources", {})
+        if status == "DELETE_IN_PROGRESS":
+            names = {name for name, item in resources.items() if item.get("ResourceStatus") == "DELETE_FAILED"} | (
+                names & set(resources)
+            )
+        self._failed[str(stack.get("StackId"))] = (status, names)
+        return names
 
 
 def workers_use_the_runtime_sdk() -> None:

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias
+
+Json: TypeAlias = Any
+"""A parsed JSON value: the service model, not the type checker, says what it holds."""
 
 
 @dataclass(frozen=True)

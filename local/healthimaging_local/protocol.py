@@ -9,15 +9,15 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 from urllib.parse import unquote
 
 from healthimaging_import.rules import ServiceModel
 from healthimaging_local.errors import ServiceError
-from healthimaging_local.ports import Caller
+from healthimaging_local.ports import Caller, Json
 
 _MALFORMED = "SerializationException"
 _UNKNOWN = "UnknownOperationException"
@@ -43,10 +43,13 @@ class Response:
     body: bytes
 
 
+Handler: TypeAlias = Callable[[dict[str, Any], Caller], dict[str, Any]]
+
+
 class Operations(Protocol):
     """The service: one method for each operation, named like it."""
 
-    def handler(self, operation: str) -> Any:
+    def handler(self, operation: str) -> Handler | None:
         """The method for an operation, or None when there is none."""
 
 
@@ -104,20 +107,23 @@ class Api:
     def handle(self, request: Request, caller: Caller) -> Response:
         """Answer one request."""
         try:
-            match = self._match(request)
-            handler = self._operations.handler(match[0]) if match else None
-            if not match or handler is None:
-                raise ServiceError(_UNKNOWN, f"{request.method} {request.path} is not part of the local HealthImaging")
-            operation, labels = match
-            definition = self._all[operation]
-            values = self._bind(definition["input"]["shape"], labels, request)
-            violations = self.model.violations(definition["input"]["shape"], values)
-            if violations:
-                raise ServiceError("ValidationException", "; ".join(violations))
-            output = handler(values, caller)
-            return self._answer(definition["output"]["shape"], output, definition["http"].get("responseCode", 200))
+            return self._handle(request, caller)
         except ServiceError as error:
             return self.error(error)
+
+    def _handle(self, request: Request, caller: Caller) -> Response:
+        match = self._match(request)
+        handler = self._operations.handler(match[0]) if match else None
+        if not match or handler is None:
+            raise ServiceError(_UNKNOWN, f"{request.method} {request.path} is not part of the local HealthImaging")
+        operation, labels = match
+        definition = self._all[operation]
+        values = self._bind(definition["input"]["shape"], labels, request)
+        violations = self.model.violations(definition["input"]["shape"], values)
+        if violations:
+            raise ServiceError("ValidationException", "; ".join(violations))
+        output = handler(values, caller)
+        return self._answer(definition["output"]["shape"], output, definition["http"].get("responseCode", 200))
 
     def error(self, error: ServiceError) -> Response:
         """The answer for an error: its status by the model, its code in ``x-amzn-errortype``."""
@@ -151,7 +157,7 @@ class Api:
         outside = set(shape["members"]) - in_body
         return {**{k: v for k, v in body.items() if v is not None and k not in outside}, **values}
 
-    def _from_text(self, name: str, shape_name: str, texts: list[str]) -> Any:
+    def _from_text(self, name: str, shape_name: str, texts: list[str]) -> Json:
         shape = self.model.shapes[shape_name]
         if shape["type"] == "list":
             return [self._from_text(name, shape["member"]["shape"], [text]) for text in texts]
@@ -177,7 +183,7 @@ class Api:
             return Response(status, headers, output[payload])
         return Response(status, headers, json.dumps(self.shaped(shape_name, output)).encode())
 
-    def shaped(self, shape_name: str, value: Any) -> Any:
+    def shaped(self, shape_name: str, value: Json) -> Json:
         """``value`` as the model writes it: only known members, none missing; None means absent."""
         shape = self.model.shapes[shape_name]
         kind = shape["type"]
@@ -195,7 +201,7 @@ class Api:
         return value
 
 
-def _parsed(body: bytes) -> Any:
+def _parsed(body: bytes) -> Json:
     if not body:
         return {}
     try:

@@ -8,6 +8,7 @@ from typing import Any
 
 from healthimaging_local.dicom import text_of
 from healthimaging_local.errors import ServiceError
+from healthimaging_local.ports import Json
 from healthimaging_local.state import Datastore, ImageSet
 
 _TAGS = {
@@ -53,34 +54,33 @@ def _meets(image_set: ImageSet, search_filter: Mapping[str, Any]) -> bool:
     return actual in wanted
 
 
-def _wanted(name: str, value: Any) -> Any:
+def _wanted(name: str, value: Json) -> Json:
     if name == "DICOMStudyDateAndTime":
         return (value["DICOMStudyDate"], value.get("DICOMStudyTime", ""))
     return _seconds(value) if name in _DATES else value
 
 
-def _value(image_set: ImageSet, name: str) -> Any:
-    if name == "isPrimary":
-        return image_set.is_primary
-    if name == "DICOMStudyInstanceUID":
-        return image_set.study_instance_uid
-    if name == "DICOMSeriesInstanceUID":
-        return image_set.series_instance_uid
-    if name == "createdAt":
-        return image_set.created_at
-    if name == "updatedAt":
-        return image_set.updated_at
+def _value(image_set: ImageSet, name: str) -> Json:
+    own: dict[str, Json] = {
+        "isPrimary": image_set.is_primary,
+        "DICOMStudyInstanceUID": image_set.study_instance_uid,
+        "DICOMSeriesInstanceUID": image_set.series_instance_uid,
+        "createdAt": image_set.created_at,
+        "updatedAt": image_set.updated_at,
+    }
+    if name in own:
+        return own[name]
     attributes = next(iter(image_set.instances.values())).attributes
     if name == "DICOMStudyDateAndTime":
         return (text_of(attributes, "00080020"), text_of(attributes, "00080030"))
     return text_of(attributes, _TAGS[name])
 
 
-def _sortable(value: Any) -> tuple[Any, ...]:
+def _sortable(value: Json) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
-def _seconds(value: Any) -> float:
+def _seconds(value: Json) -> float:
     """A timestamp as boto3 sends it in a body (seconds) or as the CLI may (ISO 8601)."""
     if isinstance(value, str):
         try:

@@ -6,7 +6,6 @@ Inputs arrive validated by the model, outputs are shaped by it; what is here is 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from typing import Any
 
 from healthimaging_local.errors import ServiceError
@@ -15,10 +14,9 @@ from healthimaging_local.imagesets import ImageSetOperations
 from healthimaging_local.importer import Importer
 from healthimaging_local.paging import page
 from healthimaging_local.ports import Caller, EventBus, Permissions
+from healthimaging_local.protocol import Handler
 from healthimaging_local.ratelimit import TokenBucket
 from healthimaging_local.state import Datastore, ImportJob, State
-
-Handler = Callable[[dict[str, Any], Caller], dict[str, Any]]
 
 
 class HealthImaging(ImageSetOperations):

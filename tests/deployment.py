@@ -1,0 +1,176 @@
+"""Deploys a CDK app to the local cloud as the CDK CLI does, without its start-up time: assets, stacks, outcome."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pydicom
+from aws_cdk import App
+from healthimaging_local import Cloud
+
+P10_FILES = Path(pydicom.__file__).parent / "data" / "test_files"
+_PATIENCE_SECONDS = 90
+
+
+@dataclass
+class Deployed:
+    """How a stack operation ended."""
+
+    status: str
+    outputs: dict[str, str] = field(default_factory=dict)
+    reasons: list[str] = field(default_factory=list)
+
+    def output(self, part: str) -> str:
+        """The one output whose name holds ``part``."""
+        found = [value for name, value in self.outputs.items() if part in name]
+        assert len(found) == 1, f"expected one output like {part}, found {self.outputs}"
+        return found[0]
+
+    @property
+    def reason(self) -> str:
+        """Everything CloudFormation said."""
+        return "\n".join(self.reasons)
+
+
+class Account:
+    """An account of the local cloud, with what the CDK bootstrap stack would have made."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self.cloud = cloud
+        self.s3 = cloud.client("s3")
+        self.cloudformation = cloud.client("cloudformation")
+        self.healthimaging = cloud.client("medical-imaging")
+        self._assets = f"cdk-hnb659fds-assets-{cloud.account}-{cloud.region}"
+        self.s3.create_bucket(Bucket=self._assets)
+        cloud.client("ssm").put_parameter(Name="/cdk-bootstrap/hnb659fds/version", Value="30", Type="String")
+
+    def deploy(self, app: App) -> dict[str, Deployed]:
+        """Synthesize and deploy every stack, in the order of their dependencies."""
+        assembly = app.synth()
+        return {stack.stack_name: self._deploy(Path(assembly.directory), stack.id) for stack in assembly.stacks}
+
+    def deploy_one(self, app: App) -> Deployed:
+        """Deploy an app of one stack."""
+        (deployed,) = self.deploy(app).values()
+        return deployed
+
+    def destroy(self, name: str) -> Deployed:
+        """Delete a stack."""
+        stack_id = self._describe(name)["StackId"]
+        self.cloudformation.delete_stack(StackName=name)
+        return self._wait(stack_id, since=0)
+
+    def upload(self, bucket: str, prefix: str, *names: str) -> None:
+        """Put P10 files of pydicom (or any text) under a prefix."""
+        for name in names:
+            file = P10_FILES / name
+            body = file.read_bytes() if file.is_file() else b"not a DICOM file"
+            self.s3.put_object(Bucket=bucket, Key=f"{prefix}{name}", Body=body)
+
+    def jobs_started(self) -> int:
+        """How often StartDICOMImportJob has answered with a job."""
+        return len([call for call in self.cloud.calls("StartDICOMImportJob") if call["status"] == 200])
+
+    def jobs(self, datastore_id: str) -> list[dict[str, Any]]:
+        """The import jobs of a store."""
+        found: list[dict[str, Any]] = self.healthimaging.list_dicom_import_jobs(datastoreId=datastore_id)["jobSummaries"]
+        return found
+
+    def image_sets(self, datastore_id: str) -> list[dict[str, Any]]:
+        """The image sets of a store."""
+        answer = self.healthimaging.search_image_sets(datastoreId=datastore_id, maxResults=50)
+        found: list[dict[str, Any]] = answer["imageSetsMetadataSummaries"]
+        return found
+
+    def tags(self, arn: str) -> dict[str, str]:
+        """The tags of a store."""
+        found: dict[str, str] = self.healthimaging.list_tags_for_resource(resourceArn=arn)["tags"]
+        return found
+
+    def resource_id(self, stack: str, kind: str, part: str = "") -> str:
+        """The physical id of the one resource of a kind whose logical id holds ``part``."""
+        resources = self.cloudformation.describe_stack_resources(StackName=stack)["StackResources"]
+        found = [r for r in resources if r["ResourceType"] == kind and part in r["LogicalResourceId"]]
+        assert len(found) == 1, f"expected one {kind} like {part!r}, found {len(found)}"
+        return str(found[0]["PhysicalResourceId"])
+
+    def log_lines(self) -> str:
+        """Everything that any function has logged."""
+        logs = self.cloud.client("logs")
+        lines = []
+        for group in logs.describe_log_groups()["logGroups"]:
+            for event in logs.filter_log_events(logGroupName=group["logGroupName"])["events"]:
+                lines.append(event["message"])
+        return "\n".join(lines)
+
+    def _deploy(self, assembly: Path, artifact: str) -> Deployed:
+        manifest = json.loads((assembly / "manifest.json").read_text())["artifacts"][artifact]
+        name = manifest.get("properties", {}).get("stackName", artifact)
+        template = self._publish(assembly, artifact)
+        parameters: dict[str, Any] = {
+            "StackName": name,
+            "TemplateURL": template,
+            "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
+            "Tags": [{"Key": k, "Value": v} for k, v in manifest.get("properties", {}).get("tags", {}).items()],
+        }
+        known = self._describe(name)
+        if not known or known["StackStatus"] == "DELETE_COMPLETE":
+            return self._wait(self.cloudformation.create_stack(**parameters)["StackId"], since=0)
+        before = len(self._events(known["StackId"]))
+        try:
+            self.cloudformation.update_stack(**parameters)
+        except self.cloudformation.exceptions.ClientError as error:
+            if "No updates are to be performed" not in str(error):
+                raise
+            return Deployed("NO_CHANGES", self._outputs(known))
+        return self._wait(known["StackId"], since=before)
+
+    def _publish(self, assembly: Path, artifact: str) -> str:
+        url = ""
+        for asset in json.loads((assembly / f"{artifact}.assets.json").read_text())["files"].values():
+            source, (destination,) = asset["source"], asset["destinations"].values()
+            path = assembly / source["path"]
+            body = path.read_bytes() if source["packaging"] == "file" else _zip(path)
+            self.s3.put_object(Bucket=self._assets, Key=destination["objectKey"], Body=body)
+            if source["path"] == f"{artifact}.template.json":
+                url = f"{self.cloud.endpoint}/{self._assets}/{destination['objectKey']}"
+        return url
+
+    def _describe(self, name: str) -> dict[str, Any]:
+        try:
+            stack: dict[str, Any] = self.cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+        except self.cloudformation.exceptions.ClientError:
+            return {}
+        return stack
+
+    def _events(self, stack_id: str) -> list[dict[str, Any]]:
+        events: list[dict[str, Any]] = self.cloudformation.describe_stack_events(StackName=stack_id)["StackEvents"]
+        return events[::-1]
+
+    def _outputs(self, stack: dict[str, Any]) -> dict[str, str]:
+        return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+
+    def _wait(self, stack_id: str, since: int) -> Deployed:
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            stack = self._describe(stack_id)
+            if stack and not stack["StackStatus"].endswith("_IN_PROGRESS"):
+                reasons = [event.get("ResourceStatusReason", "") for event in self._events(stack_id)[since:]]
+                return Deployed(stack["StackStatus"], self._outputs(stack), [reason for reason in reasons if reason])
+            time.sleep(0.05)
+        raise AssertionError(f"{stack_id} did not end in {_PATIENCE_SECONDS} s")
+
+
+def _zip(folder: Path) -> bytes:
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(folder.rglob("*")):
+            if file.is_file():
+                archive.write(file, file.relative_to(folder))
+    return body.getvalue()
