@@ -22,6 +22,10 @@ from tests.deployment import Account
 ROOT = Path(__file__).parent.parent
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-ids", action="store_true", help="write the snapshot of logical ids anew")
+
+
 @pytest.fixture
 def app() -> App:
     return App(analytics_reporting=False)

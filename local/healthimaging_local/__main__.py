@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from healthimaging_local.cloud import ROOT, Cloud, CloudError
-from healthimaging_local.processes import alive, end_process_group
+from healthimaging_local.cloud import LAUNCHER, ROOT, Cloud, CloudError
+from healthimaging_local.processes import command_of, end_process_group
 
 _FOLDER = ROOT / ".cloud" / "run"
 _STATE = _FOLDER / "state.json"
@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _start(options: argparse.Namespace) -> int:
-    if _STATE.exists() and alive(_recorded()["pid"]):
+    if _runs():
         raise CloudError(f"the local cloud already runs on port {_recorded()['port']}, stop it first")
     cloud = Cloud(
         port=options.port,
@@ -63,22 +63,25 @@ def _start(options: argparse.Namespace) -> int:
 
 
 def _stop() -> int:
-    if not _STATE.exists():
-        print("the local cloud does not run")
-        return 0
-    pid = _recorded()["pid"]
-    end_process_group(pid, lambda: not alive(pid))
+    runs = _runs()
+    if runs:
+        end_process_group(_recorded()["pid"], lambda: not _runs())
     shutil.rmtree(_FOLDER, ignore_errors=True)
-    print("the local cloud is stopped")
+    print("the local cloud is stopped" if runs else "the local cloud does not run")
     return 0
 
 
 def _environ() -> int:
-    if not _STATE.exists():
+    if not _runs():
         raise CloudError("the local cloud does not run, start it first")
     for name, value in _recorded()["environ"].items():
         print(f"export {name}={shlex.quote(value)}")
     return 0
+
+
+def _runs() -> bool:
+    """Whether the recorded process is still ours: process ids are used again."""
+    return _STATE.exists() and LAUNCHER in command_of(_recorded()["pid"])
 
 
 def _recorded() -> dict[str, Any]:

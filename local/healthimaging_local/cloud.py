@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ACCOUNT = "111122223333"
 REGION = "us-east-1"
 HOST = "127.0.0.1"
+LAUNCHER = "healthimaging_local.launcher"
 
 _ACCESS_KEY = "local-cloud-administrator"
 _SECRET_KEY = "local-cloud"  # noqa: S105 - opens nothing but a process on loopback
@@ -86,6 +87,7 @@ class Cloud:
         self._start_timeout = start_timeout
         self._detached = detached
         self._process: subprocess.Popen[bytes] | None = None
+        self._session: Json = None
 
     @property
     def endpoint(self) -> str:
@@ -118,7 +120,7 @@ class Cloud:
         self.port = self.port or free_port(HOST)
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [str(python), "-m", "healthimaging_local.launcher"],
+                [str(python), "-m", LAUNCHER],
                 env=self._server_environ(),
                 cwd=self._folder,
                 stdin=subprocess.DEVNULL,
@@ -192,7 +194,9 @@ class Cloud:
             "aws_secret_access_key": _SECRET_KEY,
             "config": Config(inject_host_prefix=False, s3={"addressing_style": "path"}),
         }
-        return boto3.session.Session().client(service, **{**arguments, **overrides})
+        # One session: it reads each service's model once, which is most of the time a client takes.
+        self._session = self._session or boto3.session.Session()
+        return self._session.client(service, **{**arguments, **overrides})
 
     def inject(self, operation: str, error: str = "ThrottlingException", **more: Json) -> None:
         """Let the next call of an operation fail: ``times``, ``message``, ``service`` and ``status`` are optional."""
@@ -260,6 +264,7 @@ class Cloud:
         }
         if not self._detached:
             own["HEALTHIMAGING_LOCAL_PARENT"] = str(os.getpid())
+            own["HEALTHIMAGING_LOCAL_FOLDER"] = str(folder)
         return {**inherited, **own}
 
     def _wait_until_ready(self) -> None:

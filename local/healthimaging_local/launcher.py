@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -16,6 +17,7 @@ from healthimaging_local.state import Settings
 from healthimaging_local.tables import EmulatorChangedError, check_tables
 
 PARENT_VARIABLE = "HEALTHIMAGING_LOCAL_PARENT"
+FOLDER_VARIABLE = "HEALTHIMAGING_LOCAL_FOLDER"
 JOB_SECONDS_VARIABLE = "HEALTHIMAGING_LOCAL_JOB_SECONDS"
 
 
@@ -28,11 +30,13 @@ def settings_from_environment() -> Settings:
 
 
 def end_with(parent: int) -> None:
-    """End this process group when the process that started it is gone, however it went."""
+    """End this process group, and remove its folder, when the process that started it is gone, however it went."""
 
     def watch() -> None:
         while os.getppid() == parent:
-            time.sleep(1)
+            time.sleep(0.5)
+        if os.environ.get(FOLDER_VARIABLE):
+            shutil.rmtree(os.environ[FOLDER_VARIABLE], ignore_errors=True)
         os.killpg(os.getpgid(0), signal.SIGKILL)
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()

@@ -188,7 +188,8 @@ def test_fails_to_delete_a_bucket_that_is_not_empty(cloud: Cloud) -> None:
 FUNCTION = """
 import json, os, sys, boto3, botocore
 def handler(event, context):
-    members = boto3.client("medical-imaging").meta.service_model.operation_model("StartDICOMImportJob").input_shape.members
+    model = boto3.client("medical-imaging").meta.service_model
+    members = model.operation_model("StartDICOMImportJob").input_shape.members
     caller = boto3.client("sts").get_caller_identity()["Arn"]
     return {"boto3": boto3.__version__, "path": sys.path, "members": sorted(members), "caller": caller}
 """

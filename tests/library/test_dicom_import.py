@@ -1,0 +1,476 @@
+"""The import as an L3: what it makes, what it takes, what it refuses."""
+
+import json
+
+import pytest
+from aws_cdk import App, CfnResource, Duration, NestedStack, RemovalPolicy, Size, Stack, Stage, Token, assertions
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from healthimaging_cdk import (
+    DataAccessRole,
+    Datastore,
+    DicomImport,
+    ImportQuotas,
+    ImportSource,
+    MetadataMapping,
+    OnEmpty,
+)
+
+from stacks.data_stack import DataStack
+from stacks.import_stack import ImportStack
+
+IMPORT = "Custom::HealthImagingImport"
+BUCKET = "AWS::S3::Bucket"
+DATASTORE_ID = "0123456789abcdef0123456789abcdef"
+STUDY = MetadataMapping(study_instance_uid="1.2.3", metadata_file_path="meta/study.json")
+
+
+def bring_everything(stack: Stack) -> dict:
+    store = Datastore.from_datastore_id(stack, "Store", DATASTORE_ID)
+    return {
+        "datastore": store,
+        "source": ImportSource.bucket(s3.Bucket.from_bucket_name(stack, "In", "images"), "studies/"),
+        "output_bucket": s3.Bucket.from_bucket_name(stack, "Out", "results"),
+        "data_access_role": iam.Role.from_role_arn(stack, "Role", "arn:aws:iam::111122223333:role/import"),
+    }
+
+
+def test_a_whole_import_is_a_small_template_with_one_function(stack, synthesize):
+    DicomImport(stack, "Import")
+    found = synthesize(stack)
+    assert 14 == len(found.resources)
+    assert 1 == len(found.of_type("AWS::Lambda::Function"))
+
+
+def test_a_second_import_brings_no_second_function_state_machine_or_log_group(stack, synthesize):
+    DicomImport(stack, "One")
+    DicomImport(stack, "Two")
+    found = synthesize(stack)
+    kinds = ["AWS::Lambda::Function", "AWS::StepFunctions::StateMachine", "AWS::Logs::LogGroup"]
+    assert [1, 1, 1] == [len(found.of_type(kind)) for kind in kinds]
+    assert [2, 4, 2] == [len(found.of_type(kind)) for kind in ("AWS::HealthImaging::Datastore", BUCKET, IMPORT)]
+
+
+def test_with_everything_brought_only_the_job_and_what_serves_it_is_made(stack, synthesize):
+    DicomImport(stack, "Import", **bring_everything(stack))
+    expected = [
+        "AWS::IAM::Role",  # the function's
+        "AWS::IAM::Role",  # the job's
+        "AWS::IAM::Role",  # the state machine's
+        "AWS::Lambda::Function",
+        "AWS::Logs::LogGroup",
+        "AWS::StepFunctions::StateMachine",
+        IMPORT,
+    ]
+    assert expected == synthesize(stack).types()
+
+
+def test_what_is_brought_reaches_the_job(stack, synthesize):
+    DicomImport(stack, "Import", **bring_everything(stack), output_prefix="out/", job_name="nightly", run_id="7")
+    properties = synthesize(stack).only(IMPORT)["Properties"]
+    expected = {
+        "DatastoreId": DATASTORE_ID,
+        "DataAccessRoleArn": "arn:aws:iam::111122223333:role/import",
+        "InputBucket": "images",
+        "InputPrefix": "studies/",
+        "OutputBucket": "results",
+        "OutputPrefix": "out/",
+        "JobName": "nightly",
+        "RunId": "7",
+    }
+    assert expected == {name: properties[name] for name in expected}
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"on_empty": OnEmpty.FAIL}, {"OnEmpty": "fail"}),
+        ({"timeout": Duration.minutes(10)}, {"WaitSeconds": 600, "ServiceTimeout": "900"}),
+        ({"quotas": ImportQuotas(files=9, total=Size.kibibytes(1))}, {"MaxFiles": 9, "MaxBytes": 1024}),
+        (
+            {"metadata_mappings": [STUDY]},
+            {"MetadataMappings": [{"studyInstanceUID": "1.2.3", "metadataFilePath": "meta/study.json"}]},
+        ),
+    ],
+)
+def test_options_reach_the_job(stack, synthesize, options, expected):
+    DicomImport(stack, "Import", **options)
+    properties = synthesize(stack).only(IMPORT)["Properties"]
+    assert expected == {name: properties[name] for name in expected}
+
+
+def test_members_that_are_not_given_are_not_sent(stack, synthesize):
+    DicomImport(stack, "Import")
+    absent = {"JobName", "InputOwnerAccountId", "MetadataMappings", "AssetBucket", "MaxFiles"}
+    assert set() == absent & set(synthesize(stack).only(IMPORT)["Properties"])
+
+
+def test_the_owner_of_a_source_in_another_account_is_sent(stack, synthesize):
+    bucket = s3.Bucket.from_bucket_name(stack, "In", "images")
+    DicomImport(stack, "Import", source=ImportSource.bucket(bucket, "a/", owner_account_id="444455556666"))
+    assert "444455556666" == synthesize(stack).only(IMPORT)["Properties"]["InputOwnerAccountId"]
+
+
+def test_run_id_comes_from_the_context_if_the_code_has_none(synthesize):
+    stack = Stack(App(context={"run_id": 7}), "Stack")
+    DicomImport(stack, "Import")
+    assert "7" == synthesize(stack).only(IMPORT)["Properties"]["RunId"]
+
+
+@pytest.mark.parametrize(("run_id", "expected"), [(None, "cdk deploy Prod/Stack -c run_id=ANY_NEW_VALUE"), ("1", "change run_id and cdk deploy Prod/Stack")])
+def test_the_command_that_imports_later_names_the_stack_as_the_cli_does(app, synthesize, run_id, expected):
+    stack = Stack(Stage(app, "Prod"), "Stack")
+    DicomImport(stack, "Import", run_id=run_id)
+    assert expected == synthesize(stack).only(IMPORT)["Properties"]["ImportAgain"]
+
+
+def test_everything_made_is_encrypted_with_one_rotating_key(stack, synthesize):
+    DicomImport(stack, "Import")
+    found = synthesize(stack)
+    key = {"Fn::GetAtt": ["ImportKeyA2388A98", "Arn"]}
+    assert found.only("AWS::KMS::Key")["Properties"]["EnableKeyRotation"]
+    assert key == found.only("AWS::HealthImaging::Datastore")["Properties"]["KmsKeyArn"]
+    rules = [
+        bucket["Properties"]["BucketEncryption"]["ServerSideEncryptionConfiguration"][0]["ServerSideEncryptionByDefault"]
+        for bucket in found.of_type(BUCKET)
+    ]
+    assert [{"KMSMasterKeyID": key, "SSEAlgorithm": "aws:kms"}] * 2 == rules
+
+
+def test_another_key_can_be_given(stack, synthesize):
+    key = kms.Key(stack, "Mine")
+    import_ = DicomImport(stack, "Import", encryption_key=key)
+    assert key is import_.encryption_key
+    assert 1 == len(synthesize(stack).of_type("AWS::KMS::Key"))
+
+
+def test_no_key_can_be_chosen(stack, synthesize):
+    import_ = DicomImport(stack, "Import", customer_managed_key=False)
+    found = synthesize(stack)
+    assert (None, 0) == (import_.encryption_key, len(found.of_type("AWS::KMS::Key")))
+    assert "kms:" not in json.dumps(found.document)
+
+
+@pytest.mark.parametrize("policy", [RemovalPolicy.RETAIN, RemovalPolicy.DESTROY])
+def test_what_holds_data_and_its_key_share_one_removal_policy(stack, synthesize, policy):
+    DicomImport(stack, "Import", removal_policy=policy)
+    found = synthesize(stack)
+    kinds = ["AWS::KMS::Key", "AWS::HealthImaging::Datastore", BUCKET]
+    policies = {r[name] for kind in kinds for r in found.of_type(kind) for name in ("DeletionPolicy", "UpdateReplacePolicy")}
+    assert {"Retain" if policy == RemovalPolicy.RETAIN else "Delete"} == policies
+
+
+def test_buckets_are_private_versioned_and_take_tls_only(stack, synthesize):
+    DicomImport(stack, "Import")
+    found = synthesize(stack)
+    for bucket in found.of_type(BUCKET):
+        assert [True] * 4 == list(bucket["Properties"]["PublicAccessBlockConfiguration"].values())
+        assert {"Status": "Enabled"} == bucket["Properties"]["VersioningConfiguration"]
+    for policy in found.of_type("AWS::S3::BucketPolicy"):
+        (statement,) = policy["Properties"]["PolicyDocument"]["Statement"]
+        assert ("Deny", {"Bool": {"aws:SecureTransport": "false"}}) == (statement["Effect"], statement["Condition"])
+
+
+def test_results_do_not_expire_unless_asked(stack, synthesize):
+    DicomImport(stack, "Import")
+    rules = [rule for bucket in synthesize(stack).of_type(BUCKET) for rule in bucket["Properties"]["LifecycleConfiguration"]["Rules"]]
+    assert [{"AbortIncompleteMultipartUpload", "Status"}] * 2 == [set(rule) for rule in rules]
+
+
+def test_expiring_results_leaves_records_alone(stack, synthesize):
+    import_ = DicomImport(stack, "Import", results_expiration=Duration.days(30))
+    rules = synthesize(stack).resources["ImportOutputBucket9A090094"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    (expiring,) = [rule for rule in rules if "ExpirationInDays" in rule]
+    prefix = stack.resolve(f"results/{import_.datastore.datastore_id}-DicomImport-")
+    assert (30, prefix) == (expiring["ExpirationInDays"], expiring["Prefix"])
+
+
+def test_the_function_itself_may_only_log(stack, synthesize):
+    DicomImport(stack, "Import")
+    found = synthesize(stack)
+    role = found.only("AWS::Lambda::Function")["Properties"]["Role"]["Fn::GetAtt"][0]
+    assert {"logs:CreateLogStream", "logs:PutLogEvents"} == found.actions_of(role)
+
+
+def test_the_jobs_role_names_every_resource(stack, synthesize):
+    DicomImport(stack, "Import")
+    (policy,) = synthesize(stack).resources["ImportJobRole4719840A"]["Properties"]["Policies"]
+    statements = policy["PolicyDocument"]["Statement"]
+    assert "*" not in [statement["Resource"] for statement in statements]
+    (passing,) = [statement for statement in statements if statement["Action"] == "iam:PassRole"]
+    assert {"StringEquals": {"iam:PassedToService": "medical-imaging.amazonaws.com"}} == passing["Condition"]
+    assert {"Fn::GetAtt": ["ImportDataAccessRole2AD90292", "Arn"]} == passing["Resource"]
+
+
+def test_a_directory_adds_the_rights_to_unpack_it_and_nothing_else(stack, synthesize, tmp_path):
+    (tmp_path / "a.dcm").write_bytes(b"x")
+    DicomImport(stack, "Plain")
+    DicomImport(stack, "Unpacked", source=ImportSource.directory(tmp_path))
+    found = synthesize(stack)
+    roles = {name: role for name, role in found.resources.items() if role["Type"] == "AWS::IAM::Role" and "JobRole" in name}
+    plain, unpacked = (found.actions_of(name) for name in sorted(roles))
+    assert plain == unpacked
+    assert ".zip" in json.dumps([roles[name] for name in sorted(roles)][1])
+
+
+def test_a_changed_file_of_a_directory_changes_the_input_prefix(tmp_path, synthesize):
+    prefixes = []
+    for content in (b"one", b"two", b"one"):
+        (tmp_path / "a.dcm").write_bytes(content)
+        stack = Stack(App(), "Stack")
+        import_ = DicomImport(stack, "Import", source=ImportSource.directory(tmp_path, prefix="local/"))
+        assert import_.input_prefix == synthesize(stack).only(IMPORT)["Properties"]["InputPrefix"]
+        prefixes.append(import_.input_prefix)
+    assert prefixes[0] == prefixes[2] != prefixes[1]
+    assert all(prefix.startswith("local/") and prefix.endswith("/") for prefix in prefixes)
+
+
+def test_a_dependency_of_the_import_orders_the_job_alone(stack, synthesize):
+    import_ = DicomImport(stack, "Import")
+    filler = CfnResource(stack, "Filler", type="Test::Fill", properties={"Bucket": import_.input_bucket.bucket_name})
+    import_.node.add_dependency(filler)
+    found = synthesize(stack)
+    waiting = [name for name, resource in found.resources.items() if "Filler" in resource.get("DependsOn", [])]
+    assert ["ImportJob8DEEC202"] == waiting
+
+
+def test_the_imports_node_is_otherwise_the_node_of_any_construct(stack):
+    import_ = DicomImport(stack, "Import")
+    assert ("Import", "Stack/Import") == (import_.node.id, import_.node.path)
+    assert import_.node.find_child("Datastore") is import_.datastore
+
+
+def test_the_job_waits_for_policies_added_to_the_data_access_role(stack, synthesize):
+    import_ = DicomImport(stack, "Import")
+    import_.data_access_role.add_to_policy(iam.PolicyStatement(actions=["s3:GetObject"], resources=["*"]))
+    waits_for = synthesize(stack).only(IMPORT)["DependsOn"]
+    assert "ImportDataAccessRoleDefaultPolicy" in "".join(waits_for)
+
+
+def test_every_member_of_the_answer_is_an_attribute(stack):
+    import_ = DicomImport(stack, "Import")
+    attributes = {
+        "JobId": import_.job_id,
+        "JobStatus": import_.job_status,
+        "SubmittedAt": import_.submitted_at,
+        "DatastoreId": import_.datastore_id,
+        "NumberOfScannedFiles": import_.number_of_scanned_files,
+        "NumberOfImportedFiles": import_.number_of_imported_files,
+        "NumberOfFilesWithCustomerError": import_.number_of_files_with_customer_error,
+        "NumberOfFilesWithServerError": import_.number_of_files_with_server_error,
+        "NumberOfGeneratedImageSets": import_.number_of_generated_image_sets,
+        "ManifestUri": import_.manifest_uri,
+        "Summary": import_.summary,
+        "NextStep": import_.next_step,
+    }
+    expected = {name: {"Fn::GetAtt": ["ImportJob8DEEC202", name]} for name in attributes}
+    assert expected == stack.resolve(attributes)
+
+
+def test_what_is_made_and_what_is_brought_are_attributes(stack):
+    brought = bring_everything(stack)
+    import_ = DicomImport(stack, "Import", **brought)
+    assert (brought["datastore"], brought["output_bucket"], brought["data_access_role"]) == (
+        import_.datastore,
+        import_.output_bucket,
+        import_.data_access_role,
+    )
+    assert ("images", "studies/", "results/") == (
+        import_.input_bucket.bucket_name,
+        import_.input_prefix,
+        import_.output_prefix,
+    )
+    assert import_.encryption_key is None
+
+
+def test_twenty_imports_fit_in_one_stack(stack, synthesize):
+    for number in range(20):
+        DicomImport(stack, f"Import{number}")
+    found = synthesize(stack)
+    assert 20 == len(found.of_type(IMPORT))
+    assert len(found.resources) < 500
+    for role in found.of_type("AWS::IAM::Role"):
+        assert len(json.dumps(role["Properties"].get("Policies", []))) < 10_240
+
+
+def test_it_works_in_a_nested_stack(app, synthesize):
+    parent = Stack(app, "Parent")
+    nested = NestedStack(parent, "Nested")
+    DicomImport(nested, "Import")
+    assert "cdk deploy Parent -c run_id=ANY_NEW_VALUE" == synthesize(nested).only(IMPORT)["Properties"]["ImportAgain"]
+
+
+def data_and_import(*, with_import: bool) -> dict:
+    app = App(analytics_reporting=False)
+    data = DataStack(app, "Data")
+    if with_import:
+        ImportStack(
+            app, "Work", datastore=data.datastore, input_bucket=data.input_bucket, output_bucket=data.output_bucket
+        )
+    return dict(assertions.Template.from_stack(data).to_json())
+
+
+def test_the_stack_whose_store_bucket_and_key_are_used_gains_nothing_but_exports():
+    alone, used = data_and_import(with_import=False), data_and_import(with_import=True)
+    added = {name: output for name, output in used["Outputs"].items() if name not in alone["Outputs"]}
+    assert added
+    assert all("Export" in output for output in added.values())
+    assert alone["Resources"] == used["Resources"]
+
+
+def test_a_region_without_healthimaging_is_warned_of(app):
+    stack = Stack(app, "Stack", env={"region": "eu-central-1"})
+    DicomImport(stack, "Import")
+    message = assertions.Match.string_like_regexp("HealthImaging was not known in eu-central-1")
+    assertions.Annotations.from_stack(stack).has_warning("/Stack/Import", message)
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "ap-southeast-2", None])
+def test_no_warning_where_healthimaging_is_or_may_be(app, region):
+    stack = Stack(app, "Stack", env={"region": region} if region else None)
+    DicomImport(stack, "Import")
+    assert [] == assertions.Annotations.from_stack(stack).find_warning("*", assertions.Match.any_value())
+
+
+def test_tokens_pass_every_check(stack, synthesize):
+    token = Token.as_string({"Ref": "Parameter"})
+    bucket = s3.Bucket.from_bucket_name(stack, "In", token)
+    store = Datastore.from_datastore_id(stack, "Store", token)
+    DicomImport(
+        stack,
+        "Import",
+        datastore=store,
+        source=ImportSource.bucket(bucket, token, owner_account_id=token),
+        output_bucket=bucket,
+        output_prefix=token,
+        job_name=token,
+        run_id=token,
+        metadata_mappings=[MetadataMapping(token, token, token)],
+    )
+    assert {"Ref": "Parameter"} == synthesize(stack).only(IMPORT)["Properties"]["OutputPrefix"]
+
+
+def test_fails_with_every_violation_in_one_message_and_leaves_nothing_behind(stack):
+    bucket = s3.Bucket.from_bucket_name(stack, "Bucket", "images")
+    before = len(stack.node.children)
+    with pytest.raises(ValueError, match="DicomImport: ") as raised:
+        DicomImport(
+            stack,
+            "Import",
+            source=ImportSource.bucket(bucket, "studies/"),
+            output_bucket=bucket,
+            output_prefix="studies/results/",
+            job_name="a b",
+            timeout=Duration.hours(2),
+            results_expiration=Duration.days(1),
+            customer_managed_key=False,
+            encryption_key=kms.Key.from_key_arn(stack, "K", "arn:aws:kms:us-east-1:111122223333:key/1"),
+            metadata_mappings=[MetadataMapping("one", "meta.json")],
+            quotas=ImportQuotas(files=0),
+        )
+    message = str(raised.value)
+    for part in (
+        "lies inside the input prefix 'studies/'",
+        "job_name must match",
+        "timeout takes 1 to 55 minutes known at synth, got 7200 seconds",
+        "results_expiration is for an output bucket made here",
+        "encryption_key and customer_managed_key=False exclude each other",
+        "metadata_mappings[0].studyInstanceUID must match",
+        "quotas must be at least 1 file",
+    ):
+        assert part in message
+    assert before + 1 == len(stack.node.children)
+
+
+@pytest.mark.parametrize("prefix", ["studies", "/studies/", "a//b/", "a*/"])
+def test_fails_a_prefix_that_names_no_single_folder(stack, prefix):
+    bucket = s3.Bucket.from_bucket_name(stack, "Bucket", "images")
+    with pytest.raises(ValueError, match="ImportSource.bucket: prefix must"):
+        ImportSource.bucket(bucket, prefix)
+    with pytest.raises(ValueError, match="DicomImport: output_prefix must"):
+        DicomImport(stack, "Import", output_prefix=prefix)
+
+
+def test_fails_an_owner_that_is_no_account(stack):
+    bucket = s3.Bucket.from_bucket_name(stack, "Bucket", "images")
+    with pytest.raises(ValueError, match="owner_account_id takes 12 to 12 characters"):
+        ImportSource.bucket(bucket, "a/", owner_account_id="")
+
+
+def test_fails_more_mappings_than_a_request_holds(stack):
+    mappings = [MetadataMapping("1.2.3", "m" * 500)] * 300
+    with pytest.raises(ValueError, match="metadata_mappings take .* bytes of the template"):
+        DicomImport(stack, "Import", metadata_mappings=mappings)
+
+
+def test_fails_an_empty_or_missing_directory(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="holds no file"):
+        ImportSource.directory(tmp_path / "empty")
+    with pytest.raises(ValueError, match="path must be a directory"):
+        ImportSource.directory(tmp_path / "missing")
+
+
+def test_the_data_access_role_is_limited_to_this_store_by_plain_conditions(stack, synthesize):
+    import_ = DicomImport(stack, "Import")
+    trust = synthesize(stack).resources["ImportDataAccessRole2AD90292"]["Properties"]["AssumeRolePolicyDocument"]
+    (statement,) = trust["Statement"]
+    expected = {
+        "StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}},
+        "ArnLike": {"aws:SourceArn": stack.resolve(import_.datastore.datastore_arn)},
+    }
+    assert expected == statement["Condition"]
+    assert {"Service": "medical-imaging.amazonaws.com"} == statement["Principal"]
+
+
+def role(stack: Stack, **options) -> DataAccessRole:
+    defaults = {
+        "datastore": Datastore.from_datastore_id(stack, "Store", DATASTORE_ID),
+        "input_bucket": s3.Bucket.from_bucket_name(stack, "In", "images"),
+        "input_prefix": "studies/",
+        "output_bucket": s3.Bucket.from_bucket_name(stack, "Out", "results"),
+        "output_prefix": "out/",
+    }
+    return DataAccessRole(stack, "Role", **{**defaults, **options})
+
+
+def test_the_source_arn_condition_can_be_turned_off(stack, synthesize):
+    role(stack, require_source_arn=False)
+    (statement,) = synthesize(stack).only("AWS::IAM::Role")["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+    assert {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}} == statement["Condition"]
+
+
+def test_the_data_access_role_has_four_rights_and_no_key_where_there_is_none(stack, synthesize):
+    made = role(stack)
+    found = synthesize(stack)
+    (policy,) = found.only("AWS::IAM::Role")["Properties"]["Policies"]
+    rights = [(statement["Action"], json.dumps(statement["Resource"])) for statement in policy["PolicyDocument"]["Statement"]]
+    assert ["s3:ListBucket", "s3:GetObject", "s3:PutObject"] == [action for action, _ in rights]
+    assert ":s3:::images/studies/*" in rights[1][1]
+    assert ":s3:::results/out/*" in rights[2][1]
+    assert made is made.grant_principal
+
+
+def test_the_data_access_role_gets_what_each_buckets_key_needs(stack, synthesize):
+    one, two = kms.Key(stack, "One"), kms.Key(stack, "Two")
+    role(stack, input_bucket=s3.Bucket(stack, "A", encryption_key=one), output_bucket=s3.Bucket(stack, "B", encryption_key=two))
+    (policy,) = synthesize(stack).only("AWS::IAM::Role")["Properties"]["Policies"]
+    keys = [s for s in policy["PolicyDocument"]["Statement"] if "kms" in json.dumps(s["Action"])]
+    expected = [
+        ("kms:Decrypt", stack.resolve(one.key_arn)),
+        (["kms:Decrypt", "kms:GenerateDataKey"], stack.resolve(two.key_arn)),
+    ]
+    assert expected == [(statement["Action"], statement["Resource"]) for statement in keys]
+
+
+def test_fails_a_data_access_role_for_half_a_folder(stack):
+    with pytest.raises(ValueError, match="DataAccessRole: input_prefix must end with '/', got 'a': append a slash; output_prefix"):
+        role(stack, input_prefix="a", output_prefix="b")
+
+
+def test_a_new_version_of_the_handler_changes_nothing_of_the_job(stack, synthesize):
+    DicomImport(stack, "Import")
+    found = synthesize(stack)
+    code = found.only("AWS::Lambda::Function")["Properties"]["Code"]["S3Key"]
+    assert code not in json.dumps(found.only(IMPORT))
