@@ -8,7 +8,11 @@ from stacks.data_stack import DataStack
 from stacks.import_stack import ImportStack
 
 # The metadata of an analytics record names the Python version: without it a template is the same on every machine.
-app = App(analytics_reporting=False)
+app = App(
+    analytics_reporting=False,
+    # The exports of the data stack keep it from being deleted or changed under the import's feet.
+    context={"@aws-cdk/core:defaultCrossStackReferences": "strong"},
+)
 data = DataStack(app, "HealthImagingData", description="Medical images: key, data store, buckets")
 ImportStack(
     app,

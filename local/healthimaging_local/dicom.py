@@ -5,10 +5,11 @@ Parsed by pydicom with ``force=False``: a file without the P10 preamble is not a
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +52,7 @@ class ParsedFile:
     series_instance_uid: str
     transfer_syntax_uid: str
     frames: int
-    attributes: dict[str, dict[str, Any]]
+    attributes: Mapping[str, dict[str, Any]]
 
     @property
     def identity(self) -> tuple[tuple[str, str], ...]:
@@ -70,7 +71,7 @@ def parse(body: bytes, encoding: str = "") -> ParsedFile:
         raise NotImportableError("The object is stored with Content-Encoding gzip, which cannot be imported")
     try:
         dataset = pydicom.dcmread(io.BytesIO(body), force=False, stop_before_pixels=True)
-        attributes = _json(dataset)
+        attributes = DicomJson(dataset)
         syntax = dataset.file_meta.get("TransferSyntaxUID") if hasattr(dataset, "file_meta") else None
         frames = int(dataset.get("NumberOfFrames") or 1) if "Rows" in dataset else 0
     except InvalidDicomError as error:
@@ -82,7 +83,7 @@ def parse(body: bytes, encoding: str = "") -> ParsedFile:
     return _parsed(attributes, str(syntax), frames)
 
 
-def _parsed(attributes: dict[str, dict[str, Any]], syntax: str, frames: int) -> ParsedFile:
+def _parsed(attributes: Mapping[str, dict[str, Any]], syntax: str, frames: int) -> ParsedFile:
     uids = {}
     for name, tag in (
         ("SOPInstanceUID", SOP_INSTANCE_UID),
@@ -99,28 +100,60 @@ def _parsed(attributes: dict[str, dict[str, Any]], syntax: str, frames: int) -> 
     )
 
 
-def _json(dataset: Dataset) -> dict[str, dict[str, Any]]:
-    """DICOM JSON (PS3.18 F.2) of everything but pixel data and other bulk data."""
-    document: dict[str, dict[str, Any]] = {}
-    for element in dataset:
-        if element.VR in _BULK and len(element.value or b"") > _MOST_INLINE_BYTES:
-            continue
+class DicomJson(Mapping[str, dict[str, Any]]):
+    """DICOM JSON (PS3.18 F.2) of a dataset, element by element when asked: a job needs a dozen of some hundred.
+
+    Bulk data is left out, and so is a value that JSON cannot hold: the file is still good.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        """Read from ``dataset``, which must not change any more."""
+        self._dataset = dataset
+
+    def __getitem__(self, tag: str) -> dict[str, Any]:
+        """One element, by its eight hex digits."""
         try:
-            document[f"{int(element.tag):08X}"] = element.to_json_dict(None, 0)
-        except Exception:  # noqa: BLE001, S112 - one value that JSON cannot hold is left out, the file is still good
-            continue
-    return document
+            element = self._dataset[int(tag, 16)]
+            bulk = element.VR in _BULK and len(element.value or b"") > _MOST_INLINE_BYTES
+            document: dict[str, Any] = {} if bulk else element.to_json_dict(None, 0)
+        except Exception as error:
+            raise KeyError(tag) from error
+        if bulk:
+            raise KeyError(tag)
+        return document
+
+    def __iter__(self) -> Iterator[str]:
+        """All tags, those of bulk data included."""
+        return (f"{int(tag):08X}" for tag in self._dataset.keys())  # noqa: SIM118 - a dataset iterates over elements
+
+    def __len__(self) -> int:
+        """How many elements there are."""
+        return len(self._dataset)
+
+    def present(self) -> dict[str, dict[str, Any]]:
+        """Everything that can be read, by tag."""
+        found = {}
+        for tag in self:
+            with contextlib.suppress(KeyError):
+                found[tag] = self[tag]
+        return found
 
 
 def with_json_metadata(file: ParsedFile, elements: Mapping[str, dict[str, Any]]) -> ParsedFile:
     """The file with the elements of a DICOM JSON document in place of its own; its three UIDs stay as they are."""
     kept = {STUDY_INSTANCE_UID, SERIES_INSTANCE_UID, SOP_INSTANCE_UID}
     try:
-        changes = _json(Dataset.from_json({tag: item for tag, item in elements.items() if tag.upper() not in kept}))
+        wanted = {tag: item for tag, item in elements.items() if tag.upper() not in kept}
+        changes = DicomJson(Dataset.from_json(wanted)).present()
     except Exception as error:
         raise NotImportableError(f"The DICOM JSON metadata cannot be read: {type(error).__name__}") from error
-    attributes = dict(sorted({**file.attributes, **changes}.items()))
+    attributes = dict(sorted({**present(file.attributes), **changes}.items()))
     return _parsed(attributes, file.transfer_syntax_uid, file.frames)
+
+
+def present(attributes: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """All elements of an instance that can be written as JSON."""
+    return attributes.present() if isinstance(attributes, DicomJson) else dict(attributes)
 
 
 def json_metadata_datasets(body: bytes, encoding: str = "") -> list[dict[str, dict[str, Any]]]:
@@ -147,7 +180,7 @@ def text_of(attributes: Mapping[str, dict[str, Any]], tag: str) -> str:
 def keyword_attributes(attributes: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """The elements by keyword, a single value as itself and several as a list; private ones stay under their tag."""
     named: dict[str, Any] = {}
-    for tag, element in attributes.items():
+    for tag, element in present(attributes).items():
         values = [
             v.get("Alphabetic") if isinstance(v, dict) and "Alphabetic" in v else v for v in element.get("Value", [])
         ]

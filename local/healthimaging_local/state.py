@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from healthimaging_local.ports import Caller
 
@@ -33,7 +35,7 @@ class Instance:
     """One SOP instance in an image set; ``attributes`` is its DICOM JSON without bulk data."""
 
     sop_instance_uid: str
-    attributes: dict[str, dict[str, object]]
+    attributes: Mapping[str, dict[str, Any]]
     transfer_syntax_uid: str = ""
     frames: int = 1
 

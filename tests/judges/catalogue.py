@@ -1,0 +1,212 @@
+"""Every template the repository ships or shows, for the judges: a further example is one more entry."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aws_cdk import App, Duration, Environment, NestedStack, RemovalPolicy, Size, Stack, Stage, Tags
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from healthimaging_cdk import (
+    DataAccessRole,
+    Datastore,
+    DicomImport,
+    ImportQuotas,
+    ImportSource,
+    MetadataMapping,
+    OnEmpty,
+)
+
+from stacks.data_stack import DataStack
+from stacks.import_stack import ImportStack
+
+_HERE = Environment(account="111122223333", region="us-east-1")
+_KEY_ARN = "arn:aws:kms:us-east-1:111122223333:key/01234567-89ab-cdef-0123-456789abcdef"
+_DATASTORE_ID = "0123456789abcdef0123456789abcdef"
+_STUDY = "1.2.840.113619.2.176.2025.1499492.7391.1171285944.390"
+
+
+def _ready_made_app(app: App, _: Path) -> None:
+    """What app.py does; tests/judges/test_determinism.py compares the two."""
+    data = DataStack(app, "HealthImagingData", description="Medical images: key, data store, buckets")
+    ImportStack(
+        app,
+        "HealthImagingImport",
+        datastore=data.datastore,
+        input_bucket=data.input_bucket,
+        output_bucket=data.output_bucket,
+        description="DICOM import on deploy; import again with -c run_id=ANY_NEW_VALUE",
+    )
+
+
+def _one_line(app: App, _: Path) -> None:
+    DicomImport(Stack(app, "OneLine"), "Import")
+
+
+def _bare_datastore(app: App, _: Path) -> None:
+    Datastore(Stack(app, "BareDatastore"), "Datastore", datastore_name="radiology")
+
+
+def _tagged_datastore(app: App, _: Path) -> None:
+    Tags.of(Datastore(Stack(app, "TaggedDatastore"), "Datastore")).add("team", "radiology")
+
+
+def _tagged_app(app: App, _: Path) -> None:
+    DicomImport(Stack(app, "TaggedApp"), "Import")
+    Tags.of(app).add("team", "radiology")
+
+
+def _bring_your_own(app: App, _: Path) -> None:
+    stack = Stack(app, "BringYourOwn", env=_HERE)
+    key = kms.Key.from_key_arn(stack, "Key", _KEY_ARN)
+    DicomImport(
+        stack,
+        "Import",
+        datastore=Datastore.from_datastore_id(stack, "Datastore", _DATASTORE_ID, encryption_key=key),
+        source=ImportSource.bucket(_bucket(stack, "images", key), "studies/2026/", owner_account_id="444455556666"),
+        output_bucket=_bucket(stack, "results", key),
+        output_prefix="imports/",
+        data_access_role=iam.Role.from_role_arn(stack, "Role", "arn:aws:iam::111122223333:role/healthimaging"),
+        encryption_key=key,
+        job_name="nightly/2026",
+        run_id="2026-11-01",
+        on_empty=OnEmpty.FAIL,
+        timeout=Duration.minutes(10),
+        quotas=ImportQuotas(files=10_000, total=Size.gibibytes(100), file=Size.gibibytes(20)),
+    )
+
+
+def _bring_your_own_one_bucket(app: App, _: Path) -> None:
+    stack = Stack(app, "OneBucket")
+    key = kms.Key.from_key_arn(stack, "Key", _KEY_ARN)
+    bucket = _bucket(stack, "images", key)
+    store = Datastore.from_datastore_arn(
+        stack, "Datastore", f"arn:aws:medical-imaging:us-east-1:111122223333:datastore/{_DATASTORE_ID}"
+    )
+    role = DataAccessRole(
+        stack,
+        "Role",
+        datastore=store,
+        input_bucket=bucket,
+        input_prefix="",
+        output_bucket=bucket,
+        output_prefix="results/",
+        require_source_arn=False,
+    )
+    DicomImport(
+        stack,
+        "Import",
+        datastore=store,
+        source=ImportSource.bucket(bucket, "dicom/"),
+        output_bucket=bucket,
+        data_access_role=role,
+    )
+
+
+def _directory(app: App, folder: Path) -> None:
+    DicomImport(Stack(app, "Directory"), "Import", source=ImportSource.directory(folder))
+
+
+def _metadata_mappings(app: App, _: Path) -> None:
+    mappings = [
+        MetadataMapping(_STUDY, "metadata/study.json"),
+        MetadataMapping(_STUDY, "metadata/series.json", series_instance_uid=f"{_STUDY}.1"),
+    ]
+    DicomImport(Stack(app, "MetadataMappings"), "Import", metadata_mappings=mappings)
+
+
+def _no_customer_key(app: App, _: Path) -> None:
+    DicomImport(Stack(app, "NoCustomerKey"), "Import", customer_managed_key=False)
+
+
+def _results_expiration(app: App, _: Path) -> None:
+    DicomImport(Stack(app, "ResultsExpiration"), "Import", results_expiration=Duration.days(30))
+
+
+def _removed_with_the_stack(app: App, _: Path) -> None:
+    DicomImport(Stack(app, "Removed"), "Import", removal_policy=RemovalPolicy.DESTROY)
+
+
+def _two_imports(app: App, folder: Path) -> None:
+    stack = Stack(app, "TwoImports")
+    first = DicomImport(stack, "First")
+    second = DicomImport(
+        stack,
+        "Second",
+        datastore=first.datastore,
+        source=ImportSource.directory(folder, bucket=first.input_bucket, prefix="second/"),
+        output_bucket=first.output_bucket,
+        output_prefix="second-results/",
+    )
+    second.node.add_dependency(first)
+
+
+def _nested_stack(app: App, _: Path) -> None:
+    parent = Stack(app, "Parent")
+    key = kms.Key(parent, "Key", enable_key_rotation=True)
+    DicomImport(NestedStack(parent, "Nested"), "Import", datastore=Datastore(parent, "Datastore", encryption_key=key))
+
+
+def _stage(app: App, _: Path) -> None:
+    DicomImport(Stack(Stage(app, "Production", env=_HERE), "Images"), "Import")
+
+
+def _bucket(stack: Stack, name: str, key: kms.IKey) -> s3.IBucket:
+    return s3.Bucket.from_bucket_attributes(stack, f"Bucket-{name}", bucket_name=f"amzn-{name}", encryption_key=key)
+
+
+CATALOGUE: dict[str, Callable[[App, Path], None]] = {
+    "ready-made app": _ready_made_app,
+    "one line": _one_line,
+    "bare datastore": _bare_datastore,
+    "tagged datastore": _tagged_datastore,
+    "tagged app": _tagged_app,
+    "bring your own": _bring_your_own,
+    "bring your own, one bucket": _bring_your_own_one_bucket,
+    "directory": _directory,
+    "metadata mappings": _metadata_mappings,
+    "no customer key": _no_customer_key,
+    "results expiration": _results_expiration,
+    "removed with the stack": _removed_with_the_stack,
+    "two imports": _two_imports,
+    "nested stack": _nested_stack,
+    "stage": _stage,
+}
+"""Each builds its stacks in the app it is given; the folder holds something to import."""
+
+
+@dataclass(frozen=True)
+class Template:
+    """One synthesized template."""
+
+    example: str
+    path: Path
+    document: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return f"{self.example}/{self.path.name}"
+
+    @property
+    def resources(self) -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = self.document["Resources"]
+        return found
+
+
+def synthesize(example: str, outdir: Path, folder: Path) -> list[Template]:
+    """Synthesize an example of the catalogue, nested stacks and stages included."""
+    app = App(outdir=str(outdir), analytics_reporting=False)
+    CATALOGUE[example](app, folder)
+    app.synth()
+    return read_templates(example, outdir)
+
+
+def read_templates(example: str, outdir: Path) -> list[Template]:
+    """All templates under a synthesized folder, by their path."""
+    paths = sorted(outdir.rglob("*.template.json"))
+    return [Template(example, path, json.loads(path.read_text(encoding="utf-8"))) for path in paths]
