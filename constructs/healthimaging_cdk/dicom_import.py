@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from healthimaging_cdk.datastore import Datastore, IDatastore
 from healthimaging_cdk.import_source import DEFAULT_PREFIX, ImportSource, StagedSource
 
 _DEFAULT_TIMEOUT = Duration.minutes(50)
+_SHORTEST_TIMEOUT = Duration.minutes(1)
 _LONGEST_TIMEOUT = Duration.minutes(55)
 _MOST_MAPPING_BYTES = 100_000
 _RECORDS_FOLDER = ".healthimaging-cdk/"
@@ -55,9 +56,9 @@ class ImportQuotas:
 
     files: int = rules.Quotas.files
     """Files in one job: 5,000."""
-    total: Size = Size.bytes(rules.Quotas.total_bytes)
+    total: Size = field(default_factory=lambda: Size.bytes(rules.Quotas.total_bytes))
     """All files of one job together: 10 GiB."""
-    file: Size = Size.bytes(rules.Quotas.file_bytes)
+    file: Size = field(default_factory=lambda: Size.bytes(rules.Quotas.file_bytes))
     """One file: 10 GiB."""
 
 
@@ -143,9 +144,17 @@ class DicomImport(Construct):
         """
         source = source or ImportSource(None, DEFAULT_PREFIX)
         _validate(
-            source, output_bucket, output_prefix, job_name, metadata_mappings, timeout, quotas, results_expiration,
-            encryption_key, customer_managed_key=customer_managed_key,
-        )  # fmt: skip
+            source=source,
+            output_bucket=output_bucket,
+            output_prefix=output_prefix,
+            job_name=job_name,
+            metadata_mappings=metadata_mappings,
+            timeout=timeout,
+            quotas=quotas,
+            results_expiration=results_expiration,
+            encryption_key=encryption_key,
+            customer_managed_key=customer_managed_key,
+        )
         super().__init__(scope, construct_id)
         _warn_of_region(self)
         makes_something = datastore is None or source.input_bucket is None or output_bucket is None
@@ -156,9 +165,7 @@ class DicomImport(Construct):
         self._input_bucket = source.input_bucket or _make_bucket(
             self, "InputBucket", self._encryption_key, removal_policy
         )
-        self._output_bucket = output_bucket or _make_bucket(
-            self, "OutputBucket", self._encryption_key, removal_policy
-        )
+        self._output_bucket = output_bucket or _make_bucket(self, "OutputBucket", self._encryption_key, removal_policy)
         if results_expiration is not None:
             _expire_results(self._output_bucket, output_prefix, self._datastore, results_expiration)
         staged = source.stage(self)
@@ -345,9 +352,7 @@ class DicomImport(Construct):
                     actions=["s3:GetObject"],
                     resources=[staged.asset.bucket.arn_for_objects(staged.asset.s3_object_key)],
                 ),
-                iam.PolicyStatement(
-                    actions=["s3:PutObject"], resources=[source.arn_for_objects(f"{staged.prefix}*")]
-                ),
+                iam.PolicyStatement(actions=["s3:PutObject"], resources=[source.arn_for_objects(f"{staged.prefix}*")]),
             ]
             key_arns += [source.encryption_key.key_arn] if source.encryption_key else []
         if key_arns:
@@ -364,6 +369,7 @@ class DicomImport(Construct):
 
 
 def _validate(
+    *,
     source: ImportSource,
     output_bucket: s3.IBucket | None,
     output_prefix: str,
@@ -373,7 +379,6 @@ def _validate(
     quotas: ImportQuotas | None,
     results_expiration: Duration | None,
     encryption_key: kms.IKey | None,
-    *,
     customer_managed_key: bool,
 ) -> None:
     violations = Violations("DicomImport")
@@ -397,7 +402,7 @@ def _validate(
             "CloudFormation request: split them into several imports"
         )
     seconds = None if timeout.is_unresolved() else timeout.to_seconds()
-    if seconds is None or not 60 <= seconds <= _LONGEST_TIMEOUT.to_seconds():
+    if seconds is None or not _SHORTEST_TIMEOUT.to_seconds() <= seconds <= _LONGEST_TIMEOUT.to_seconds():
         violations.add(f"timeout takes 1 to 55 minutes known at synth, got {seconds} seconds")
     if quotas and (quotas.files < 1 or quotas.total.to_bytes() < 1 or quotas.file.to_bytes() < 1):
         violations.add("quotas must be at least 1 file and 1 byte")
@@ -455,15 +460,11 @@ def _make_bucket(scope: Construct, name: str, key: kms.IKey | None, removal_poli
     )
 
 
-def _expire_results(
-    bucket: s3.IBucket, output_prefix: str, datastore: IDatastore, expiration: Duration
-) -> None:
+def _expire_results(bucket: s3.IBucket, output_prefix: str, datastore: IDatastore, expiration: Duration) -> None:
     """Expire what jobs write (``<prefix><datastoreId>-DicomImport-<jobId>/``), which leaves our records alone."""
     if isinstance(bucket, s3.Bucket):
         prefix = f"{output_prefix}{datastore.datastore_id}-DicomImport-"
-        bucket.add_lifecycle_rule(
-            prefix=prefix, expiration=expiration, noncurrent_version_expiration=Duration.days(7)
-        )
+        bucket.add_lifecycle_rule(prefix=prefix, expiration=expiration, noncurrent_version_expiration=Duration.days(7))
 
 
 __all__ = ["DicomImport", "ImportQuotas", "MetadataMapping", "OnEmpty"]

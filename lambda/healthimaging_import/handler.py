@@ -7,6 +7,7 @@ sees to it that CloudFormation is answered even when a step dies.
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import time
@@ -52,7 +53,7 @@ def _start_execution(event: Event, raw: dict[str, Any]) -> dict[str, Any]:
     from healthimaging_import.problems import TryLater  # noqa: PLC0415
 
     began = time.monotonic()
-    for attempt in range(1_000):
+    for attempt in itertools.count():
         try:
             clients = Clients(event.properties["RoleArn"], settling=True)
             with explained("states", "states:StartExecution", settling=True):
@@ -65,11 +66,12 @@ def _start_execution(event: Event, raw: dict[str, Any]) -> dict[str, Any]:
                     )
                 except states.exceptions.ExecutionAlreadyExists:
                     log.line("doubled event", request_id=event.request_id)
-            return {}
         except TryLater:
             if time.monotonic() - began > _START_PATIENCE_SECONDS:
                 raise
             time.sleep(_pause(attempt))
+        else:
+            break
     return {}
 
 

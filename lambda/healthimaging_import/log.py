@@ -5,6 +5,6 @@ from __future__ import annotations
 import json
 
 
-def line(step: str, **fields: str | int | float | bool | None) -> None:
+def line(step: str, **fields: str | float | None) -> None:
     """Write one line to the function's log group."""
     print(json.dumps({"step": step, **fields}, default=str), flush=True)  # noqa: T201 - Lambda logs standard output

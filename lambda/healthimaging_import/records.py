@@ -124,7 +124,7 @@ def _parse(body: bytes) -> Record:
         document = json.loads(body)
         schema = document.get("schema")
         if schema != SCHEMA:
-            msg = f"the import record has schema {schema}, this version of the library reads {SCHEMA}: deploy with a newer one"
+            msg = f"the import record has schema {schema}, this version reads {SCHEMA}: deploy with a newer library"
             raise Refused(msg)
         return Record(**document)
     except (ValueError, TypeError, AttributeError):

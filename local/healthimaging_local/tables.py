@@ -50,7 +50,7 @@ NEEDED: Mapping[str, Sequence[str]] = {
     "ministack.services.sts": ("register_session",),
     "ministack.services.eventbridge": ("_put_events",),
     "ministack.services.tagging": ("_RESOURCE_TAG_COLLECTORS",),
-    "ministack.services.cloudformation": ("_stacks",),
+    "ministack.services.cloudformation": ("_stack_events", "_stacks"),
     "ministack.services.cloudformation.provisioners": ("_RESOURCE_HANDLERS", "_REPLACING_PROPERTIES"),
     "ministack.services.cloudformation.stacks": ("_delete_resource", "_with_dependencies"),
 }

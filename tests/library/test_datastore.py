@@ -4,8 +4,9 @@ import pytest
 from aws_cdk import App, Aspects, CfnResource, IAspect, RemovalPolicy, Stack, Stage, Tags, Token, assertions
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
-from healthimaging_cdk import Datastore
 from jsii import implements
+
+from healthimaging_cdk import Datastore
 
 STORE = "AWS::HealthImaging::Datastore"
 TAGS = "Custom::HealthImagingDatastoreTags"

@@ -7,6 +7,7 @@ from aws_cdk import App, CfnResource, Duration, NestedStack, RemovalPolicy, Size
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
+
 from healthimaging_cdk import (
     DataAccessRole,
     Datastore,
@@ -16,7 +17,6 @@ from healthimaging_cdk import (
     MetadataMapping,
     OnEmpty,
 )
-
 from stacks.data_stack import DataStack
 from stacks.import_stack import ImportStack
 
@@ -118,7 +118,10 @@ def test_run_id_comes_from_the_context_if_the_code_has_none(synthesize):
     assert "7" == synthesize(stack).only(IMPORT)["Properties"]["RunId"]
 
 
-@pytest.mark.parametrize(("run_id", "expected"), [(None, "cdk deploy Prod/Stack -c run_id=ANY_NEW_VALUE"), ("1", "change run_id and cdk deploy Prod/Stack")])
+@pytest.mark.parametrize(
+    ("run_id", "expected"),
+    [(None, "cdk deploy Prod/Stack -c run_id=ANY_NEW_VALUE"), ("1", "change run_id and cdk deploy Prod/Stack")],
+)
 def test_the_command_that_imports_later_names_the_stack_as_the_cli_does(app, synthesize, run_id, expected):
     stack = Stack(Stage(app, "Prod"), "Stack")
     DicomImport(stack, "Import", run_id=run_id)
@@ -132,7 +135,9 @@ def test_everything_made_is_encrypted_with_one_rotating_key(stack, synthesize):
     assert found.only("AWS::KMS::Key")["Properties"]["EnableKeyRotation"]
     assert key == found.only("AWS::HealthImaging::Datastore")["Properties"]["KmsKeyArn"]
     rules = [
-        bucket["Properties"]["BucketEncryption"]["ServerSideEncryptionConfiguration"][0]["ServerSideEncryptionByDefault"]
+        bucket["Properties"]["BucketEncryption"]["ServerSideEncryptionConfiguration"][0][
+            "ServerSideEncryptionByDefault"
+        ]
         for bucket in found.of_type(BUCKET)
     ]
     assert [{"KMSMasterKeyID": key, "SSEAlgorithm": "aws:kms"}] * 2 == rules
@@ -157,7 +162,9 @@ def test_what_holds_data_and_its_key_share_one_removal_policy(stack, synthesize,
     DicomImport(stack, "Import", removal_policy=policy)
     found = synthesize(stack)
     kinds = ["AWS::KMS::Key", "AWS::HealthImaging::Datastore", BUCKET]
-    policies = {r[name] for kind in kinds for r in found.of_type(kind) for name in ("DeletionPolicy", "UpdateReplacePolicy")}
+    policies = {
+        r[name] for kind in kinds for r in found.of_type(kind) for name in ("DeletionPolicy", "UpdateReplacePolicy")
+    }
     assert {"Retain" if policy == RemovalPolicy.RETAIN else "Delete"} == policies
 
 
@@ -174,7 +181,11 @@ def test_buckets_are_private_versioned_and_take_tls_only(stack, synthesize):
 
 def test_results_do_not_expire_unless_asked(stack, synthesize):
     DicomImport(stack, "Import")
-    rules = [rule for bucket in synthesize(stack).of_type(BUCKET) for rule in bucket["Properties"]["LifecycleConfiguration"]["Rules"]]
+    rules = [
+        rule
+        for bucket in synthesize(stack).of_type(BUCKET)
+        for rule in bucket["Properties"]["LifecycleConfiguration"]["Rules"]
+    ]
     assert [{"AbortIncompleteMultipartUpload", "Status"}] * 2 == [set(rule) for rule in rules]
 
 
@@ -208,7 +219,9 @@ def test_a_directory_adds_the_rights_to_unpack_it_and_nothing_else(stack, synthe
     DicomImport(stack, "Plain")
     DicomImport(stack, "Unpacked", source=ImportSource.directory(tmp_path))
     found = synthesize(stack)
-    roles = {name: role for name, role in found.resources.items() if role["Type"] == "AWS::IAM::Role" and "JobRole" in name}
+    roles = {
+        name: role for name, role in found.resources.items() if role["Type"] == "AWS::IAM::Role" and "JobRole" in name
+    }
     plain, unpacked = (found.actions_of(name) for name in sorted(roles))
     assert plain == unpacked
     assert ".zip" in json.dumps([roles[name] for name in sorted(roles)][1])
@@ -386,7 +399,7 @@ def test_fails_with_every_violation_in_one_message_and_leaves_nothing_behind(sta
 @pytest.mark.parametrize("prefix", ["studies", "/studies/", "a//b/", "a*/"])
 def test_fails_a_prefix_that_names_no_single_folder(stack, prefix):
     bucket = s3.Bucket.from_bucket_name(stack, "Bucket", "images")
-    with pytest.raises(ValueError, match="ImportSource.bucket: prefix must"):
+    with pytest.raises(ValueError, match=r"ImportSource\.bucket: prefix must"):
         ImportSource.bucket(bucket, prefix)
     with pytest.raises(ValueError, match="DicomImport: output_prefix must"):
         DicomImport(stack, "Import", output_prefix=prefix)
@@ -400,7 +413,7 @@ def test_fails_an_owner_that_is_no_account(stack):
 
 def test_fails_more_mappings_than_a_request_holds(stack):
     mappings = [MetadataMapping("1.2.3", "m" * 500)] * 300
-    with pytest.raises(ValueError, match="metadata_mappings take .* bytes of the template"):
+    with pytest.raises(ValueError, match=r"metadata_mappings take .* bytes of the template"):
         DicomImport(stack, "Import", metadata_mappings=mappings)
 
 
@@ -445,7 +458,9 @@ def test_the_data_access_role_has_four_rights_and_no_key_where_there_is_none(sta
     made = role(stack)
     found = synthesize(stack)
     (policy,) = found.only("AWS::IAM::Role")["Properties"]["Policies"]
-    rights = [(statement["Action"], json.dumps(statement["Resource"])) for statement in policy["PolicyDocument"]["Statement"]]
+    rights = [
+        (statement["Action"], json.dumps(statement["Resource"])) for statement in policy["PolicyDocument"]["Statement"]
+    ]
     assert ["s3:ListBucket", "s3:GetObject", "s3:PutObject"] == [action for action, _ in rights]
     assert ":s3:::images/studies/*" in rights[1][1]
     assert ":s3:::results/out/*" in rights[2][1]
@@ -454,7 +469,11 @@ def test_the_data_access_role_has_four_rights_and_no_key_where_there_is_none(sta
 
 def test_the_data_access_role_gets_what_each_buckets_key_needs(stack, synthesize):
     one, two = kms.Key(stack, "One"), kms.Key(stack, "Two")
-    role(stack, input_bucket=s3.Bucket(stack, "A", encryption_key=one), output_bucket=s3.Bucket(stack, "B", encryption_key=two))
+    role(
+        stack,
+        input_bucket=s3.Bucket(stack, "A", encryption_key=one),
+        output_bucket=s3.Bucket(stack, "B", encryption_key=two),
+    )
     (policy,) = synthesize(stack).only("AWS::IAM::Role")["Properties"]["Policies"]
     keys = [s for s in policy["PolicyDocument"]["Statement"] if "kms" in json.dumps(s["Action"])]
     expected = [
@@ -465,7 +484,9 @@ def test_the_data_access_role_gets_what_each_buckets_key_needs(stack, synthesize
 
 
 def test_fails_a_data_access_role_for_half_a_folder(stack):
-    with pytest.raises(ValueError, match="DataAccessRole: input_prefix must end with '/', got 'a': append a slash; output_prefix"):
+    with pytest.raises(
+        ValueError, match="DataAccessRole: input_prefix must end with '/', got 'a': append a slash; output_prefix"
+    ):
         role(stack, input_prefix="a", output_prefix="b")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from aws_cdk import App, Stack, Tags
 from aws_cdk import aws_s3 as s3
+
 from healthimaging_cdk import DataAccessRole, Datastore, DicomImport, ImportSource
 
 SNAPSHOT = Path(__file__).parent / "logical_ids.json"
@@ -29,7 +30,13 @@ def data_access_role(stack: Stack) -> None:
     bucket = s3.Bucket(stack, "Bucket")
     store = Datastore(stack, "Store")
     DataAccessRole(
-        stack, "Role", datastore=store, input_bucket=bucket, input_prefix="in/", output_bucket=bucket, output_prefix="out/"
+        stack,
+        "Role",
+        datastore=store,
+        input_bucket=bucket,
+        input_prefix="in/",
+        output_bucket=bucket,
+        output_prefix="out/",
     )
 
 

@@ -4,8 +4,8 @@ import inspect
 import re
 
 from aws_cdk import App
-from healthimaging_cdk import DicomImport
 
+from healthimaging_cdk import DicomImport
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

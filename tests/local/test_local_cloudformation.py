@@ -167,6 +167,24 @@ def test_fails_to_delete_a_store_with_image_sets_and_keeps_what_it_depends_on(cl
     assert datastore_id not in stores(cloud)
 
 
+def test_a_rolled_back_create_keeps_what_a_full_bucket_depends_on(cloud: Cloud) -> None:
+    """The bucket is filled while the stack waits for a signal that never comes."""
+    topic = {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": "rolled-back"}}
+    bucket = {"Type": "AWS::S3::Bucket", "DependsOn": "Needed", "Properties": {"BucketName": "filled-on-the-way"}}
+    wait = {"Type": "AWS::CloudFormation::WaitConditionHandle", "DependsOn": "Bucket"}
+    never = {"Handle": {"Ref": "Handle"}, "Timeout": "2", "Count": 1}
+    condition = {"Type": "AWS::CloudFormation::WaitCondition", "DependsOn": "Bucket", "Properties": never}
+    body = template(Needed=topic, Bucket=bucket, Handle=wait, Condition=condition)
+    client, s3 = cloud.client("cloudformation"), cloud.client("s3")
+    stack_id = client.create_stack(StackName="rolls-back", TemplateBody=body)["StackId"]
+    while not any(item["Name"] == "filled-on-the-way" for item in s3.list_buckets()["Buckets"]):
+        time.sleep(0.02)
+    s3.put_object(Bucket="filled-on-the-way", Key="something", Body=b"x")
+    assert "ROLLBACK_FAILED" == settled(cloud, stack_id)["StackStatus"]
+    topics = [item["TopicArn"].rsplit(":", 1)[1] for item in cloud.client("sns").list_topics()["Topics"]]
+    assert "rolled-back" in topics
+
+
 def test_a_replaced_store_with_image_sets_stays_behind_as_an_orphan(cloud: Cloud, sample: Any) -> None:
     stack = create(cloud, "orphans", template(Store=store()))
     first = output(stack)

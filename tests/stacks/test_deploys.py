@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pydicom
 import pytest
 from aws_cdk import App, Duration, Stack, Tags
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
+
 from healthimaging_cdk import (
     DataAccessRole,
     Datastore,
@@ -15,10 +17,8 @@ from healthimaging_cdk import (
     MetadataMapping,
     OnEmpty,
 )
-
 from stacks.data_stack import DataStack
 from stacks.import_stack import ImportStack
-
 from tests.deployment import P10_FILES, Account, Deployed
 
 pytestmark = pytest.mark.cloud
@@ -288,8 +288,6 @@ def test_a_directory_is_unpacked_and_imported_and_changed_files_import_again(acc
 
 
 def test_dicom_json_metadata_is_imported_by_a_runtime_whose_boto3_does_not_know_it(account):
-    import pydicom
-
     study = str(pydicom.dcmread(P10_FILES / "CT_small.dcm").StudyInstanceUID)
     mappings = [MetadataMapping(study_instance_uid=study, metadata_file_path="meta/ct.json")]
     name = "Metadata"
