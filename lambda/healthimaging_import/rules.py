@@ -90,8 +90,9 @@ class ServiceModel:
             for index, item in enumerate(value):
                 problems += self.violations(shape["member"]["shape"], item, f"{name}[{index}]")
             return problems
-        numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return list(_size_violations(name, shape, value, "")) if numeric else []
+        if kind != "boolean" and isinstance(value, (int, float)):
+            return list(_size_violations(name, shape, value, ""))
+        return []
 
     def _map(self, name: str, shape: dict[str, Any], value: dict[str, object]) -> list[str]:
         problems = list(_size_violations(name, shape, len(value), "entries"))

@@ -1,7 +1,5 @@
 """``python -m healthimaging_local start`` and ``stop``: the local cloud for a person at a terminal."""
 
-# ruff: noqa: T201 - a command speaks on standard output
-
 from __future__ import annotations
 
 import argparse

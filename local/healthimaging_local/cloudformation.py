@@ -9,9 +9,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from healthimaging_import.rules import ServiceModel
 from healthimaging_local.errors import ServiceError
 from healthimaging_local.ports import Caller
-from healthimaging_local.protocol import service_model
 from healthimaging_local.service import HealthImaging
 
 TYPE = "AWS::HealthImaging::Datastore"
@@ -38,7 +38,7 @@ class DatastoreType:
             raise ValueError(f"Properties validation failed for resource {logical_id}: extraneous keys {unknown}")
         request = {_PROPERTIES[name]: value for name, value in properties.items() if value is not None}
         request["clientToken"] = "cloudformation"
-        problems = service_model().violations("CreateDatastoreRequest", request)
+        problems = ServiceModel.load().violations("CreateDatastoreRequest", request)
         if problems:
             raise ValueError(f"Properties validation failed for resource {logical_id}: {'; '.join(problems)}")
         datastore = self._service.add_datastore(request, self._caller(), seconds=0)

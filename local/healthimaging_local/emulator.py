@@ -13,12 +13,13 @@ from ministack.core import iam_actions, responses, router
 from ministack.services import tagging
 from ministack.services.cloudformation import provisioners
 
+from healthimaging_import.rules import ServiceModel
 from healthimaging_local import cloudformation
 from healthimaging_local.access import EmulatorBus, EmulatorPermissions, gateway_endpoint
 from healthimaging_local.errors import ServiceError
 from healthimaging_local.ledger import PREFIX, SERVICE, Injection, Ledger
 from healthimaging_local.ports import Caller, Json
-from healthimaging_local.protocol import Api, Request, service_model
+from healthimaging_local.protocol import Api, Request
 from healthimaging_local.service import HealthImaging
 from healthimaging_local.state import Settings, State
 
@@ -113,7 +114,7 @@ def _cloudformation_caller() -> Caller:
 def _routes() -> list[tuple[str, re.Pattern[str], str, int, dict[str, str]]]:
     """The packaged model's routes in the emulator's form: its own botocore may know fewer operations."""
     routes = []
-    for name, definition in service_model().document["operations"].items():
+    for name, definition in ServiceModel.load().document["operations"].items():
         http = definition["http"]
         pattern, specificity, query = iam_actions._compile_uri(http["requestUri"])
         routes.append((http["method"], pattern, name, specificity + len(query), query))

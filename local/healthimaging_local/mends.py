@@ -22,7 +22,7 @@ RUNTIME_VARIABLE = "HEALTHIMAGING_LOCAL_RUNTIME"
 
 def mend_all() -> None:
     """Apply every mend."""
-    pass
+    every_request_is_secure()
     trust_alone_allows_assume_role()
     deletes_fail_as_on_aws()
     workers_use_the_runtime_sdk()

@@ -6,12 +6,10 @@ members of every answer come from ``service-2.json``: nothing of the API is writ
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, Protocol, TypeAlias
 from urllib.parse import unquote
 
@@ -53,22 +51,12 @@ class Operations(Protocol):
         """The method for an operation, or None when there is none."""
 
 
-@cache
-def service_model() -> ServiceModel:
-    """The packaged model, with the one pattern that Python's ``re`` cannot read written differently."""
-    document = copy.deepcopy(ServiceModel.load().document)
-    for shape in document["shapes"].values():
-        if "pattern" in shape:
-            shape["pattern"] = shape["pattern"].replace(r"\p{ASCII}", r"[\x00-\x7f]")
-    return ServiceModel(document)
-
-
 class Api:
     """HealthImaging's HTTP face."""
 
     def __init__(self, operations: Operations, model: ServiceModel | None = None) -> None:
         """Serve ``operations`` by ``model``, the packaged one by default."""
-        self.model = model or service_model()
+        self.model = model or ServiceModel.load()
         self._operations = operations
         self._routes = sorted(
             ((definition["http"]["method"], self._pattern(name), name) for name, definition in self._all.items()),

@@ -46,7 +46,7 @@ NEEDED: Mapping[str, Sequence[str]] = {
         "resolve_principal",
     ),
     "ministack.services.iam": ("_roles",),
-    "ministack.services.s3": ("_bucket_has_versions", "_buckets"),
+    "ministack.services.s3": ("_bucket_has_versions", "_bucket_owner_account", "_buckets"),
     "ministack.services.sts": ("register_session",),
     "ministack.services.eventbridge": ("_put_events",),
     "ministack.services.tagging": ("_RESOURCE_TAG_COLLECTORS",),

@@ -259,6 +259,28 @@ def test_a_bucket_policy_can_refuse_the_data_access_role(scene: Scene) -> None:
     assert "FAILED" == scene.run()["jobStatus"]
 
 
+def test_a_bucket_of_another_account_needs_its_policy_and_the_owners_id(scene: Scene, sample: Any) -> None:
+    bucket, owner = f"{scene.name}-foreign", "444455556666"
+    other = scene.cloud.client("s3", aws_access_key_id=owner)
+    other.create_bucket(Bucket=bucket)
+    other.put_object(Bucket=bucket, Key="in/ct.dcm", Body=sample("CT_small.dcm"))
+    resources = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
+    scene.grant(
+        allow(["s3:ListBucket", "s3:GetObject"], resources), allow("s3:PutObject", f"arn:aws:s3:::{scene.results}/*")
+    )
+    where = {"inputS3Uri": f"s3://{bucket}/in/", "inputOwnerAccountId": owner}
+    assert "FAILED" == scene.run(**where)["jobStatus"]
+    # The emulator knows other accounts, not their roles, in the policy of a bucket.
+    grant = {
+        "Principal": {"AWS": f"arn:aws:iam::{scene.cloud.account}:root"},
+        **allow(["s3:ListBucket", "s3:GetObject"], resources),
+    }
+    other.put_bucket_policy(Bucket=bucket, Policy=document(grant))
+    assert "COMPLETED" == scene.run(**where)["jobStatus"]
+    job = scene.run(inputS3Uri=f"s3://{bucket}/in/")
+    assert ("FAILED", True) == (job["jobStatus"], "inputOwnerAccountId" in job["message"])
+
+
 def test_a_role_that_trusts_the_caller_itself_needs_no_identity_policy(scene: Scene) -> None:
     name = f"{scene.name}-u"
     user = scene.cloud.client("sts", **scene.user(name))

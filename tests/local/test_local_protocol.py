@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from healthimaging_import.rules import ServiceModel
 from healthimaging_local.errors import ServiceError
-from healthimaging_local.protocol import Request, service_model
+from healthimaging_local.protocol import Request
 
 STORE = "0" * 32
 
@@ -19,7 +20,7 @@ def code(answer: Any) -> str:
 
 
 def test_every_operation_of_the_model_has_a_route(imaging: Any) -> None:
-    for name, definition in service_model().document["operations"].items():
+    for name, definition in ServiceModel.load().document["operations"].items():
         path = definition["http"]["requestUri"]
         for label in ("datastoreId", "jobId", "imageSetId", "sourceImageSetId"):
             path = path.replace(f"{{{label}}}", STORE)
