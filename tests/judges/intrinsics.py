@@ -132,26 +132,23 @@ class Resolver:
         if (kind, attribute) in _ARNS:
             return _ARNS[kind, attribute].format(name)
         if kind == "AWS::CloudFormation::Stack" and attribute.startswith("Outputs."):
-            nested = self._nested(self._template.resources[name])
-            output = nested.document["Outputs"][attribute.removeprefix("Outputs.")]
-            return Resolver(nested, self._siblings).resolve(output["Value"])
+            return self._output(attribute.removeprefix("Outputs."))
         if attribute.endswith("Arn"):
             raise ValueError(f"{self._template.name}: unknown {kind}.{attribute}: teach tests/judges/intrinsics.py")
         return name if attribute == "Ref" else f"{name}-{attribute}"
 
     def _parameter(self, name: str) -> Any:  # noqa: ANN401
+        """What a parent passes to its nested stack (CDK makes such names unique), else the default."""
         for parent in self._siblings:
             for resource in parent.resources.values():
                 given = resource.get("Properties", {}).get("Parameters", {})
-                if name in given and self._nested(resource) == self._template:
+                if resource["Type"] == "AWS::CloudFormation::Stack" and name in given:
                     return Resolver(parent, self._siblings).resolve(given[name])
         return self._template.document["Parameters"][name]["Default"]
 
-    def _nested(self, resource: Mapping[str, Any]) -> Template:
-        """The template of a nested stack, which its asset's hash names only in the assets file: so by its metadata."""
-        path = resource["Metadata"]["aws:asset:path"]
-        (found,) = [sibling for sibling in self._siblings if sibling.path.name == path]
-        return found
+    def _output(self, name: str) -> Any:  # noqa: ANN401
+        (nested,) = [sibling for sibling in self._siblings if name in sibling.document.get("Outputs", {})]
+        return Resolver(nested, self._siblings).resolve(nested.document["Outputs"][name]["Value"])
 
     def _import(self, name: str) -> Any:  # noqa: ANN401
         for sibling in self._siblings:
