@@ -61,6 +61,19 @@ class Account:
         (deployed,) = self.deploy(app).values()
         return deployed
 
+    def begin(self, app: App) -> tuple[str, int]:
+        """Start to update an app of one stack; :meth:`end` waits for it."""
+        assembly = app.synth()
+        (stack,) = assembly.stacks
+        known = self._describe(stack.stack_name)
+        before = len(self._events(known["StackId"]))
+        self.cloudformation.update_stack(**self._parameters(Path(assembly.directory), stack.id))
+        return known["StackId"], before
+
+    def end(self, begun: tuple[str, int]) -> Deployed:
+        """Wait for what :meth:`begin` started."""
+        return self._wait(*begun)
+
     def destroy(self, name: str) -> Deployed:
         """Delete a stack."""
         stack_id = self._describe(name)["StackId"]
@@ -112,16 +125,19 @@ class Account:
             lines += [event["message"] for event in events]
         return "\n".join(lines)
 
-    def _deploy(self, assembly: Path, artifact: str) -> Deployed:
+    def _parameters(self, assembly: Path, artifact: str) -> dict[str, Any]:
         manifest = json.loads((assembly / "manifest.json").read_text())["artifacts"][artifact]
-        name = manifest.get("properties", {}).get("stackName", artifact)
-        template = self._publish(assembly, artifact)
-        parameters: dict[str, Any] = {
-            "StackName": name,
-            "TemplateURL": template,
+        properties = manifest.get("properties", {})
+        return {
+            "StackName": properties.get("stackName", artifact),
+            "TemplateURL": self._publish(assembly, artifact),
             "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
-            "Tags": [{"Key": k, "Value": v} for k, v in manifest.get("properties", {}).get("tags", {}).items()],
+            "Tags": [{"Key": key, "Value": value} for key, value in properties.get("tags", {}).items()],
         }
+
+    def _deploy(self, assembly: Path, artifact: str) -> Deployed:
+        parameters = self._parameters(assembly, artifact)
+        name = parameters["StackName"]
         known = self._describe(name)
         if not known or known["StackStatus"] == "DELETE_COMPLETE":
             return self._wait(self.cloudformation.create_stack(**parameters)["StackId"], since=0)

@@ -12,27 +12,38 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from healthimaging_cdk.data_access_role import DataAccessRole
     from healthimaging_cdk.datastore import Datastore, IDatastore
-    from healthimaging_cdk.dicom_import import DicomImport, ImportQuotas, MetadataMapping, OnEmpty
+    from healthimaging_cdk.dicom_import import (
+        Completion,
+        DicomImport,
+        ImportQuotas,
+        ImportTolerance,
+        MetadataMapping,
+        OnEmpty,
+    )
     from healthimaging_cdk.import_source import ImportSource
 
 __all__ = [
+    "Completion",
     "DataAccessRole",
     "Datastore",
     "DicomImport",
     "IDatastore",
     "ImportQuotas",
     "ImportSource",
+    "ImportTolerance",
     "MetadataMapping",
     "OnEmpty",
 ]
 
 _MODULES = {
+    "Completion": "dicom_import",
     "DataAccessRole": "data_access_role",
     "Datastore": "datastore",
     "DicomImport": "dicom_import",
     "IDatastore": "datastore",
     "ImportQuotas": "dicom_import",
     "ImportSource": "import_source",
+    "ImportTolerance": "dicom_import",
     "MetadataMapping": "dicom_import",
     "OnEmpty": "dicom_import",
 }

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aws_cdk import CustomResource, Duration, RemovalPolicy, Stack
+from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
@@ -20,6 +21,7 @@ from constructs import Construct, IConstruct
 from healthimaging_cdk._runtime import LAMBDA_ROOT, rules
 
 _ID = "HealthImagingImportEngine"
+_ANSWERED = "RequestFailed"  # what the function knows an execution by that has answered
 _DEFAULT_WAIT = Duration.minutes(5)
 
 _RETRY = [
@@ -53,22 +55,25 @@ DEFINITION: dict[str, Any] = {
         "Advance": {
             **_call("advance"),
             "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "Answer"}],
-            "Next": "Done?",
+            "Next": "Next?",
         },
-        "Done?": {
+        "Next?": {
             "Type": "Choice",
-            "Choices": [{"Variable": "$.done", "BooleanEquals": True, "Next": "Answer"}],
-            "Default": "Wait",
+            "Choices": [
+                {"Variable": "$.next", "StringEquals": "wait", "Next": "Wait"},
+                {"Variable": "$.next", "StringEquals": "answer", "Next": "Answer"},
+            ],
+            "Default": "Good?",
         },
         "Wait": {"Type": "Wait", "SecondsPath": "$.wait_seconds", "Next": "Advance"},
-        "Answer": {**_call("answer"), "Next": "Good?"},
+        "Answer": {**_call("answer"), "Next": "Next?"},
         "Good?": {
             "Type": "Choice",
             "Choices": [{"Variable": "$.success", "BooleanEquals": True, "Next": "Succeeded"}],
             "Default": "Failed",
         },
         "Succeeded": {"Type": "Succeed"},
-        "Failed": {"Type": "Fail", "Error": "RequestFailed", "Cause": "CloudFormation was told the reason"},
+        "Failed": {"Type": "Fail", "Error": _ANSWERED, "Cause": "CloudFormation was told the reason"},
     },
 }
 
@@ -114,6 +119,8 @@ class ImportEngine(Construct):
             log_group=log_group,
         )
         self.state_machine = self._state_machine(self.function.function_arn)
+        self._answer_for_the_first_call()
+        self._answer_for_lost_executions()
 
     def _state_machine(self, function_arn: str) -> sfn.CfnStateMachine:
         role = iam.Role(
@@ -135,6 +142,50 @@ class ImportEngine(Construct):
             role_arn=role.role_arn,
             definition_string=json.dumps(DEFINITION, sort_keys=True),
             definition_substitutions={"Function": function_arn, "Partition": Stack.of(self).partition},
+        )
+
+    def _answer_for_the_first_call(self) -> None:
+        """Have Lambda call the function once more when it gave up on CloudFormation's own call."""
+        policy = iam.Policy(
+            self,
+            "FirstCallPolicy",
+            statements=[iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=[self.function.function_arn])],
+            roles=[self.function_role],
+        )
+        destination = lambda_.CfnEventInvokeConfig.OnFailureProperty(destination=self.function.function_arn)
+        config = lambda_.CfnEventInvokeConfig(
+            self,
+            "FirstCall",
+            function_name=self.function.function_name,
+            qualifier="$LATEST",
+            maximum_retry_attempts=2,
+            destination_config=lambda_.CfnEventInvokeConfig.DestinationConfigProperty(on_failure=destination),
+        )
+        config.node.add_dependency(policy)
+
+    def _answer_for_lost_executions(self) -> None:
+        """Have EventBridge call the function for an execution that was stopped or has failed to answer."""
+        rule = events.CfnRule(
+            self,
+            "LostExecutions",
+            description="An execution of healthimaging-cdk ended by itself: CloudFormation is answered for it",
+            event_pattern={
+                "source": ["aws.states"],
+                "detail-type": ["Step Functions Execution Status Change"],
+                "detail": {
+                    "stateMachineArn": [self.state_machine.attr_arn],
+                    "status": ["ABORTED", "FAILED", "TIMED_OUT"],
+                },
+            },
+            targets=[events.CfnRule.TargetProperty(arn=self.function.function_arn, id="Function")],
+        )
+        lambda_.CfnPermission(
+            self,
+            "LostExecutionsPermission",
+            action="lambda:InvokeFunction",
+            function_name=self.function.function_arn,
+            principal="events.amazonaws.com",
+            source_arn=rule.attr_arn,
         )
 
     @staticmethod

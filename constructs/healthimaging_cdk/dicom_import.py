@@ -26,6 +26,7 @@ _DEFAULT_TIMEOUT = Duration.minutes(50)
 _SHORTEST_TIMEOUT = Duration.minutes(1)
 _LONGEST_TIMEOUT = Duration.minutes(55)
 _MOST_MAPPING_BYTES = 100_000
+_WHOLE = 100
 _RECORDS_FOLDER = ".healthimaging-cdk/"
 
 
@@ -36,6 +37,31 @@ class OnEmpty(Enum):
     """It succeeds and says so, with the command that imports later."""
     FAIL = "fail"
     """It fails."""
+
+
+class Completion(Enum):
+    """When a deploy is done with an import job."""
+
+    WAIT = "wait"
+    """When the job has ended, and only if it imported what it should. A job that outlasts the timeout fails it."""
+    DETACH = "detach"
+    """As WAIT, but a job that outlasts the timeout lets the deploy end well with status IN_PROGRESS."""
+    SUBMIT = "submit"
+    """As soon as the job is submitted."""
+
+
+@dataclass(frozen=True)
+class ImportTolerance:
+    """What may go wrong in an import that still counts as good. A job that imported nothing never does."""
+
+    rejected_files: int | None = None
+    """How many files may be rejected; any number unless given."""
+    rejected_percent: float | None = None
+    """How many of the scanned files may be rejected, in percent (0 to 100); any number unless given."""
+    non_primary_image_sets: bool = True
+    """Whether image sets may be non-primary, as they are when metadata conflicts with what the store holds."""
+    warnings: bool = True
+    """Whether there may be warnings, for example of a transfer syntax that is kept as it is."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +131,9 @@ class DicomImport(Construct):
         run_id: str | None = None,
         metadata_mappings: Sequence[MetadataMapping] = (),
         on_empty: OnEmpty = OnEmpty.SKIP,
+        completion: Completion = Completion.WAIT,
         timeout: Duration = _DEFAULT_TIMEOUT,
+        tolerance: ImportTolerance | None = None,
         quotas: ImportQuotas | None = None,
         results_expiration: Duration | None = None,
         removal_policy: RemovalPolicy = RemovalPolicy.RETAIN,
@@ -132,7 +160,12 @@ class DicomImport(Construct):
             metadata_mappings: DICOM JSON metadata files to import with their studies or series
                 (``importConfiguration``); none unless given.
             on_empty: what to do when there is nothing to import; the deploy succeeds unless this says otherwise.
-            timeout: how long to wait for the job, at most 55 minutes, since CloudFormation gives up after an hour.
+            completion: when the deploy is done with the job: when it has ended, unless this says otherwise. The
+                outcome of a job that nobody waits for reaches metrics (namespace ``HealthImagingCdk``) and the default
+                event bus (source ``healthimaging-cdk``, detail type ``DICOM Import Judged``), as every outcome does.
+            timeout: how long to wait for the job, 1 to 55 minutes, since CloudFormation gives up after an hour.
+            tolerance: what may go wrong in a job that still counts as good; anything but importing nothing unless
+                given. Changing it does not import again.
             quotas: how much one job takes; AWS's defaults unless given.
             results_expiration: when the results of jobs expire in an output bucket that is made here; never unless
                 given. Records and the manifests they name are kept in any case.
@@ -150,6 +183,7 @@ class DicomImport(Construct):
             job_name=job_name,
             metadata_mappings=metadata_mappings,
             timeout=timeout,
+            tolerance=tolerance,
             quotas=quotas,
             results_expiration=results_expiration,
             encryption_key=encryption_key,
@@ -203,6 +237,8 @@ class DicomImport(Construct):
                 "MaxFiles": quotas.files if quotas else None,
                 "MaxBytes": int(quotas.total.to_bytes()) if quotas else None,
                 "MaxFileBytes": int(quotas.file.to_bytes()) if quotas else None,
+                "Completion": completion.value,
+                **_tolerance_properties(tolerance),
                 "ImportAgain": self._import_again(explicit=run_id is not None),
             },
         )
@@ -293,6 +329,21 @@ class DicomImport(Construct):
         return self._resource.get_att_string("NumberOfGeneratedImageSets")
 
     @property
+    def number_of_primary_image_sets(self) -> str:
+        """Image sets of the manifest that are primary."""
+        return self._resource.get_att_string("NumberOfPrimaryImageSets")
+
+    @property
+    def number_of_non_primary_image_sets(self) -> str:
+        """Image sets of the manifest that are not primary: their metadata conflicts with what the store held."""
+        return self._resource.get_att_string("NumberOfNonPrimaryImageSets")
+
+    @property
+    def warnings(self) -> str:
+        """Files with warnings by code, for example ``45344 (2)``; ``none`` without any."""
+        return self._resource.get_att_string("Warnings")
+
+    @property
     def manifest_uri(self) -> str:
         """The S3 URI of the job's manifest, kept beside the import's record; ``none`` without a job."""
         return self._resource.get_att_string("ManifestUri")
@@ -332,6 +383,11 @@ class DicomImport(Construct):
                 actions=["iam:PassRole"],
                 resources=[self._data_access_role.role_arn],
                 conditions={"StringEquals": {"iam:PassedToService": "medical-imaging.amazonaws.com"}},
+            ),
+            iam.PolicyStatement(
+                actions=["events:PutEvents"],
+                resources=[Stack.of(self).format_arn(service="events", resource="event-bus", resource_name="default")],
+                conditions={"StringEquals": {"events:source": rules.EVENT_SOURCE}},
             ),
             # Without it a missing object is answered as a denied one.
             iam.PolicyStatement(
@@ -376,14 +432,15 @@ def _validate(
     job_name: str | None,
     metadata_mappings: Sequence[MetadataMapping],
     timeout: Duration,
+    tolerance: ImportTolerance | None,
     quotas: ImportQuotas | None,
     results_expiration: Duration | None,
     encryption_key: kms.IKey | None,
     customer_managed_key: bool,
 ) -> None:
     violations = Violations("DicomImport")
-    violations.check_prefix("output_prefix", output_prefix)
     violations.check_shape("job_name", job_name, "JobName")
+    violations.check_prefix("output_prefix", output_prefix)
     if source.input_bucket is not None:
         violations.check_bucket_uri("source", source.input_bucket.bucket_name, source.prefix)
     if output_bucket is not None:
@@ -392,6 +449,14 @@ def _validate(
             violations.check_overlap(source.prefix, output_prefix)
         if results_expiration is not None:
             violations.add("results_expiration is for an output bucket made here: add a lifecycle rule to your own")
+    _check_mappings(violations, metadata_mappings)
+    _check_numbers(violations, timeout, tolerance or ImportTolerance(), quotas or ImportQuotas())
+    if encryption_key is not None and not customer_managed_key:
+        violations.add("encryption_key and customer_managed_key=False exclude each other: leave one away")
+    violations.raise_any()
+
+
+def _check_mappings(violations: Violations, metadata_mappings: Sequence[MetadataMapping]) -> None:
     mappings = [_mapping_member(mapping) for mapping in metadata_mappings]
     if mappings and not any(Token.is_unresolved(value) for mapping in mappings for value in mapping.values()):
         violations.check_shape("metadata_mappings", mappings, "DicomMetadataMappings")
@@ -401,14 +466,18 @@ def _validate(
             f"metadata_mappings take {size} bytes of the template, at most {_MOST_MAPPING_BYTES} fit into a "
             "CloudFormation request: split them into several imports"
         )
+
+
+def _check_numbers(violations: Violations, timeout: Duration, tolerance: ImportTolerance, quotas: ImportQuotas) -> None:
     seconds = None if timeout.is_unresolved() else timeout.to_seconds()
     if seconds is None or not _SHORTEST_TIMEOUT.to_seconds() <= seconds <= _LONGEST_TIMEOUT.to_seconds():
         violations.add(f"timeout takes 1 to 55 minutes known at synth, got {seconds} seconds")
-    if quotas and (quotas.files < 1 or quotas.total.to_bytes() < 1 or quotas.file.to_bytes() < 1):
+    if tolerance.rejected_files is not None and tolerance.rejected_files < 0:
+        violations.add(f"tolerance.rejected_files must not be negative, got {tolerance.rejected_files}")
+    if tolerance.rejected_percent is not None and not 0 <= tolerance.rejected_percent <= _WHOLE:
+        violations.add(f"tolerance.rejected_percent takes 0 to 100, got {tolerance.rejected_percent}")
+    if quotas.files < 1 or quotas.total.to_bytes() < 1 or quotas.file.to_bytes() < 1:
         violations.add("quotas must be at least 1 file and 1 byte")
-    if encryption_key is not None and not customer_managed_key:
-        violations.add("encryption_key and customer_managed_key=False exclude each other: leave one away")
-    violations.raise_any()
 
 
 def _mapping_member(mapping: MetadataMapping) -> dict[str, str]:
@@ -416,6 +485,16 @@ def _mapping_member(mapping: MetadataMapping) -> dict[str, str]:
     if mapping.series_instance_uid is not None:
         member["seriesInstanceUID"] = mapping.series_instance_uid
     return member
+
+
+def _tolerance_properties(tolerance: ImportTolerance | None) -> dict[str, object]:
+    given = tolerance or ImportTolerance()
+    return {
+        "MaxRejectedFiles": given.rejected_files,
+        "MaxRejectedPercent": given.rejected_percent,
+        "FailOnNonPrimary": None if given.non_primary_image_sets else True,
+        "FailOnWarnings": None if given.warnings else True,
+    }
 
 
 def _warn_of_region(construct: Construct) -> None:
@@ -467,4 +546,4 @@ def _expire_results(bucket: s3.IBucket, output_prefix: str, datastore: IDatastor
         bucket.add_lifecycle_rule(prefix=prefix, expiration=expiration, noncurrent_version_expiration=Duration.days(7))
 
 
-__all__ = ["DicomImport", "ImportQuotas", "MetadataMapping", "OnEmpty"]
+__all__ = ["Completion", "DicomImport", "ImportQuotas", "ImportTolerance", "MetadataMapping", "OnEmpty"]

@@ -58,6 +58,11 @@ class Clients:
         return self._session.client("stepfunctions", config=_CONFIG)
 
     @cached_property
+    def events(self) -> Any:  # noqa: ANN401 - boto3 clients are made at run time
+        """Amazon EventBridge."""
+        return self._session.client("events", config=_CONFIG)
+
+    @cached_property
     def cloudformation(self) -> Any:  # noqa: ANN401 - boto3 clients are made at run time
         """AWS CloudFormation."""
         return self._session.client("cloudformation", config=_CONFIG)

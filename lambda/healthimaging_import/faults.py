@@ -93,6 +93,9 @@ def explained(service: str, operation: str, *, settling: bool = False) -> Iterat
         rule = rule_for(service, code)
         said = f" ({quote(str(error.response['Error'].get('Message', '')))})" if rule.quoted else ""
         raise _answer(rule, f"{operation} answered {code}{said}: {rule.advice}", settling=settling) from None
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        name = type(error).__name__
+        raise TryLater(f"{operation} answered something that cannot be understood ({name}): {_BUSY.advice}") from None
     except BotoCoreError as error:
         raise _answer(
             _UNREACHABLE, f"{operation} failed with {type(error).__name__}: {_UNREACHABLE.advice}", settling=settling

@@ -22,10 +22,18 @@ _START_PATIENCE_SECONDS = 60
 _LONGEST_PAUSE = 30.0
 
 
+ANSWERED = "RequestFailed"
+"""The error of an execution that has told CloudFormation of a failure (the state machine's Fail state)."""
+
+
 def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN401 - Lambda's context has no public type
-    """Take a CloudFormation request, or do a step of the state machine."""
+    """Take a CloudFormation request, do a step of the state machine, or answer for a call that died."""
     if "RequestType" in event:
         return _receive(Event.parse(event), event)
+    if "requestPayload" in event:
+        return _rescue(Event.parse(_first_call(event)), "the function could not take it up")
+    if event.get("source") == "aws.states":
+        return _rescue_execution(event["detail"])
     steps = {"advance": _advance, "answer": _answer}
     return steps[event["step"]](event["state"], context)
 
@@ -33,18 +41,39 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN4
 def _receive(event: Event, raw: dict[str, Any]) -> dict[str, Any]:
     log.line("received", request_type=event.request_type, request_id=event.request_id, resource=event.logical_id)
     try:
-        from healthimaging_import.resources import IMPORT  # noqa: PLC0415 - the answering path must not need boto3
-
-        if event.request_type == "Delete" and event.resource_type == IMPORT:
-            # A job cannot be cancelled, and records belong to the bucket: there is nothing to take away.
-            send(event, Answer(success=True))
-            return {}
         return _start_execution(event, raw)
     except Exception as error:  # noqa: BLE001 - whatever happens, CloudFormation gets an answer
-        answer = _failed(error)
         # What cannot be cleaned up must not keep the stack from being deleted.
-        send(event, Answer(success=True) if event.request_type == "Delete" else answer)
+        send(event, Answer(success=True) if event.request_type == "Delete" else _failed(error))
         return {}
+
+
+def _rescue(event: Event, what: str) -> dict[str, Any]:
+    """Answer for an execution that cannot, or for a first call that died. Never raises: it would be called again."""
+    reason = (
+        f"the request was not finished ({what}); see the function's log group, then deploy again: what was started is "
+        "found again and not started twice"
+    )
+    try:
+        send(event, Answer(success=event.request_type == "Delete", reason=reason))
+        log.line("rescued", request_id=event.request_id, what=what)
+    except OSError:
+        log.line("not answered", request_id=event.request_id)
+    return {}
+
+
+def _rescue_execution(detail: dict[str, Any]) -> dict[str, Any]:
+    """An execution ended without having told CloudFormation: stopped by hand, timed out, or its answers lost."""
+    if detail.get("error") == ANSWERED:
+        return {}
+    return _rescue(Event.parse(json.loads(detail["input"])["event"]), str(detail.get("status")))
+
+
+def _first_call(record: dict[str, Any]) -> dict[str, Any]:
+    """CloudFormation's event inside what Lambda's on-failure destination sends, however often it was sent on."""
+    while "requestPayload" in record:
+        record = record["requestPayload"]
+    return record
 
 
 def _start_execution(event: Event, raw: dict[str, Any]) -> dict[str, Any]:
@@ -76,38 +105,56 @@ def _start_execution(event: Event, raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def _advance(state: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN401
-    """One step of the request; the state comes back with either ``wait_seconds`` or ``answer``."""
+    """One step of the request; the state comes back with ``next``: ``wait``, ``answer`` or ``end``."""
     event = Event.parse(state["event"])
     began_at = float(state.setdefault("began_at", time.time()))
     progress = state.setdefault("progress", {})
     try:
         from healthimaging_import.problems import TryLater  # noqa: PLC0415 - the answering path must not need boto3
-        from healthimaging_import.resources import Turn, advance, wait_seconds  # noqa: PLC0415
+        from healthimaging_import.resources import (  # noqa: PLC0415
+            AnswerAndFollow,
+            Turn,
+            advance,
+            out_of_patience,
+            patience,
+        )
 
         turn = Turn(
             now=time.time(),
             began_at=began_at,
             time_left=lambda: context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS,
+            answered=bool(state.get("answered")),
         )
         try:
             result = advance(event, turn, progress)
             state["tries"] = 0
         except TryLater as later:
-            if turn.elapsed >= wait_seconds(event):
-                return _with_answer(state, Answer(success=False, reason=later.reason))
+            if turn.elapsed >= patience(event, turn):
+                return _ended(state, out_of_patience(event, turn, progress, later.reason))
             log.line("later", reason=later.reason)
             state["tries"] = state.get("tries", 0) + 1
             result = _pause(state["tries"])
     except Exception as error:  # noqa: BLE001 - whatever happens, CloudFormation gets an answer
-        return _with_answer(state, _failed(error))
+        return _ended(state, _failed(error))
+    if isinstance(result, AnswerAndFollow):
+        return _ended(state, result.answer, follow=True)
     if isinstance(result, Answer):
-        return _with_answer(state, result)
-    return {**state, "done": False, "wait_seconds": max(1, round(result))}
+        return _ended(state, result)
+    return {**state, "next": "wait", "wait_seconds": max(1, round(result))}
+
+
+def _ended(state: dict[str, Any], answer: Answer, *, follow: bool = False) -> dict[str, Any]:
+    log.line("ended", success=answer.success, follow=follow)
+    if state.get("answered"):
+        return {**state, "next": "end", "success": answer.success}
+    return {**state, "next": "answer", "follow": follow, "answer": vars(answer)}
 
 
 def _answer(state: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN401, ARG001 - every step has both
     """Tell CloudFormation; an execution that lost its step (``error``) says so."""
     event = Event.parse(state["event"])
+    if state.get("answered"):
+        return {**state, "next": "end", "success": False}
     if "answer" in state and "error" not in state:
         answer = Answer(**state["answer"])
     else:
@@ -119,12 +166,9 @@ def _answer(state: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN
         )
     send(event, answer)
     log.line("answered", success=answer.success, request_id=event.request_id)
-    return {"success": answer.success}
-
-
-def _with_answer(state: dict[str, Any], answer: Answer) -> dict[str, Any]:
-    log.line("ended", success=answer.success)
-    return {**state, "done": True, "answer": vars(answer)}
+    following = bool(state.get("follow")) and "error" not in state
+    done = {"success": answer.success, "answered": True}
+    return {**state, **done, "next": "wait" if following else "end", "wait_seconds": 5}
 
 
 def _failed(error: Exception) -> Answer:

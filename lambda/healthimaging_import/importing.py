@@ -1,13 +1,14 @@
 """One import, from looking at the source to the verdict, in steps that can be repeated at any point.
 
 Knows HealthImaging and S3 and nothing of CloudFormation: the custom resource and any other workflow call the same
-two functions, :func:`begin` until there is a job (or nothing to do) and :func:`follow` until there is a verdict.
+:class:`Importer` until its outcome is finished, with the time that passes in between left to them.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,11 +17,12 @@ from botocore.exceptions import ClientError
 from healthimaging_import import log, records
 from healthimaging_import.aws import Clients
 from healthimaging_import.faults import explained
-from healthimaging_import.problems import Refused, TryLater
+from healthimaging_import.problems import Refused, TryLater, quote
 from healthimaging_import.records import Record, Records, Stored
 from healthimaging_import.request import ImportRequest
+from healthimaging_import.signals import announce
 from healthimaging_import.source import Survey, survey, unpack
-from healthimaging_import.verdict import Counts, exception_types, read_manifest
+from healthimaging_import.verdict import Counts, Manifest, Tolerance, causes, read_manifest, warning_codes
 
 NOTHING_TO_IMPORT = "NOTHING_TO_IMPORT"
 """Stands where a job's status would stand when the source was empty."""
@@ -28,7 +30,8 @@ NOT_STARTED = "NOT_STARTED"
 """Stands where a job's status would stand when no job may be started and none is remembered."""
 
 _MANIFEST_PATIENCE_SECONDS = 120
-_LONGEST_FAILURE_LIST = 8 * 1024**2
+_LONGEST_LIST = 8 * 1024**2
+_MOST_CAUSES = 3
 
 
 @dataclass(frozen=True)
@@ -44,13 +47,14 @@ class Outcome:
 
     def as_dict(self) -> dict[str, Any]:
         """The outcome as it is kept in a record."""
-        return {
-            "job_id": self.job_id,
-            "job_status": self.job_status,
-            "submitted_at": self.submitted_at,
-            "counts": self.counts.as_dict(),
-            "manifest_uri": self.manifest_uri,
-        }
+        kept = dataclasses.asdict(self)
+        del kept["finished"]
+        return kept
+
+    @staticmethod
+    def from_dict(kept: dict[str, Any]) -> Outcome:
+        """The outcome that a record holds."""
+        return Outcome(finished=True, **{**kept, "counts": Counts(**kept["counts"])})
 
 
 @dataclass
@@ -59,7 +63,14 @@ class Progress:
 
     unpacked: int = 0
     ready: bool = False
+    joined: bool = False
     ended_at: float = 0.0
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> Progress:
+        """Read what a step wrote, perhaps one of another version of this code."""
+        known = {item.name for item in dataclasses.fields(Progress)}
+        return Progress(**{name: value for name, value in values.items() if name in known})
 
 
 @dataclass(frozen=True)
@@ -72,8 +83,10 @@ class Importer:
         asked_by: who asks: the same asker gets the same answer again, another one may start a new attempt.
         now: the time, in seconds.
         time_left: the seconds this invocation may still use.
+        tolerance: what may go wrong in a job that still counts as good.
         settling: whether roles and policies may be too new for IAM to know them everywhere.
-        may_start: whether a job may be started; if not, the answer comes from memory alone.
+        may_start: whether a job may be started; if not, the answer comes from memory alone, and who waited for a
+            running job so far stops waiting.
     """
 
     request: ImportRequest
@@ -81,6 +94,7 @@ class Importer:
     asked_by: str
     now: Callable[[], float]
     time_left: Callable[[], float]
+    tolerance: Tolerance = field(default_factory=Tolerance)
     settling: bool = False
     may_start: bool = True
 
@@ -101,10 +115,10 @@ class Importer:
             Refused: the import failed, with the reason.
         """
         stored = self.records.load(self.request.intent)
+        if not self.may_start and (stored is None or stored.record.state in (records.CLAIMED, records.FAILED)):
+            log.line("not started", reason="only what is remembered was asked for")
+            return Outcome(finished=True, job_status=NOT_STARTED)
         if stored is None or self._over_for(stored.record):
-            if not self.may_start:
-                log.line("not started", reason="only what is remembered was asked for")
-                return Outcome(finished=True, job_status=NOT_STARTED)
             outcome = self._prepare(progress)
             if outcome is not None:
                 return outcome
@@ -112,16 +126,32 @@ class Importer:
         record = stored.record
         if record.state == records.SUCCEEDED:
             log.line("remembered", job_id=record.job.get("jobId"), attempt=record.attempt)
-            return _outcome(record)
+            return Outcome.from_dict(record.outcome)
         if record.state == records.FAILED:
             raise Refused(record.reason)
-        if record.state == records.CLAIMED:
-            # Written down is asked for: whether HealthImaging has heard of it only the replay can tell.
-            stored = self._start(stored)
+        claimed = record.state == records.CLAIMED
+        stored = self._start(stored) if claimed else self._join(stored, progress)
+        progress.joined = True
         return self._follow(stored, progress)
+
+    def take_over(self) -> None:
+        """Make whoever waits for this import's running job stop: a rollback or a deletion replaces that request."""
+        stored = self.records.load(self.request.intent)
+        if stored and stored.record.state == records.STARTED and stored.record.followed_by != self.asked_by:
+            self.records.save(stored.record.changed(followed_by=self.asked_by), stored)
 
     def _over_for(self, record: Record) -> bool:
         return record.state == records.FAILED and record.asked_by != self.asked_by
+
+    def _join(self, stored: Stored, progress: Progress) -> Stored:
+        """Wait for a job that runs already, unless somebody else has been told to instead."""
+        follower = stored.record.followed_by
+        if progress.joined:
+            if follower not in ("", self.asked_by):
+                raise Refused("a later request for this import replaced this one; its job goes on")
+            return stored
+        wanted = "" if self.may_start else self.asked_by
+        return stored if follower == wanted else self.records.save(stored.record.changed(followed_by=wanted), stored)
 
     def _prepare(self, progress: Progress) -> Outcome | None:
         """Make the source ready and look at it; an outcome here ends the step without a job."""
@@ -166,84 +196,105 @@ class Importer:
         try:
             with explained("medical-imaging", "StartDICOMImportJob", settling=self.settling):
                 answer = self.clients.healthimaging.start_dicom_import_job(**record.parameters)
+                job = {"jobId": str(answer["jobId"]), "submittedAt": answer["submittedAt"].isoformat()}
         except Refused as refusal:
-            reason = f"no job was started: {refusal}"
-            self.records.save(record.changed(state=records.FAILED, reason=reason), stored)
-            raise Refused(reason) from None
-        job = {"jobId": str(answer["jobId"]), "submittedAt": answer["submittedAt"].isoformat()}
-        log.line("started", job_id=job["jobId"], datastore_id=str(answer["datastoreId"]), attempt=record.attempt)
+            raise self._failed(stored, f"no job was started: {refusal}") from None
+        log.line("started", job_id=job["jobId"], datastore_id=self.request.datastore_id, attempt=record.attempt)
         return self.records.save(record.changed(state=records.STARTED, job=job), stored)
 
     def _follow(self, stored: Stored, progress: Progress) -> Outcome:
         record = stored.record
+        job_id = record.job["jobId"]
         with explained("medical-imaging", "GetDICOMImportJob", settling=self.settling):
             job = self.clients.healthimaging.get_dicom_import_job(
-                datastoreId=record.parameters["datastoreId"], jobId=record.job["jobId"]
+                datastoreId=record.parameters["datastoreId"], jobId=job_id
             )["jobProperties"]
-        status = str(job["jobStatus"])
-        log.line("checked", job_id=record.job["jobId"], job_status=status)
+            status, folder = str(job["jobStatus"]), str(job["outputS3Uri"])
+        log.line("checked", job_id=job_id, job_status=status)
         if status not in ("COMPLETED", "FAILED"):
-            return _outcome(record, status=status)
+            return Outcome(finished=False, job_id=job_id, job_status=status, submitted_at=record.job["submittedAt"])
         progress.ended_at = progress.ended_at or self.now()
-        patient = self.now() - progress.ended_at < _MANIFEST_PATIENCE_SECONDS and status == "COMPLETED"
-        manifest = self._manifest(str(job["outputS3Uri"]))
-        if manifest is None and patient:
-            raise TryLater(f"job {record.job['jobId']} is {status} and has not written its manifest")
-        return self._judge(stored, status, manifest)
+        body = self._read(folder, "job-output-manifest.json")
+        if body is None:
+            if self.now() - progress.ended_at < _MANIFEST_PATIENCE_SECONDS:
+                raise TryLater(f"import job {job_id} is {status} and has not written its manifest")
+            raise self._failed_without_manifest(stored, status, str(job.get("message") or ""))
+        return self._judge(stored, status, body)
 
-    def _judge(self, stored: Stored, status: str, manifest: bytes | None) -> Outcome:
+    def _failed_without_manifest(self, stored: Stored, status: str, message: str) -> Refused:
+        record = stored.record
+        job_id, datastore_id = record.job["jobId"], record.parameters["datastoreId"]
+        said = f" ({quote(message)})" if message else ""
+        reason = (
+            f"import job {job_id} ended with {status}{said} and left no manifest; read the rest with: "
+            f"aws medical-imaging get-dicom-import-job --datastore-id {datastore_id} --job-id {job_id}"
+        )
+        self._announce(record, status, Counts(), good=False)
+        return self._failed(stored, reason)
+
+    def _judge(self, stored: Stored, status: str, body: bytes) -> Outcome:
         record = stored.record
         job_id = record.job["jobId"]
-        if manifest is None:
-            reason = (
-                f"import job {job_id} ended with {status} and left no manifest; read its message with: "
-                f"aws medical-imaging get-dicom-import-job --datastore-id {record.parameters['datastoreId']} "
-                f"--job-id {job_id}"
-            )
-            self.records.save(record.changed(state=records.FAILED, reason=reason), stored)
-            raise Refused(reason)
-        counts, failures = read_manifest(manifest)
-        uri = self.records.keep_manifest(record, manifest)
+        manifest = read_manifest(body)
+        warnings = dict(warning_codes(self._lines(manifest.warnings_uri, "warning.ndjson")))
+        counts = dataclasses.replace(manifest.counts, warnings=warnings)
+        uri = self.records.keep_manifest(record, body)
+        problems = self.tolerance.exceeded_by(counts)
+        log.line(
+            "judged", job_id=job_id, job_status=status, good=not problems, rejected=counts.rejected,
+            scanned=counts.scanned, imported=counts.imported, image_sets=counts.image_sets,
+            warnings=counts.warning_list(),
+        )  # fmt: skip
+        self._announce(record, status, counts, good=not problems)
+        if problems:
+            reason = f"import job {job_id} ended with {status} but {' and '.join(problems)}: {counts.sentence()}"
+            raise self._failed(stored, reason + self._causes(manifest) + f"; manifest: {uri}")
         outcome = Outcome(True, job_id, status, record.job["submittedAt"], counts, uri)
-        log.line("judged", job_id=job_id, job_status=status, rejected=counts.rejected, **counts.as_dict())
-        if counts.imported == 0:
-            reason = f"import job {job_id} ended with {status} but imported nothing: {counts.sentence()}"
-            reason += self._causes(failures) + f"; manifest: {uri}"
-            self.records.save(record.changed(state=records.FAILED, reason=reason), stored)
-            raise Refused(reason)
         self.records.save(record.changed(state=records.SUCCEEDED, outcome=outcome.as_dict()), stored)
         return outcome
 
-    def _manifest(self, folder_uri: str) -> bytes | None:
-        """The job's manifest. None while it is not there; without s3:ListBucket S3 answers 403 for that."""
-        bucket, _, folder = folder_uri.removeprefix("s3://").partition("/")
-        return self._read(bucket, folder.rstrip("/") + "/job-output-manifest.json")
+    def _failed(self, stored: Stored, reason: str) -> Refused:
+        """End the attempt, for whoever has seen it end."""
+        self.records.save(stored.record.changed(state=records.FAILED, asked_by=self.asked_by, reason=reason), stored)
+        return Refused(reason)
 
-    def _read(self, bucket: str, key: str, limit: int | None = None) -> bytes | None:
+    def _announce(self, record: Record, status: str, counts: Counts, *, good: bool) -> None:
+        announce(
+            self.clients.events,
+            datastore_id=record.parameters["datastoreId"],
+            job_id=record.job["jobId"],
+            job_status=status,
+            good=good,
+            counts=counts,
+        )
+
+    def _causes(self, manifest: Manifest) -> str:
+        """The most frequent reasons of rejection, and where to read the rest."""
+        found: Counter[str] = causes(self._lines(manifest.failures_uri, "failure.ndjson"))
+        if not found:
+            return ""
+        frequent = ", ".join(f"{cause} ({count})" for cause, count in found.most_common(_MOST_CAUSES))
+        return f"; most frequent: {frequent}; all: FAILURE/failure.ndjson beside the job's manifest"
+
+    def _lines(self, folder_uri: str, name: str) -> Iterable[bytes]:
+        """The lines of a result file. That it cannot be read must not hide the verdict."""
+        if not folder_uri:
+            return []
+        try:
+            body = self._read(folder_uri, name, _LONGEST_LIST)
+        except (Refused, TryLater):
+            return []
+        return (body or b"").splitlines()
+
+    def _read(self, folder_uri: str, name: str, limit: int | None = None) -> bytes | None:
+        """A file of the job's output folder; None while it is not there."""
+        bucket, _, folder = folder_uri.removeprefix("s3://").partition("/")
         with explained("s3", "s3:GetObject (job output)", settling=self.settling):
             try:
-                body: bytes = self.clients.s3.get_object(Bucket=bucket, Key=key)["Body"].read(limit)
+                answer = self.clients.s3.get_object(Bucket=bucket, Key=f"{folder.rstrip('/')}/{name}")
+                body: bytes = answer["Body"].read(limit)
             except ClientError as error:
                 if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
                     return None
                 raise
         return body
-
-    def _causes(self, folder_uri: str) -> str:
-        """The most frequent exception types, for the reason. Their absence must not hide the verdict."""
-        bucket, _, folder = folder_uri.removeprefix("s3://").partition("/")
-        try:
-            body = self._read(bucket, folder.rstrip("/") + "/failure.ndjson", _LONGEST_FAILURE_LIST)
-        except (Refused, TryLater):
-            return ""
-        found = exception_types((body or b"").splitlines()).most_common(3)
-        if not found:
-            return ""
-        return "; most frequent: " + ", ".join(f"{kind} ({count})" for kind, count in found)
-
-
-def _outcome(record: Record, status: str = "") -> Outcome:
-    if status:
-        return Outcome(False, record.job["jobId"], status, record.job["submittedAt"])
-    kept = json.loads(json.dumps(record.outcome))
-    return Outcome(finished=True, **{**kept, "counts": Counts(**kept["counts"])})

@@ -37,6 +37,8 @@ class Record:
     job: dict[str, str] = field(default_factory=dict)
     outcome: dict[str, Any] = field(default_factory=dict)
     reason: str = ""
+    followed_by: str = ""
+    """Who waits for the job instead of those who did before: a rollback or a deletion. Empty: whoever asks."""
     schema: int = SCHEMA
 
     def changed(self, **changes: Any) -> Record:  # noqa: ANN401 - any of the fields above
@@ -126,7 +128,8 @@ def _parse(body: bytes) -> Record:
         if schema != SCHEMA:
             msg = f"the import record has schema {schema}, this version reads {SCHEMA}: deploy with a newer library"
             raise Refused(msg)
-        return Record(**document)
+        known = {field.name for field in dataclasses.fields(Record)}
+        return Record(**{name: value for name, value in document.items() if name in known})
     except (ValueError, TypeError, AttributeError):
         msg = "the import record in the output bucket is damaged; set a run_id not used before and deploy again"
         raise Refused(msg) from None

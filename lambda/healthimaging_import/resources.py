@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +15,14 @@ from healthimaging_import.problems import Refused, TryLater
 from healthimaging_import.request import Asset, ImportRequest
 from healthimaging_import.rules import Quotas
 from healthimaging_import.tags import change_tags, remove_tags
+from healthimaging_import.verdict import Tolerance
 
 IMPORT = "Custom::HealthImagingImport"
 TAGS = "Custom::HealthImagingDatastoreTags"
 
 _SETTLING_SECONDS = 120
+_LONGEST_FOLLOWING_SECONDS = 24 * 3600
+_UNKNOWN = "unknown"
 _GRANTED_ON = (
     "RoleArn",
     "DataAccessRoleArn",
@@ -38,7 +41,9 @@ class Turn:
 
     now: float
     began_at: float
-    time_left: Any
+    time_left: Callable[[], float]
+    answered: bool = False
+    """CloudFormation has its answer, and the job is followed for metrics and events alone."""
 
     @property
     def elapsed(self) -> float:
@@ -46,21 +51,31 @@ class Turn:
         return self.now - self.began_at
 
 
-def wait_seconds(event: Event) -> float:
+@dataclass(frozen=True)
+class AnswerAndFollow:
+    """CloudFormation is answered now, and the job is followed to its end."""
+
+    answer: Answer
+
+
+Step = Answer | AnswerAndFollow | float
+"""What a step leads to: an answer, or the seconds to wait before the next step."""
+
+
+def patience(event: Event, turn: Turn) -> float:
     """How long a request may take, in seconds."""
+    if turn.answered:
+        return _LONGEST_FOLLOWING_SECONDS
     return float(event.properties.get("WaitSeconds") or 300)
 
 
-def advance(event: Event, turn: Turn, progress: dict[str, Any]) -> Answer | float:
+def advance(event: Event, turn: Turn, progress: dict[str, Any]) -> Step:
     """Bring a request one step on.
 
     Args:
         event: the request.
         turn: the time.
         progress: what the steps remember; changed in place.
-
-    Returns:
-        The answer for CloudFormation, or the seconds to wait before the next step.
 
     Raises:
         TryLater: something has to pass first.
@@ -70,8 +85,15 @@ def advance(event: Event, turn: Turn, progress: dict[str, Any]) -> Answer | floa
         return _tags(event, turn)
     if event.resource_type == IMPORT:
         return _import(event, turn, progress)
-    msg = f"this version of the function does not know {event.resource_type}: deploy with a newer library"
-    raise Refused(msg)
+    raise Refused(f"this version of the function does not know {event.resource_type}: deploy with a newer library")
+
+
+def out_of_patience(event: Event, turn: Turn, progress: dict[str, Any], reason: str) -> Answer:
+    """The answer when what had to pass first did not pass in time."""
+    log.line("out of patience", elapsed=int(turn.elapsed))
+    if event.request_type == "Delete" or progress.get("rolling_back"):
+        return Answer(success=True, data=_attributes_without_a_job(event))
+    return Answer(success=False, reason=reason)
 
 
 def _settling(event: Event, turn: Turn) -> bool:
@@ -82,6 +104,16 @@ def _settling(event: Event, turn: Turn) -> bool:
 
 def _clients(event: Event, turn: Turn) -> Clients:
     return Clients(event.properties.get("RoleArn"), settling=_settling(event, turn))
+
+
+def _stack_status(clients: Clients, event: Event) -> str:
+    """What CloudFormation is doing with the stack; an empty string where it does not tell."""
+    try:
+        with explained("cloudformation", "DescribeStacks"):
+            return str(clients.cloudformation.describe_stacks(StackName=event.stack_id)["Stacks"][0]["StackStatus"])
+    except (Refused, TryLater):
+        log.line("status unknown", reason="the stack could not be described")
+        return ""
 
 
 # -- the tags of a data store ----------------------------------------------------------------------------------------
@@ -105,28 +137,17 @@ def _tag_map(properties: Mapping[str, Any]) -> dict[str, str]:
     return {str(key): str(value) for key, value in (properties.get("Tags") or {}).items()}
 
 
-def _stack_status(clients: Clients, event: Event) -> str:
-    """What CloudFormation is doing with the stack; an empty string where it does not tell."""
-    try:
-        with explained("cloudformation", "DescribeStacks"):
-            return str(clients.cloudformation.describe_stacks(StackName=event.stack_id)["Stacks"][0]["StackStatus"])
-    except (Refused, TryLater):
-        log.line("status unknown", reason="the stack could not be described")
-        return ""
-
-
 # -- an import -------------------------------------------------------------------------------------------------------
 
 
-def import_request(event: Event) -> ImportRequest:
+def import_request(scope: str, properties: Mapping[str, Any]) -> ImportRequest:
     """The typed request in an import's properties. CloudFormation sends every number as a string."""
-    properties = event.properties
     asset = None
     if properties.get("AssetBucket"):
         asset = Asset(str(properties["AssetBucket"]), str(properties["AssetKey"]))
     defaults = Quotas()
     return ImportRequest(
-        scope=event.scope,
+        scope=scope,
         datastore_id=str(properties["DatastoreId"]),
         data_access_role_arn=str(properties["DataAccessRoleArn"]),
         input_bucket=str(properties["InputBucket"]),
@@ -147,47 +168,72 @@ def import_request(event: Event) -> ImportRequest:
     )
 
 
-def _import(event: Event, turn: Turn, progress: dict[str, Any]) -> Answer | float:
-    request = import_request(event)
+def tolerance(properties: Mapping[str, Any]) -> Tolerance:
+    """What the user accepts, from an import's properties."""
+    files, percent = properties.get("MaxRejectedFiles"), properties.get("MaxRejectedPercent")
+    return Tolerance(
+        rejected_files=None if files is None else int(files),
+        rejected_percent=None if percent is None else float(percent),
+        non_primary_image_sets=str(properties.get("FailOnNonPrimary") or "false") != "true",
+        warnings=str(properties.get("FailOnWarnings") or "false") != "true",
+    )
+
+
+def _import(event: Event, turn: Turn, progress: dict[str, Any]) -> Step:
     clients = _clients(event, turn)
     if "rolling_back" not in progress:
         progress["rolling_back"] = event.request_type == "Update" and "ROLLBACK" in _stack_status(clients, event)
+    forgiving = event.request_type == "Delete" or progress["rolling_back"]
     try:
-        return _go_on(event, request, clients, turn, progress)
+        return _go_on(event, clients, turn, progress, may_start=not forgiving)
     except Refused as refusal:
-        if not progress["rolling_back"]:
+        if not forgiving:
             raise
-        # A rollback that fails leaves a stack that nothing but a person can move: it takes what there is.
-        log.line("rolled back", reason=str(refusal))
-        return Answer(success=True, data=_attributes(event, request, Outcome(True, job_status=NOT_STARTED)))
+        # A refusal here would leave a stack that only a person can move: a rollback or a deletion takes what there is.
+        log.line("let go", request_type=event.request_type, reason=str(refusal))
+        return Answer(success=True, data=_attributes_without_a_job(event))
 
 
-def _go_on(
-    event: Event, request: ImportRequest, clients: Clients, turn: Turn, progress: dict[str, Any]
-) -> Answer | float:
-    kept = Progress(**progress["import"]) if "import" in progress else Progress()
-    importer = Importer(
-        request=request,
-        clients=clients,
-        asked_by=event.request_id,
-        now=lambda: turn.now,
-        time_left=turn.time_left,
-        settling=_settling(event, turn),
-        may_start=not progress["rolling_back"],
-    )
+def _go_on(event: Event, clients: Clients, turn: Turn, progress: dict[str, Any], *, may_start: bool) -> Step:
+    def importer(properties: Mapping[str, Any]) -> Importer:
+        return Importer(
+            request=import_request(event.scope, properties),
+            clients=clients,
+            asked_by=event.request_id,
+            now=lambda: turn.now,
+            time_left=turn.time_left,
+            tolerance=tolerance(properties),
+            settling=_settling(event, turn),
+            may_start=may_start,
+        )
+
+    if progress["rolling_back"] and event.old_properties and not progress.get("took_over"):
+        importer(event.old_properties).take_over()
+        progress["took_over"] = True
+    kept = Progress.from_dict(progress.get("import") or {})
     try:
-        outcome = importer.step(kept)
+        outcome = importer(event.properties).step(kept)
     finally:
         progress["import"] = vars(kept)
+    return _lead_on(event, turn, outcome)
+
+
+def _lead_on(event: Event, turn: Turn, outcome: Outcome) -> Step:
     if outcome.finished:
-        return Answer(success=True, data=_attributes(event, request, outcome))
-    if outcome.job_id and turn.elapsed >= wait_seconds(event):
-        msg = (
+        return Answer(success=True, data=_attributes(event, outcome))
+    if not outcome.job_id:
+        return 1.0
+    completion = str(event.properties.get("Completion") or "wait")
+    over = turn.elapsed >= patience(event, turn)
+    waited_for = turn.answered or event.request_type == "Delete"
+    if not waited_for and (completion == "submit" or (completion == "detach" and over)):
+        return AnswerAndFollow(Answer(success=True, data=_attributes(event, outcome)))
+    if over:
+        raise Refused(
             f"import job {outcome.job_id} is still {outcome.job_status} after {int(turn.elapsed)} seconds; it goes on, "
             "and a later deploy of the same stack picks up its result instead of importing again"
         )
-        raise Refused(msg)
-    return _next_look(turn.elapsed) if outcome.job_id else 1.0
+    return _next_look(turn.elapsed)
 
 
 def _next_look(elapsed: float) -> float:
@@ -195,8 +241,22 @@ def _next_look(elapsed: float) -> float:
     return min(max(2.0, elapsed / 10), 60.0)
 
 
-def _attributes(event: Event, request: ImportRequest, outcome: Outcome) -> dict[str, str]:
+def _attributes_without_a_job(event: Event) -> dict[str, str]:
+    return _attributes(event, Outcome(finished=True, job_status=NOT_STARTED))
+
+
+def _attributes(event: Event, outcome: Outcome) -> dict[str, str]:
+    """Every attribute, always: CloudFormation fails a stack that reads one that is missing."""
     counts = outcome.counts
+    numbers = {
+        "NumberOfScannedFiles": counts.scanned,
+        "NumberOfImportedFiles": counts.imported,
+        "NumberOfFilesWithCustomerError": counts.customer_errors,
+        "NumberOfFilesWithServerError": counts.server_errors,
+        "NumberOfGeneratedImageSets": counts.image_sets,
+        "NumberOfPrimaryImageSets": counts.primary_image_sets,
+        "NumberOfNonPrimaryImageSets": counts.non_primary_image_sets,
+    }
     summary = {
         NOTHING_TO_IMPORT: "nothing to import: the input prefix is empty",
         NOT_STARTED: "no job was started: the stack was rolled back",
@@ -204,16 +264,16 @@ def _attributes(event: Event, request: ImportRequest, outcome: Outcome) -> dict[
     next_step = "none"
     if outcome.job_status == NOTHING_TO_IMPORT:
         next_step = f"upload DICOM P10 files to the input prefix, then: {event.properties.get('ImportAgain', 'deploy')}"
+    if not outcome.finished:
+        summary = f"{outcome.job_status}: the job goes on, its outcome reaches metrics and events"
+        next_step = "deploy again with any change to see the outcome here"
     return {
-        "DatastoreId": request.datastore_id,
+        "DatastoreId": str(event.properties.get("DatastoreId")),
         "JobId": outcome.job_id or "none",
         "JobStatus": outcome.job_status,
         "SubmittedAt": outcome.submitted_at or "none",
-        "NumberOfScannedFiles": str(counts.scanned),
-        "NumberOfImportedFiles": str(counts.imported),
-        "NumberOfFilesWithCustomerError": str(counts.customer_errors),
-        "NumberOfFilesWithServerError": str(counts.server_errors),
-        "NumberOfGeneratedImageSets": str(counts.image_sets),
+        **{name: str(number) if outcome.finished else _UNKNOWN for name, number in numbers.items()},
+        "Warnings": (counts.warning_list() or "none") if outcome.finished else _UNKNOWN,
         "ManifestUri": outcome.manifest_uri or "none",
         "Summary": summary,
         "NextStep": next_step,

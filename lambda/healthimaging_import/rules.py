@@ -20,6 +20,9 @@ _MODEL_FILE = MODELS / "medical-imaging" / "2023-07-19" / "service-2.json.gz"
 REGIONS = ("us-east-1", "us-west-2", "ap-southeast-2", "eu-west-1", "eu-west-2")
 """Regions with HealthImaging (AWS General Reference, 2026-11). botocore cannot be asked: its list is empty."""
 
+EVENT_SOURCE = "healthimaging-cdk"
+"""The source of the events that tell how an import ended."""
+
 MAX_WAIT_SECONDS = 3600
 """CloudFormation gives a custom resource one hour to answer, at most."""
 

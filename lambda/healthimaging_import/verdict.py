@@ -1,14 +1,16 @@
-"""Whether a job imported anything, read from its manifest: ``jobStatus`` alone says only that the job ran."""
+"""Whether a job imported what it should, read from its manifest: ``jobStatus`` alone says only that the job ran."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from healthimaging_import.problems import Refused
+from healthimaging_import.wording import plain
 
 _COUNTS = {
     "scanned": "numberOfScannedFiles",
@@ -21,53 +23,125 @@ _COUNTS = {
 
 @dataclass(frozen=True)
 class Counts:
-    """The numbers of a job-output-manifest.json."""
+    """The numbers of a job-output-manifest.json, and the warnings beside it."""
 
     scanned: int = 0
     imported: int = 0
     customer_errors: int = 0
     server_errors: int = 0
     image_sets: int = 0
+    non_primary_image_sets: int = 0
+    warnings: Mapping[str, int] = field(default_factory=dict)
+    """Files by warning code, for example ``{"45344": 2}``."""
 
     @property
     def rejected(self) -> int:
         """Files that were scanned and not imported, for whatever reason."""
         return self.customer_errors + self.server_errors
 
+    @property
+    def primary_image_sets(self) -> int:
+        """Image sets whose metadata agrees with what the store knew."""
+        return self.image_sets - self.non_primary_image_sets
+
     def sentence(self) -> str:
         """The numbers in one line."""
-        return (
+        text = (
             f"{self.scanned} files scanned, {self.imported} imported, {self.rejected} rejected "
             f"({self.customer_errors} customer errors, {self.server_errors} server errors), "
             f"{self.image_sets} image sets"
         )
+        if self.non_primary_image_sets:
+            text += f", {self.non_primary_image_sets} of them not primary"
+        if self.warnings:
+            text += ", warnings " + self.warning_list()
+        return text
 
-    def as_dict(self) -> dict[str, int]:
+    def warning_list(self) -> str:
+        """The warnings by code, the most frequent first."""
+        ordered = sorted(self.warnings.items(), key=lambda item: (-item[1], item[0]))
+        return ", ".join(f"{code} ({count})" for code, count in ordered)
+
+    def as_dict(self) -> dict[str, Any]:
         """The numbers by name."""
         return asdict(self)
 
 
-def read_manifest(body: bytes) -> tuple[Counts, str]:
-    """The counts of a manifest, and the URI of the folder with the reasons of rejections (or an empty string).
+@dataclass(frozen=True)
+class Tolerance:
+    """What may go wrong in an import that still counts as good. A job that imported nothing never does."""
+
+    rejected_files: int | None = None
+    rejected_percent: float | None = None
+    non_primary_image_sets: bool = True
+    warnings: bool = True
+
+    def exceeded_by(self, counts: Counts) -> list[str]:
+        """Why the numbers are not good enough; empty when they are."""
+        reasons = []
+        if counts.imported == 0:
+            reasons.append("it imported nothing")
+        if self.rejected_files is not None and counts.rejected > self.rejected_files:
+            reasons.append(f"{counts.rejected} rejected files are more than {self.rejected_files}")
+        if self.rejected_percent is not None and counts.rejected * 100 > self.rejected_percent * counts.scanned:
+            reasons.append(f"{counts.rejected} of {counts.scanned} rejected are more than {self.rejected_percent:g} %")
+        if not self.non_primary_image_sets and counts.non_primary_image_sets:
+            reasons.append(f"{counts.non_primary_image_sets} image sets are not primary")
+        if not self.warnings and counts.warnings:
+            reasons.append(f"there are warnings: {counts.warning_list()}")
+        return reasons
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A job-output-manifest.json: its counts, and the folders with the reasons (empty strings where there are none)."""
+
+    counts: Counts
+    failures_uri: str
+    warnings_uri: str
+
+
+def read_manifest(body: bytes) -> Manifest:
+    """Take a manifest apart.
 
     Raises:
         Refused: the manifest is not what the HealthImaging guide describes.
     """
     try:
         summary: dict[str, Any] = json.loads(body)["jobSummary"]
-        counts = Counts(**{name: int(summary.get(key) or 0) for name, key in _COUNTS.items()})
+        numbers: dict[str, Any] = {name: int(summary.get(key) or 0) for name, key in _COUNTS.items()}
+        image_sets = summary.get("imageSetsSummary") or []
+        # A manifest from before there were primary image sets does not say so: those are all primary.
+        others = sum(1 for image_set in image_sets if image_set.get("isPrimary") is False)
     except (ValueError, TypeError, KeyError, AttributeError):
         raise Refused("job-output-manifest.json cannot be read; look at the job's output folder") from None
-    return counts, str(summary.get("failureOutputS3Uri") or "")
+    counts = Counts(**numbers, non_primary_image_sets=min(others, numbers["image_sets"]))
+    return Manifest(counts, str(summary.get("failureOutputS3Uri") or ""), str(summary.get("warningsOutputS3Uri") or ""))
 
 
-def exception_types(lines: Iterable[bytes]) -> Counter[str]:
-    """How often each exception type stands in failure.ndjson. Types only: messages and keys can name a patient."""
+def causes(lines: Iterable[bytes]) -> Counter[str]:
+    """How often each reason stands in failure.ndjson: its type, and the words of its message that can be shown."""
     found: Counter[str] = Counter()
     for text in lines:
         try:
-            kind = json.loads(text)["exception"]["exceptionType"]
+            exception = json.loads(text)["exception"]
+            kind = str(exception["exceptionType"])
+            kind = kind if re.fullmatch(r"[A-Za-z]{1,64}Exception", kind) else "error"
+            cause = f"{kind}: {plain(str(exception.get('message') or ''))}"
         except (ValueError, TypeError, KeyError):
-            kind = "unreadable line"
-        found[str(kind)[:64]] += 1
+            cause = "unreadable line"
+        found[cause.removesuffix(": ")] += 1
+    return found
+
+
+def warning_codes(lines: Iterable[bytes]) -> Counter[str]:
+    """How many files have each warning code, read from warning.ndjson. Codes, since the spelling of types varies."""
+    found: Counter[str] = Counter()
+    for text in lines:
+        try:
+            warnings = json.loads(text)["importResponse"]["warnings"]
+            codes = {str(int(warning["warning_reason_code"])) for warning in warnings}
+        except (ValueError, TypeError, KeyError):
+            codes = {"unreadable"}
+        found.update(codes)
     return found

@@ -7,17 +7,19 @@ finding needs any more fails the tests. docs/judges.md shows the same table; pri
 
 from __future__ import annotations
 
+from itertools import groupby
+
 from tests.judges.findings import Acknowledgement
 
 _CONCURRENCY = (
     "Reserved concurrency is taken from the account's pool, which is 10 in a new account and then cannot be reserved "
-    "from at all. The function is called by CloudFormation, once a request, and by one state machine execution for each "
-    "request, one step at a time; it takes no events from outside."
+    "from at all. The function is called by CloudFormation, once for a request, and by what serves the request, "
+    "one step at a time; it takes no events from outside the stack."
 )
 _NO_QUEUE = (
-    "A dead-letter queue would hold requests that nobody reads, with the secret URL that answers them. A request is not "
-    "lost: Step Functions retries each step and answers CloudFormation when a step fails for good, and ServiceTimeout "
-    "ends what never got that far."
+    "A dead-letter queue would hold requests that nobody reads, with the secret URL that answers them. A request is "
+    "not lost: Step Functions retries each step and answers CloudFormation when a step fails for good, and "
+    "ServiceTimeout ends what never got that far."
 )
 _NO_VPC = (
     "The function calls only public AWS endpoints over TLS and CloudFormation's answering URL; it serves no port and "
@@ -25,14 +27,14 @@ _NO_VPC = (
     "fail where one is missing."
 )
 _LOG_KEY = (
-    "The log holds ids, counts and statuses: no object key, no manifest line, no DICOM attribute, no ResponseURL "
-    "(tests/handler). CloudWatch Logs encrypts it with a key of its own. A customer-managed key would need a key "
-    "policy that names the log group, also where the key is the user's."
+    "The log holds ids, counts, statuses and AWS's reasons for refusing a call: no key of an image, no manifest line, "
+    "no DICOM attribute, no ResponseURL. CloudWatch Logs encrypts it with a key of its own. A customer-managed key "
+    "would need a key policy that lets CloudWatch Logs use it, also where the key is the user's and not to be edited."
 )
 _ACCESS_LOGS = (
-    "Where access logs go, who reads them and how long they stay is decided once for an account; CloudTrail data events "
-    "record the same reads. A bucket made here could only log to one more bucket that is not asked for. Whoever wants "
-    "server access logs passes buckets that have them (source, output_bucket)."
+    "Where access logs go, who reads them and how long they stay is decided once for an account; CloudTrail data "
+    "events record the same reads. A bucket made here could only log to one more bucket that is not asked for. Whoever "
+    "wants server access logs passes buckets that have them (source, output_bucket)."
 )
 _NO_CUSTOMER_KEY = "The example is customer_managed_key=False: the user asks for the keys of S3 and HealthImaging."
 _REMOVED = (
@@ -71,8 +73,14 @@ ACKNOWLEDGED = [
         "HIPAA.Security-IAMNoInlinePolicy",
         "AWS::IAM::Role",
         "The rule is about the access of people, to be managed in groups. These are service roles, each with one "
-        "policy of its own: inline, it cannot be attached to anybody else, is not there before or after its role, and "
-        "takes nothing from the account's quota of managed policies.",
+        "policy of its own: inline, it cannot be attached to anybody else, comes and goes with its role, and takes "
+        "nothing from the account's quota of managed policies.",
+    ),
+    Acknowledgement(
+        "cdk-nag",
+        "HIPAA.Security-IAMNoInlinePolicy",
+        "AWS::IAM::Policy",
+        "As above, in a resource of its own: the policy names the function, which needs its role first.",
     ),
     Acknowledgement(
         "cdk-nag",
@@ -165,11 +173,11 @@ ACKNOWLEDGED = [
 
 def table() -> str:
     """The acknowledgements as docs/judges.md shows them."""
-    rows = [
-        f"| {row.judge} | `{row.rule}` | {row.on} | {', '.join(row.examples) or 'all'} | {row.reason} |"
-        for row in ACKNOWLEDGED
-    ]
-    return "\n".join(["| judge | finding | on | examples | why it stays |", "|---|---|---|---|---|", *rows])
+    rows = []
+    for (on, examples, reason), group in groupby(ACKNOWLEDGED, lambda row: (row.on, row.examples, row.reason)):
+        findings = ", ".join(f"{row.judge} `{row.rule}`" for row in group)
+        rows.append(f"| {findings} | {on} | {', '.join(examples) or 'all'} | {reason} |")
+    return "\n".join(["| finding | on | examples | why it stays |", "|---|---|---|---|", *rows])
 
 
 if __name__ == "__main__":

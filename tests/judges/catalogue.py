@@ -12,16 +12,18 @@ from aws_cdk import App, Duration, Environment, NestedStack, RemovalPolicy, Size
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
+
 from healthimaging_cdk import (
+    Completion,
     DataAccessRole,
     Datastore,
     DicomImport,
     ImportQuotas,
     ImportSource,
+    ImportTolerance,
     MetadataMapping,
     OnEmpty,
 )
-
 from stacks.data_stack import DataStack
 from stacks.import_stack import ImportStack
 
@@ -120,6 +122,11 @@ def _metadata_mappings(app: App, _: Path) -> None:
     DicomImport(Stack(app, "MetadataMappings"), "Import", metadata_mappings=mappings)
 
 
+def _tolerant_and_detached(app: App, _: Path) -> None:
+    tolerance = ImportTolerance(rejected_percent=1, non_primary_image_sets=False, warnings=False)
+    DicomImport(Stack(app, "Detached"), "Import", completion=Completion.DETACH, tolerance=tolerance)
+
+
 def _no_customer_key(app: App, _: Path) -> None:
     DicomImport(Stack(app, "NoCustomerKey"), "Import", customer_managed_key=False)
 
@@ -170,6 +177,7 @@ CATALOGUE: dict[str, Callable[[App, Path], None]] = {
     "bring your own, one bucket": _bring_your_own_one_bucket,
     "directory": _directory,
     "metadata mappings": _metadata_mappings,
+    "tolerant and detached": _tolerant_and_detached,
     "no customer key": _no_customer_key,
     "results expiration": _results_expiration,
     "removed with the stack": _removed_with_the_stack,

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import pytest
 
-from tests.judges import judging, policies
+from tests.judges import checkouts, judging, policies
 from tests.judges.catalogue import CATALOGUE, Template, synthesize
 from tests.judges.findings import Finding
 
@@ -110,3 +110,13 @@ def all_findings(
 ) -> list[Finding]:
     judges = [validate_findings, cfn_lint_findings, cdk_nag_findings, iam_findings, checkov_findings]
     return [finding for judge in judges for example in CATALOGUE for finding in judge[example]]
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return checkouts.build_wheel(tmp_path_factory.mktemp("dist"))
+
+
+@pytest.fixture(scope="session")
+def installed_wheel(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Path:
+    return checkouts.install_wheel(wheel, tmp_path_factory.mktemp("installed") / "site-packages")

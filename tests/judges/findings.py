@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, repr=False)
 class Finding:
     """One objection of one judge."""
 
@@ -19,6 +19,10 @@ class Finding:
     where: str
     """Template and logical id, or construct path."""
     message: str = ""
+
+    def __repr__(self) -> str:
+        """The finding as a failed test shows it."""
+        return f"<{self.judge}: {self.rule} on {self.on} at {self.where}: {self.message}>"
 
 
 @dataclass(frozen=True)

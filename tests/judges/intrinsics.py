@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from graphlib import TopologicalSorter
 from typing import Any
 
@@ -23,6 +23,7 @@ PSEUDO_PARAMETERS = {
 }
 
 _ARNS = {
+    ("AWS::Events::Rule", "Arn"): f"arn:aws:events:{_REGION}:{_ACCOUNT}:rule/{{}}",
     ("AWS::HealthImaging::Datastore", "DatastoreArn"): f"arn:aws:medical-imaging:{_REGION}:{_ACCOUNT}:datastore/{{}}",
     ("AWS::IAM::Role", "Arn"): f"arn:aws:iam::{_ACCOUNT}:role/{{}}",
     ("AWS::KMS::Key", "Arn"): f"arn:aws:kms:{_REGION}:{_ACCOUNT}:key/{{}}",
@@ -35,7 +36,7 @@ _ARNS = {
 """What attributes look like; an Arn that is not here cannot be judged and raises."""
 
 
-def references(value: Any) -> Iterator[str]:  # noqa: ANN401 - any part of a template
+def references(value: Any) -> Iterator[str]:
     """The logical ids (and pseudo parameters) that a part of a template refers to."""
     if isinstance(value, list):
         for item in value:
@@ -86,7 +87,7 @@ class Resolver:
         self._template = template
         self._siblings = list(siblings)
 
-    def resolve(self, value: Any) -> Any:  # noqa: ANN401 - any part of a template
+    def resolve(self, value: Any) -> Any:
         """The value as CloudFormation would see it, with made-up names."""
         if isinstance(value, list):
             return [self.resolve(item) for item in value]
@@ -98,24 +99,22 @@ class Resolver:
                 return self._call(name, argument)
         return {key: self.resolve(item) for key, item in value.items()}
 
-    def _call(self, name: str, argument: Any) -> Any:  # noqa: ANN401
-        if name == "Ref":
-            return self._named(argument, "Ref")
-        if name == "Fn::GetAtt":
-            logical_id, attribute = argument if isinstance(argument, list) else argument.split(".", 1)
-            return self._named(logical_id, attribute)
-        if name == "Fn::Join":
-            return argument[0].join(str(item) for item in self.resolve(argument[1]))
-        if name == "Fn::Sub":
-            text, variables = argument if isinstance(argument, list) else (argument, {})
-            return _PLACEHOLDER.sub(lambda found: self._substitute(found[1], variables), text)
-        if name == "Fn::Select":
-            return self.resolve(argument[1])[int(argument[0])]
-        if name == "Fn::Split":
-            return str(self.resolve(argument[1])).split(argument[0])
-        if name == "Fn::ImportValue":
-            return self._import(self.resolve(argument))
-        raise ValueError(f"{self._template.name}: the judges cannot read {name}: teach tests/judges/intrinsics.py")
+    def _call(self, name: str, argument: Any) -> Any:
+        readers: dict[str, Callable[[], Any]] = {
+            "Ref": lambda: self._named(argument, "Ref"),
+            "Fn::GetAtt": lambda: self._named(*(argument if isinstance(argument, list) else argument.split(".", 1))),
+            "Fn::Join": lambda: argument[0].join(str(item) for item in self.resolve(argument[1])),
+            "Fn::Sub": lambda: self._sub(*(argument if isinstance(argument, list) else (argument, {}))),
+            "Fn::Select": lambda: self.resolve(argument[1])[int(argument[0])],
+            "Fn::Split": lambda: str(self.resolve(argument[1])).split(argument[0]),
+            "Fn::ImportValue": lambda: self._import(self.resolve(argument)),
+        }
+        if name not in readers:
+            raise ValueError(f"{self._template.name}: the judges cannot read {name}: teach tests/judges/intrinsics.py")
+        return readers[name]()
+
+    def _sub(self, text: str, variables: Mapping[str, Any]) -> str:
+        return _PLACEHOLDER.sub(lambda found: self._substitute(found[1], variables), text)
 
     def _substitute(self, name: str, variables: Mapping[str, Any]) -> str:
         if name in variables:
@@ -123,7 +122,7 @@ class Resolver:
         logical_id, _, attribute = name.partition(".")
         return str(self._named(logical_id, attribute or "Ref"))
 
-    def _named(self, name: str, attribute: str) -> Any:  # noqa: ANN401
+    def _named(self, name: str, attribute: str) -> Any:
         if name in PSEUDO_PARAMETERS:
             return PSEUDO_PARAMETERS[name]
         if name in self._template.document.get("Parameters", {}):
@@ -137,7 +136,7 @@ class Resolver:
             raise ValueError(f"{self._template.name}: unknown {kind}.{attribute}: teach tests/judges/intrinsics.py")
         return name if attribute == "Ref" else f"{name}-{attribute}"
 
-    def _parameter(self, name: str) -> Any:  # noqa: ANN401
+    def _parameter(self, name: str) -> Any:
         """What a parent passes to its nested stack (CDK makes such names unique), else the default."""
         for parent in self._siblings:
             for resource in parent.resources.values():
@@ -146,11 +145,11 @@ class Resolver:
                     return Resolver(parent, self._siblings).resolve(given[name])
         return self._template.document["Parameters"][name]["Default"]
 
-    def _output(self, name: str) -> Any:  # noqa: ANN401
+    def _output(self, name: str) -> Any:
         (nested,) = [sibling for sibling in self._siblings if name in sibling.document.get("Outputs", {})]
         return Resolver(nested, self._siblings).resolve(nested.document["Outputs"][name]["Value"])
 
-    def _import(self, name: str) -> Any:  # noqa: ANN401
+    def _import(self, name: str) -> Any:
         for sibling in self._siblings:
             for output in sibling.document.get("Outputs", {}).values():
                 if output.get("Export", {}).get("Name") == name:

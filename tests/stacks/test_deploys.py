@@ -104,8 +104,9 @@ def test_bad_files_among_good_ones_are_counted(account):
 def test_fails_a_job_that_imported_nothing_though_it_completed(account):
     deployed = deploy_with_files(account, "AllBad", "no_meta.dcm", "notes.txt")
     assert "UPDATE_ROLLBACK_COMPLETE" == deployed.status
-    assert "ended with COMPLETED but imported nothing: 2 files scanned, 0 imported, 2 rejected" in deployed.reason
-    assert "most frequent: ValidationException (2)" in deployed.reason
+    assert "ended with COMPLETED but it imported nothing: 2 files scanned, 0 imported, 2 rejected" in deployed.reason
+    assert "most frequent: ValidationException: The file is not a DICOM P10 file" in deployed.reason
+    assert "missing (2)" in deployed.reason
     assert "notes.txt" not in deployed.reason
 
 

@@ -1,0 +1,43 @@
+"""Turns AWS's free text into words that can be shown: a message about a file can hold what stands in the file."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+from healthimaging_import.rules import ServiceModel
+
+_GAP = "..."
+_ACRONYMS = frozenset({"AWS", "DICOM", "DICM", "IAM", "JSON", "KMS", "P10", "S3", "SOP", "UID", "UIDs", "VR"})
+_MORE_WORDS = (
+    "a an and are as at be by can cannot could did does exceeds expected file files for format found from has have "
+    "header in invalid is it its length longer malformed missing must no not of on or parse parsed preamble read "
+    "required size than that the there this to too type unsupported value was were with"
+)
+
+
+@cache
+def _vocabulary() -> frozenset[str]:
+    """The words of the service model's own documentation: what AWS writes about the service, not about a file."""
+    texts: list[str] = []
+    for shape in ServiceModel.load().shapes.values():
+        texts.append(shape.get("documentation", ""))
+        texts += [member.get("documentation", "") for member in shape.get("members", {}).values()]
+    words = re.findall(r"\b[a-z]{2,}\b", re.sub(r"<[^>]+>", " ", " ".join(texts)))
+    return frozenset(words) | frozenset(_MORE_WORDS.split())
+
+
+def plain(text: str, longest: int = 120) -> str:
+    """Keep lower-case words of the service's vocabulary and its acronyms; all else becomes ``...``.
+
+    Names stand in capitals or are unknown words, so neither a name nor a key nor a value comes through.
+    """
+    kept: list[str] = []
+    for position, token in enumerate(text.split()):
+        word = token.strip(".,:;()'\"")
+        known = word in _ACRONYMS or word in _vocabulary() or (position == 0 and word.lower() in _vocabulary())
+        if known:
+            kept.append(word)
+        elif not kept or kept[-1] != _GAP:
+            kept.append(_GAP)
+    return " ".join(kept)[:longest]

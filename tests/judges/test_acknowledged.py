@@ -1,0 +1,55 @@
+"""The table of acknowledgements: complete, without leftovers, and the same in docs/judges.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.judges.acknowledged import ACKNOWLEDGED, table
+from tests.judges.findings import Acknowledgement, Finding, unanswered
+
+pytestmark = pytest.mark.judges
+
+_DOCUMENT = Path(__file__).parents[2] / "docs" / "judges.md"
+_BUCKET = Finding("checkov", "CKV_AWS_18", "AWS::S3::Bucket", "one line", "One.template.json Bucket")
+
+
+@pytest.mark.parametrize("row", ACKNOWLEDGED, ids=lambda row: f"{row.judge} {row.rule} {row.on}")
+def test_every_acknowledgement_is_still_needed(row: Acknowledgement, all_findings: list[Finding]) -> None:
+    used_in = {finding.example for finding in all_findings if row.covers(finding)}
+    assert (set(row.examples) or used_in) == used_in
+    assert used_in
+
+
+def test_no_finding_is_acknowledged_twice(all_findings: list[Finding]) -> None:
+    twice = [finding for finding in all_findings if len([row for row in ACKNOWLEDGED if row.covers(finding)]) > 1]
+    assert [] == twice
+
+
+def test_the_document_shows_the_table() -> None:
+    assert table() in _DOCUMENT.read_text(encoding="utf-8"), "python -m tests.judges.acknowledged prints it anew"
+
+
+@pytest.mark.parametrize("row", ACKNOWLEDGED, ids=lambda row: f"{row.judge} {row.rule} {row.on}")
+def test_every_acknowledgement_gives_a_reason_in_whole_sentences(row: Acknowledgement) -> None:
+    assert row.reason.endswith(".")
+    assert len(row.reason) > 80
+
+
+def test_fails_for_a_finding_that_nobody_has_acknowledged() -> None:
+    assert [_BUCKET] == unanswered([_BUCKET], [])
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        Acknowledgement("cdk-nag", "CKV_AWS_18", "AWS::S3::Bucket", "another judge"),
+        Acknowledgement("checkov", "CKV_AWS_21", "AWS::S3::Bucket", "another rule"),
+        Acknowledgement("checkov", "CKV_AWS_18", "AWS::S3::AccessPoint", "another type"),
+        Acknowledgement("checkov", "CKV_AWS_18", "AWS::S3::Bucket", "another example", ("stage",)),
+    ],
+    ids=lambda row: row.reason,
+)
+def test_fails_for_a_finding_that_differs_from_the_acknowledged_one(row: Acknowledgement) -> None:
+    assert [_BUCKET] == unanswered([_BUCKET], [row])

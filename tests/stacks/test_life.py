@@ -1,0 +1,176 @@
+"""The import's whole life on the local cloud: jobs that outlast a deploy, deletions, executions that are lost."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from aws_cdk import App, RemovalPolicy, Stack
+from aws_cdk import aws_s3 as s3
+from healthimaging_cdk import Completion, Datastore, DicomImport, ImportSource, ImportTolerance, OnEmpty
+
+from tests.deployment import Account, Deployed
+
+pytestmark = pytest.mark.cloud
+
+
+def app(name: str, **options: Any) -> App:
+    app = App(analytics_reporting=False)
+    DicomImport(Stack(app, name), "Import", **options)
+    return app
+
+
+def filled(account: Account, name: str, *files: str) -> None:
+    """A stack whose first deploy found nothing, and whose bucket holds files now."""
+    assert "CREATE_COMPLETE" == account.deploy_one(app(name)).status
+    account.upload(account.resource_id(name, "AWS::S3::Bucket", "InputBucket"), "dicom/", *files)
+
+
+def eventually(check: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if check():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def executions(account: Account, stack: str, status: str) -> list[dict[str, Any]]:
+    arn = account.resource_id(stack, "AWS::StepFunctions::StateMachine")
+    found: list[dict[str, Any]] = account.cloud.client("stepfunctions").list_executions(
+        stateMachineArn=arn, statusFilter=status
+    )["executions"]
+    return found
+
+
+def test_a_submitted_job_is_not_waited_for_and_its_outcome_is_remembered(account):
+    filled(account, "Submitted", "CT_small.dcm", "no_meta.dcm")
+    account.cloud.settings(job_seconds=1.5)
+    deployed = account.deploy_one(app("Submitted", run_id="1", completion=Completion.SUBMIT))
+    assert "UPDATE_COMPLETE" == deployed.status
+    assert "the job goes on" in deployed.output("Summary")
+    assert eventually(lambda: '"FilesImported": 1' in account.log_lines())
+    later = account.deploy_one(app("Submitted", run_id="1", completion=Completion.WAIT))
+    assert deployed.output("JobId") == later.output("JobId")
+    assert "COMPLETED: 2 files scanned, 1 imported, 1 rejected" in later.output("Summary")
+    assert 1 == account.jobs_started()
+
+
+def test_a_job_that_outlasts_the_deploy_is_detached_and_followed_to_its_end(account):
+    filled(account, "Detached", "CT_small.dcm")
+    account.cloud.settings(job_seconds=5)
+    impatient = app("Detached", run_id="1", completion=Completion.DETACH)
+    job = impatient.node.find_child("Detached").node.find_child("Import").node.find_child("Job")
+    job.resource.node.default_child.add_property_override("WaitSeconds", 1)  # a user's shortest is a minute
+    deployed = account.deploy_one(impatient)
+    assert "UPDATE_COMPLETE" == deployed.status
+    assert "IN_PROGRESS: the job goes on" in deployed.output("Summary")
+    assert [] == account.image_sets(deployed.output("DatastoreId"))
+    assert eventually(lambda: executions(account, "Detached", "RUNNING") == [])
+    assert 1 == len(account.image_sets(deployed.output("DatastoreId")))
+
+
+def test_an_update_while_the_earlier_job_runs_waits_for_that_job(account):
+    filled(account, "Joined", "CT_small.dcm")
+    account.cloud.settings(job_seconds=2)
+    submitted = account.deploy_one(app("Joined", run_id="1", completion=Completion.SUBMIT))
+    joined = account.deploy_one(app("Joined", run_id="1", job_name="renamed"))
+    assert submitted.output("JobId") == joined.output("JobId")
+    assert "COMPLETED: 1 files scanned" in joined.output("Summary")
+    assert 1 == account.jobs_started()
+
+
+def test_fails_more_rejected_files_than_are_tolerated(account):
+    filled(account, "Strict", "CT_small.dcm", "no_meta.dcm")
+    deployed = account.deploy_one(app("Strict", run_id="1", tolerance=ImportTolerance(rejected_files=0)))
+    assert "UPDATE_ROLLBACK_COMPLETE" == deployed.status
+    assert "1 rejected files are more than 0" in deployed.reason
+    tolerant = account.deploy_one(app("Strict", run_id="1", tolerance=ImportTolerance(rejected_percent=50)))
+    assert "UPDATE_COMPLETE" == tolerant.status
+
+
+def test_deleting_while_a_job_runs_waits_for_it_so_that_the_store_can_go(account):
+    filled(account, "Hasty", "CT_small.dcm")
+    account.cloud.settings(job_seconds=2)
+    deployed = account.deploy_one(app("Hasty", run_id="1", completion=Completion.SUBMIT))
+    assert "DELETE_COMPLETE" == account.destroy("Hasty").status
+    jobs = account.jobs(deployed.output("DatastoreId"))
+    assert ["COMPLETED"] == [job["jobStatus"] for job in jobs]
+
+
+def test_a_failed_first_deploy_can_be_deployed_again_without_cleaning(account):
+    assert "ROLLBACK_COMPLETE" == account.deploy_one(app("Failing", on_empty=OnEmpty.FAIL)).status
+    account.destroy("Failing")
+    assert "CREATE_COMPLETE" == account.deploy_one(app("Failing")).status
+
+
+def test_a_failed_first_deploy_leaves_a_store_with_image_sets_that_the_next_one_can_use(account):
+    def into_a_store(folder: str, **options: Any) -> App:
+        app = App(analytics_reporting=False)
+        stack = Stack(app, "Partly")
+        store = Datastore.from_datastore_id(stack, "Store", datastore_id)
+        bucket = s3.Bucket.from_bucket_name(stack, "Bucket", "partly-images")
+        DicomImport(stack, "Import", datastore=store, source=ImportSource.bucket(bucket, folder), **options)
+        return app
+
+    datastore_id = account.healthimaging.create_datastore(datastoreName="partly")["datastoreId"]
+    account.s3.create_bucket(Bucket="partly-images")
+    account.upload("partly-images", "a/", "CT_small.dcm", "no_meta.dcm")
+    strict = ImportTolerance(rejected_files=0)
+    assert "ROLLBACK_COMPLETE" == account.deploy_one(into_a_store("a/", tolerance=strict)).status
+    assert 1 == len(account.image_sets(datastore_id))
+    account.destroy("Partly")
+    assert "CREATE_COMPLETE" == account.deploy_one(into_a_store("a/")).status
+    assert [2] == [image_set["version"] for image_set in account.image_sets(datastore_id)]
+
+
+def test_a_stack_made_again_under_its_old_name_imports_again(account):
+    def deploy() -> Deployed:
+        return account.deploy_one(app("Phoenix", removal_policy=RemovalPolicy.RETAIN))
+
+    deploy()
+    account.upload(account.resource_id("Phoenix", "AWS::S3::Bucket", "InputBucket"), "dicom/", "CT_small.dcm")
+    account.deploy_one(app("Phoenix", run_id="1"))
+    account.destroy("Phoenix")
+    again = deploy()
+    assert "nothing to import" in again.output("Summary")  # its own new bucket, not the retained one
+
+
+def test_fails_a_request_whose_execution_is_stopped_by_hand(account):
+    filled(account, "Stopped", "CT_small.dcm")
+    account.cloud.settings(job_seconds=30)
+    states = account.cloud.client("stepfunctions")
+    machine = account.resource_id("Stopped", "AWS::StepFunctions::StateMachine")
+    stack = account.begin(app("Stopped", run_id="1"))
+    assert eventually(lambda: account.jobs_started() == 1)
+    (running,) = states.list_executions(stateMachineArn=machine, statusFilter="RUNNING")["executions"]
+    states.stop_execution(executionArn=running["executionArn"])
+    deployed = account.end(stack)
+    assert "UPDATE_ROLLBACK_COMPLETE" == deployed.status
+    assert "the request was not finished (ABORTED)" in deployed.reason
+
+
+def test_a_doubled_event_starts_one_execution_and_one_job(account):
+    filled(account, "Doubled", "CT_small.dcm")
+    function = account.resource_id("Doubled", "AWS::Lambda::Function")
+    template = json.dumps(account.cloudformation.get_template(StackName="Doubled")["TemplateBody"], default=str)
+    assert "Custom::HealthImagingImport" in template
+    history = executions(account, "Doubled", "SUCCEEDED")
+    states = account.cloud.client("stepfunctions")
+    described = states.describe_execution(executionArn=history[0]["executionArn"])
+    event = json.loads(described["input"])["event"]
+    event["RequestType"] = "Update"
+    event["RequestId"] = "11111111-2222-3333-4444-555555555555"
+    event["OldResourceProperties"] = dict(event["ResourceProperties"])
+    event["ResourceProperties"]["RunId"] = "doubled"
+    client = account.cloud.client("lambda")
+    for _ in range(3):
+        client.invoke(FunctionName=function, Payload=json.dumps(event).encode())
+    assert eventually(lambda: executions(account, "Doubled", "RUNNING") == [])
+    assert 1 == account.jobs_started()
+    assert len(history) + 1 == len(executions(account, "Doubled", "SUCCEEDED")) + len(
+        executions(account, "Doubled", "FAILED")
+    )
