@@ -41,7 +41,7 @@ _RETRY = [
 def _call(step: str) -> dict[str, Any]:
     return {
         "Type": "Task",
-        "Resource": "arn:${Partition}:states:::lambda:invoke",
+        "Resource": "${Invoke}",
         "Parameters": {"FunctionName": "${Function}", "Payload": {"step": step, "state.$": "$"}},
         "OutputPath": "$.Payload",
         "Retry": _RETRY,
@@ -126,7 +126,9 @@ class ImportEngine(Construct):
         role = iam.Role(
             self,
             "StateMachineRole",
-            assumed_by=iam.ServicePrincipal("states.amazonaws.com"),
+            assumed_by=iam.ServicePrincipal("states.amazonaws.com").with_conditions(
+                {"StringEquals": {"aws:SourceAccount": Stack.of(self).account}}
+            ),
             description="Lets the state machine of healthimaging-cdk call its function",
             inline_policies={
                 "Invoke": iam.PolicyDocument(
@@ -141,7 +143,10 @@ class ImportEngine(Construct):
             "StateMachine",
             role_arn=role.role_arn,
             definition_string=json.dumps(DEFINITION, sort_keys=True),
-            definition_substitutions={"Function": function_arn, "Partition": Stack.of(self).partition},
+            definition_substitutions={
+                "Function": function_arn,
+                "Invoke": f"arn:{Stack.of(self).partition}:states:::lambda:invoke",
+            },
         )
 
     def _answer_for_the_first_call(self) -> None:

@@ -41,6 +41,15 @@ class IDatastore(IResource, Protocol):
         ...
 
 
+class LosslessStorageFormat(Enum):
+    """How HealthImaging keeps lossless pixel data."""
+
+    HTJ2K = "HTJ2K"
+    """High-Throughput JPEG 2000, what a data store has unless told otherwise."""
+    JPEG_2000_LOSSLESS = "JPEG_2000_LOSSLESS"
+    """JPEG 2000 Lossless."""
+
+
 class _DatastoreBase(Resource):
     """What own and imported data stores share."""
 
@@ -93,6 +102,9 @@ class Datastore(_DatastoreBase):
         *,
         datastore_name: str | None = None,
         encryption_key: IKey | None = None,
+        lossless_storage_format: LosslessStorageFormat | None = None,
+        lambda_authorizer: IFunction | None = None,
+        auto_delete_image_sets: bool = False,
         removal_policy: RemovalPolicy = RemovalPolicy.RETAIN,
     ) -> None:
         """Make a data store.
@@ -104,14 +116,24 @@ class Datastore(_DatastoreBase):
                 Changing it replaces the store.
             encryption_key: a symmetric customer-managed key, which must not be deleted before the store; without one
                 an AWS owned key encrypts the store. Changing it replaces the store.
+            lossless_storage_format: how lossless pixel data is kept; HTJ2K unless given. It cannot be changed later.
+            lambda_authorizer: the function that decides about OpenID Connect tokens of DICOMweb requests; without one
+                there is no such access. It cannot be changed later.
+            auto_delete_image_sets: whether to delete all image sets when the whole stack is deleted, so that the store
+                can be deleted; off unless given, and only with ``RemovalPolicy.DESTROY``. Only a live store that
+                carries the tag ``healthimaging-cdk:auto-delete-image-sets`` is emptied, at 12 image sets a minute; more
+                than fit into CloudFormation's hour are refused before the first is deleted.
             removal_policy: what becomes of the store when it leaves the stack or is replaced; it is retained unless
                 this says otherwise. A store that holds image sets cannot be deleted by CloudFormation at all.
 
         Raises:
-            ValueError: the name breaks a rule of the service model.
+            ValueError: the name breaks a rule of the service model, or image sets shall be deleted from a store that is
+                retained.
         """
         violations = Violations("Datastore")
         violations.check_shape("datastore_name", datastore_name, "DatastoreName")
+        if auto_delete_image_sets and removal_policy != RemovalPolicy.DESTROY:
+            violations.add("auto_delete_image_sets needs removal_policy=RemovalPolicy.DESTROY: a retained store keeps all")
         violations.raise_any()
         super().__init__(scope, construct_id)
         resource = CfnDatastore(

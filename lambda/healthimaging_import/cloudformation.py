@@ -64,13 +64,15 @@ class Answer:
     success: bool
     reason: str = ""
     data: Mapping[str, str] = field(default_factory=dict)
+    physical_id: str = ""
+    """Where it is not the event's own: the id of what was made."""
 
     def document(self, event: Event) -> bytes:
         """The answer's body, never longer than CloudFormation takes."""
         body: dict[str, Any] = {
             "Status": "SUCCESS" if self.success else "FAILED",
             "Reason": self.reason[:_LONGEST_REASON],
-            "PhysicalResourceId": event.physical_id,
+            "PhysicalResourceId": self.physical_id or event.physical_id,
             "StackId": event.stack_id,
             "RequestId": event.request_id,
             "LogicalResourceId": event.logical_id,

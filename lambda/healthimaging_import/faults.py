@@ -6,13 +6,15 @@ here, so a second, slower round follows only where waiting can help: it is the c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from healthimaging_import.problems import Refused, TryLater, quote
+
+_LONGEST_RETRY_AFTER = 300.0
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,8 @@ def explained(service: str, operation: str, *, settling: bool = False) -> Iterat
         code = str(error.response.get("Error", {}).get("Code", "Unknown"))
         rule = rule_for(service, code)
         said = f" ({quote(str(error.response['Error'].get('Message', '')))})" if rule.quoted else ""
-        raise _answer(rule, f"{operation} answered {code}{said}: {rule.advice}", settling=settling) from None
+        reason = f"{operation} answered {code}{said}: {rule.advice}"
+        raise _answer(rule, reason, settling=settling, after=_retry_after(error)) from None
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         name = type(error).__name__
         raise TryLater(f"{operation} answered something that cannot be understood ({name}): {_BUSY.advice}") from None
@@ -102,7 +105,13 @@ def explained(service: str, operation: str, *, settling: bool = False) -> Iterat
         ) from None
 
 
-def _answer(rule: Rule, reason: str, *, settling: bool) -> Exception:
+def _answer(rule: Rule, reason: str, *, settling: bool, after: float = 0) -> Exception:
     later = rule.retry or (rule.retry_while_settling and settling)
-    answer: Callable[[str], Exception] = TryLater if later else Refused
-    return answer(reason)
+    return TryLater(reason, after) if later else Refused(reason)
+
+
+def _retry_after(error: ClientError) -> float:
+    """The seconds of a Retry-After header; dates and nonsense count as none."""
+    headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    value = str(headers.get("retry-after", ""))
+    return min(float(value), _LONGEST_RETRY_AFTER) if value.isdigit() else 0

@@ -133,7 +133,7 @@ def _advance(state: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: AN
                 return _ended(state, out_of_patience(event, turn, progress, later.reason))
             log.line("later", reason=later.reason)
             state["tries"] = state.get("tries", 0) + 1
-            result = _pause(state["tries"])
+            result = max(later.after, _pause(state["tries"]))
     except Exception as error:  # noqa: BLE001 - whatever happens, CloudFormation gets an answer
         return _ended(state, _failed(error))
     if isinstance(result, AnswerAndFollow):

@@ -15,10 +15,11 @@ class Refused(Exception):  # noqa: N818 - it names the outcome, as StopIteration
 class TryLater(Exception):  # noqa: N818 - it names the outcome, as StopIteration does
     """The import can go on after a while. ``reason`` becomes the refusal when the time for it is over."""
 
-    def __init__(self, reason: str) -> None:
-        """Take the reason to give up with."""
+    def __init__(self, reason: str, after: float = 0) -> None:
+        """Take the reason to give up with, and the seconds that the service asked to wait at least."""
         super().__init__(reason)
         self.reason = reason
+        self.after = after
 
 
 def quote(message: str) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from healthimaging_import import log
+from healthimaging_import import datastores, log
 from healthimaging_import.aws import Clients
 from healthimaging_import.cloudformation import Answer, Event
 from healthimaging_import.faults import explained
@@ -19,10 +20,13 @@ from healthimaging_import.verdict import Tolerance
 
 IMPORT = "Custom::HealthImagingImport"
 TAGS = "Custom::HealthImagingDatastoreTags"
+DATASTORE = "Custom::HealthImagingDatastore"
+EMPTYING = "Custom::HealthImagingImageSetDeletion"
 
 _SETTLING_SECONDS = 120
 _LONGEST_FOLLOWING_SECONDS = 24 * 3600
 _UNKNOWN = "unknown"
+_DATASTORE_ID = re.compile(r"[0-9a-z]{32}")
 _GRANTED_ON = (
     "RoleArn",
     "DataAccessRoleArn",
@@ -85,15 +89,19 @@ def advance(event: Event, turn: Turn, progress: dict[str, Any]) -> Step:
         return _tags(event, turn)
     if event.resource_type == IMPORT:
         return _import(event, turn, progress)
+    if event.resource_type == DATASTORE:
+        return _datastore(event, turn, progress)
+    if event.resource_type == EMPTYING:
+        return _emptying(event, turn, progress)
     raise Refused(f"this version of the function does not know {event.resource_type}: deploy with a newer library")
 
 
 def out_of_patience(event: Event, turn: Turn, progress: dict[str, Any], reason: str) -> Answer:
     """The answer when what had to pass first did not pass in time."""
     log.line("out of patience", elapsed=int(turn.elapsed))
-    if event.request_type == "Delete" or progress.get("rolling_back"):
+    if event.resource_type == IMPORT and (event.request_type == "Delete" or progress.get("rolling_back")):
         return Answer(success=True, data=_attributes_without_a_job(event))
-    return Answer(success=False, reason=reason)
+    return Answer(success=False, reason=reason, physical_id=str(progress.get("datastore_id") or ""))
 
 
 def _settling(event: Event, turn: Turn) -> bool:
@@ -135,6 +143,72 @@ def _tags(event: Event, turn: Turn) -> Answer:
 
 def _tag_map(properties: Mapping[str, Any]) -> dict[str, str]:
     return {str(key): str(value) for key, value in (properties.get("Tags") or {}).items()}
+
+
+# -- a data store that CloudFormation cannot express -----------------------------------------------------------------
+
+
+def _datastore(event: Event, turn: Turn, progress: dict[str, Any]) -> Answer:
+    healthimaging = _clients(event, turn).healthimaging
+    wanted, before = _store_settings(event.properties), _store_settings(event.old_properties)
+    if event.request_type == "Delete":
+        if _DATASTORE_ID.fullmatch(event.physical_id):
+            datastores.delete(healthimaging, event.physical_id)
+        return Answer(success=True)
+    settling = _settling(event, turn)
+    if event.request_type == "Create":
+        if "datastore_id" not in progress:
+            progress["datastore_id"] = datastores.create(healthimaging, wanted, event.request_id, settling=settling)
+        datastore_id = str(progress["datastore_id"])
+    else:
+        datastore_id = event.physical_id
+    try:
+        live = datastores.describe(healthimaging, datastore_id, settling=settling)
+        datastores.refuse_change(live, wanted, before or wanted)
+    except Refused as refusal:
+        # Its id is told all the same, so that CloudFormation can take away what was made.
+        return Answer(success=False, reason=str(refusal), physical_id=datastore_id)
+    attributes = {
+        "DatastoreId": datastore_id,
+        "DatastoreArn": str(live["datastoreArn"]),
+        "DatastoreStatus": str(live["datastoreStatus"]),
+        "CreatedAt": str(live.get("createdAt") or _UNKNOWN),
+        "UpdatedAt": str(live.get("updatedAt") or _UNKNOWN),
+    }
+    return Answer(success=True, data=attributes, physical_id=datastore_id)
+
+
+def _store_settings(properties: Mapping[str, Any]) -> dict[str, str]:
+    names = {
+        "DatastoreName": "datastoreName",
+        "KmsKeyArn": "kmsKeyArn",
+        "LambdaAuthorizerArn": "lambdaAuthorizerArn",
+        "LosslessStorageFormat": "losslessStorageFormat",
+    }
+    return {member: str(properties[name]) for name, member in names.items() if properties.get(name)}
+
+
+# -- the emptying of a data store ------------------------------------------------------------------------------------
+
+
+def _emptying(event: Event, turn: Turn, progress: dict[str, Any]) -> Step:
+    clients = _clients(event, turn)
+    healthimaging = clients.healthimaging
+    arn, datastore_id = str(event.properties["DatastoreArn"]), str(event.properties["DatastoreId"])
+    if event.request_type != "Delete":
+        datastores.opt_in(healthimaging, arn, settling=_settling(event, turn))
+        return Answer(success=True)
+    if "going" not in progress:
+        if _stack_status(clients, event) != "DELETE_IN_PROGRESS":
+            # The option was taken back, or the store was replaced: that is no order to delete images.
+            datastores.opt_out(healthimaging, arn)
+            return Answer(success=True)
+        if not datastores.may_be_emptied(healthimaging, arn):
+            return Answer(success=True)
+        datastores.refuse_too_many(healthimaging, datastore_id, patience(event, turn))
+        progress["going"] = []
+    empty = datastores.delete_next(healthimaging, datastore_id, progress["going"])
+    return Answer(success=True) if empty else float(datastores.SECONDS_PER_DELETION)
 
 
 # -- an import -------------------------------------------------------------------------------------------------------
@@ -247,6 +321,7 @@ def _attributes_without_a_job(event: Event) -> dict[str, str]:
 
 def _attributes(event: Event, outcome: Outcome) -> dict[str, str]:
     """Every attribute, always: CloudFormation fails a stack that reads one that is missing."""
+    before, now = event.old_properties.get("DatastoreId"), event.properties.get("DatastoreId")
     counts = outcome.counts
     numbers = {
         "NumberOfScannedFiles": counts.scanned,
@@ -264,6 +339,8 @@ def _attributes(event: Event, outcome: Outcome) -> dict[str, str]:
     next_step = "none"
     if outcome.job_status == NOTHING_TO_IMPORT:
         next_step = f"upload DICOM P10 files to the input prefix, then: {event.properties.get('ImportAgain', 'deploy')}"
+    if before not in (None, now):
+        summary += f"; this is another data store than before: the image sets of {before} stay there"
     if not outcome.finished:
         summary = f"{outcome.job_status}: the job goes on, its outcome reaches metrics and events"
         next_step = "deploy again with any change to see the outcome here"

@@ -16,12 +16,8 @@ _CACHES = shutil.ignore_patterns("__pycache__", "*.pyc")
 
 # The library is announced before the app runs: a test that got the checkout's in place of its own would prove nothing.
 _PROGRAM = """
-import sys
-try:
-    import aws_cdk
-except ImportError as error:
-    sys.exit(f"no aws_cdk: {error}")
-import healthimaging_cdk, runpy
+import runpy, sys
+import healthimaging_cdk
 print(healthimaging_cdk.__file__)
 sys.path.insert(0, "")
 runpy.run_path("app.py", run_name="__main__")
@@ -54,18 +50,18 @@ def install_wheel(wheel: Path, to: Path) -> Path:
     return to
 
 
-def other_python() -> Path | None:
-    """The newest Python on this machine that is not the running one and that the library supports."""
+def other_python(site_packages: Path) -> Path | None:
+    """The newest other Python on this machine that the library supports and that can use this one's packages."""
     folders = [Path(folder) for folder in os.get_exec_path()]
     # Version managers and CI images install the versions side by side.
-    folders += [*Path(sys.base_prefix).parent.glob("*/bin"), *Path(sys.base_prefix).parent.glob("*/*/bin")]
+    folders += [*Path(sys.base_prefix).parent.glob("*/bin"), *Path(sys.base_prefix).parent.parent.glob("*/*/bin")]
+    environment = os.environ | {"PYTHONPATH": str(site_packages)}
     for minor in range(30, 10, -1):
-        if minor == sys.version_info.minor:
-            continue
-        for folder in folders:
-            python = folder / f"python3.{minor}"
-            if python.exists() and subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0:
-                return python
+        for python in (folder / f"python3.{minor}" for folder in folders if minor != sys.version_info.minor):
+            if python.exists():
+                probe = subprocess.run([python, "-c", "import jsii"], env=environment, capture_output=True, check=False)
+                if probe.returncode == 0:
+                    return python
     return None
 
 

@@ -20,6 +20,7 @@ Assembly = dict[str, bytes]
 
 _HERE = "a checkout"
 _OTHER_PYTHON = "another Python"
+_NO_OTHER_PYTHON = "no other Python from 3.11 on here can import the packages of this one"
 _ELSEWHERE = {
     "AWS_REGION": "eu-west-1",
     "AWS_PROFILE": "nobody",
@@ -55,11 +56,12 @@ def _with_byte_code(folder: Path) -> Assembly:
 
 
 def _another_python(folder: Path) -> Assembly:
-    python = other_python()
+    site_packages = Path(sysconfig.get_path("purelib"))
+    python = other_python(site_packages)
     if python is None:
         return {}
     copy = copy_checkout(folder / "checkout")
-    libraries = [*_roots(copy), Path(sysconfig.get_path("purelib"))]
+    libraries = [*_roots(copy), site_packages]
     return synthesize_app(copy, folder / "out", libraries, python=python)
 
 
@@ -94,7 +96,7 @@ def assemblies(tmp_path_factory: pytest.TempPathFactory, installed_wheel: Path) 
 @pytest.mark.parametrize("place", [*PLACES, "the wheel"])
 def test_every_place_writes_the_same_files(place: str, assemblies: dict[str, Assembly]) -> None:
     if place == _OTHER_PYTHON and not assemblies[place]:
-        pytest.skip("this machine has no other Python from 3.11 on")
+        pytest.skip(_NO_OTHER_PYTHON)
     expected = assemblies[_HERE]
     assert set(expected) == set(assemblies[place])
     assert [] == [file for file, content in expected.items() if content != assemblies[place][file]]
@@ -103,7 +105,7 @@ def test_every_place_writes_the_same_files(place: str, assemblies: dict[str, Ass
 @pytest.mark.parametrize("place", [*PLACES, "the wheel"])
 def test_the_function_has_one_asset_hash_everywhere(place: str, assemblies: dict[str, Assembly]) -> None:
     if place == _OTHER_PYTHON and not assemblies[place]:
-        pytest.skip("this machine has no other Python from 3.11 on")
+        pytest.skip(_NO_OTHER_PYTHON)
     assert 1 == len(_assets(assemblies[_HERE]))
     assert _assets(assemblies[_HERE]) == _assets(assemblies[place])
 
