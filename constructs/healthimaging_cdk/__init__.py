@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from healthimaging_cdk.data_access_role import DataAccessRole
-    from healthimaging_cdk.datastore import Datastore, IDatastore
+    from healthimaging_cdk.datastore import Datastore, IDatastore, LosslessStorageFormat
     from healthimaging_cdk.dicom_import import (
         Completion,
         DicomImport,
@@ -31,6 +31,7 @@ __all__ = [
     "ImportQuotas",
     "ImportSource",
     "ImportTolerance",
+    "LosslessStorageFormat",
     "MetadataMapping",
     "OnEmpty",
 ]
@@ -44,6 +45,7 @@ _MODULES = {
     "ImportQuotas": "dicom_import",
     "ImportSource": "import_source",
     "ImportTolerance": "dicom_import",
+    "LosslessStorageFormat": "datastore",
     "MetadataMapping": "dicom_import",
     "OnEmpty": "dicom_import",
 }

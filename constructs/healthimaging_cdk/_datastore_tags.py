@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jsii
 from aws_cdk import Annotations, Aspects, FeatureFlags, IAspect, Stage
 from aws_cdk import aws_iam as iam
-from aws_cdk.aws_healthimaging import CfnDatastore
 from constructs import IConstruct
 
+from healthimaging_cdk._datastore_resource import StoreResource
 from healthimaging_cdk._runtime import rules
 
 if TYPE_CHECKING:
@@ -28,14 +28,14 @@ class DatastoreTags:
     It cannot be made earlier without giving every store a function, nor later than in an aspect.
     """
 
-    def __init__(self, datastore: Datastore, resource: CfnDatastore) -> None:
+    def __init__(self, datastore: Datastore, resource: StoreResource) -> None:
         self._datastore = datastore
         self._resource = resource
 
     def visit(self, node: IConstruct) -> None:
         """Look at the tags of the store's resource."""
-        tags: Any = self._resource.cdk_tag_manager.tag_values()
-        if node.node.path != self._resource.node.path or not tags:
+        tags = self._resource.tags.tag_values()
+        if node.node.path != self._resource.tagged.node.path or not tags:
             return
         if self._datastore.node.try_find_child("Tags") is not None:
             return
@@ -56,7 +56,7 @@ class DatastoreTags:
                     actions=["medical-imaging:TagResource", "medical-imaging:UntagResource"], resources=[arn]
                 )
             ],
-            properties={"DatastoreArn": arn, "Tags": self._resource.cdk_tag_manager.rendered_tags},
+            properties={"DatastoreArn": arn, "Tags": self._resource.tags.rendered_tags},
         )
         for new in (*made, tagging):
             _visit_late_comer(new)

@@ -222,6 +222,7 @@ class EngineResource(Construct):
         statements: Sequence[iam.PolicyStatement],
         properties: Mapping[str, Any],
         wait: Duration | None = None,
+        removal_policy: RemovalPolicy | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
         engine = ImportEngine.of(self)
@@ -244,6 +245,7 @@ class EngineResource(Construct):
             "Resource",
             resource_type=resource_type,
             service_token=engine.function.function_arn,
+            removal_policy=removal_policy,
             # What no code can answer (a function that cannot start) ends here and not after CloudFormation's hour.
             service_timeout=Duration.seconds(min(seconds + 300, rules.MAX_WAIT_SECONDS)),
             properties={

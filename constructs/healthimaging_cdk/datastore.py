@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol, cast
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol, cast
 
 from aws_cdk import (
     Arn,
@@ -14,12 +15,15 @@ from aws_cdk import (
     Stack,
     Token,
 )
-from aws_cdk.aws_healthimaging import CfnDatastore
 from aws_cdk.aws_kms import IKey
 from constructs import Construct
 
+from healthimaging_cdk._datastore_resource import make_native
 from healthimaging_cdk._datastore_tags import PRIORITY, DatastoreTags
 from healthimaging_cdk._validation import Violations
+
+if TYPE_CHECKING:
+    from aws_cdk.aws_lambda import IFunction
 
 
 class IDatastore(IResource, Protocol):
@@ -127,44 +131,51 @@ class Datastore(_DatastoreBase):
                 this says otherwise. A store that holds image sets cannot be deleted by CloudFormation at all.
 
         Raises:
-            ValueError: the name breaks a rule of the service model, or image sets shall be deleted from a store that is
-                retained.
+            ValueError: the name breaks a rule of the service model, or a store to be emptied is to be retained.
         """
         violations = Violations("Datastore")
         violations.check_shape("datastore_name", datastore_name, "DatastoreName")
         if auto_delete_image_sets and removal_policy != RemovalPolicy.DESTROY:
-            violations.add("auto_delete_image_sets needs removal_policy=RemovalPolicy.DESTROY: a retained store keeps all")
+            violations.add("auto_delete_image_sets needs removal_policy=RemovalPolicy.DESTROY: others keep the store")
         violations.raise_any()
         super().__init__(scope, construct_id)
-        resource = CfnDatastore(
-            self,
-            "Resource",
-            datastore_name=datastore_name,
-            kms_key_arn=encryption_key.key_arn if encryption_key else None,
-        )
-        resource.apply_removal_policy(removal_policy, apply_to_update_replace_policy=True)
-        resource.add_property_deletion_override("Tags")
+        if lossless_storage_format or lambda_authorizer:
+            from healthimaging_cdk._datastore_custom import make_custom  # noqa: PLC0415 - slow, and rarely needed
+
+            self._resource = make_custom(
+                self,
+                name=datastore_name,
+                key=encryption_key,
+                lossless_storage_format=lossless_storage_format.value if lossless_storage_format else None,
+                lambda_authorizer=lambda_authorizer,
+                removal_policy=removal_policy,
+            )
+        else:
+            self._resource = make_native(self, name=datastore_name, key=encryption_key, removal_policy=removal_policy)
         # Tags are known only once all aspects have been there, so this one comes after any other.
-        Aspects.of(resource).add(DatastoreTags(self, resource), priority=PRIORITY)
-        self._resource = resource
-        self._datastore_id = resource.attr_datastore_id
-        self._datastore_arn = resource.attr_datastore_arn
+        Aspects.of(self._resource.tagged).add(DatastoreTags(self, self._resource), priority=PRIORITY)
+        self._datastore_id = self._resource.datastore_id
+        self._datastore_arn = self._resource.datastore_arn
         self._encryption_key = encryption_key
+        if auto_delete_image_sets:
+            from healthimaging_cdk._datastore_custom import empty_on_delete  # noqa: PLC0415 - as above
+
+            empty_on_delete(self)
 
     @property
     def datastore_status(self) -> str:
         """The status of the data store when it was made: ``ACTIVE``."""
-        return self._resource.attr_datastore_status
+        return self._resource.datastore_status
 
     @property
     def created_at(self) -> str:
         """When the data store was made, as a timestamp string."""
-        return self._resource.attr_created_at
+        return self._resource.created_at
 
     @property
     def updated_at(self) -> str:
         """When the data store was last changed, as a timestamp string."""
-        return self._resource.attr_updated_at
+        return self._resource.updated_at
 
     @staticmethod
     def from_datastore_arn(
@@ -228,4 +239,4 @@ class _ImportedDatastore(_DatastoreBase):
         self._encryption_key = encryption_key
 
 
-__all__ = ["Datastore", "IDatastore"]
+__all__ = ["Datastore", "IDatastore", "LosslessStorageFormat"]

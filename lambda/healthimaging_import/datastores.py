@@ -19,11 +19,18 @@ SECONDS_PER_DELETION = 5
 _CREATE_ONLY = ("datastoreName", "kmsKeyArn", "lambdaAuthorizerArn", "losslessStorageFormat")
 
 
-def create(healthimaging: Any, settings: Mapping[str, str], asked_by: str, *, settling: bool) -> str:  # noqa: ANN401
+def create(
+    healthimaging: Any,  # noqa: ANN401 - boto3 clients are made at run time
+    settings: Mapping[str, str],
+    tags: Mapping[str, str],
+    asked_by: str,
+    *,
+    settling: bool,
+) -> str:
     """Create a data store and answer its id; asked again by the same asker it answers the same store."""
     token = hashlib.sha256(f"datastore:{asked_by}".encode()).hexdigest()
     with explained("medical-imaging", "CreateDatastore", settling=settling):
-        datastore_id = str(healthimaging.create_datastore(clientToken=token, **settings)["datastoreId"])
+        datastore_id = str(healthimaging.create_datastore(clientToken=token, tags=tags, **settings)["datastoreId"])
     log.line("store created", datastore_id=datastore_id)
     return datastore_id
 
@@ -83,7 +90,18 @@ def delete(healthimaging: Any, datastore_id: str) -> None:  # noqa: ANN401
                 ) from None
             if code != "ResourceNotFoundException":
                 raise
-    log.line("store deleted", datastore_id=datastore_id)
+    log.line("store deletion asked for", datastore_id=datastore_id)
+
+
+def is_gone(healthimaging: Any, datastore_id: str) -> bool:  # noqa: ANN401
+    """Whether a deleted store has gone: its key must outlive it."""
+    try:
+        with explained("medical-imaging", "GetDatastore"):
+            properties = healthimaging.get_datastore(datastoreId=datastore_id)["datastoreProperties"]
+            return str(properties["datastoreStatus"]) not in ("DELETING", "ACTIVE")
+    except Refused:
+        # Not found; or denied, which must not keep a stack from being deleted.
+        return True
 
 
 # -- emptying a store ------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from healthimaging_import import datastores, log
@@ -148,17 +149,18 @@ def _tag_map(properties: Mapping[str, Any]) -> dict[str, str]:
 # -- a data store that CloudFormation cannot express -----------------------------------------------------------------
 
 
-def _datastore(event: Event, turn: Turn, progress: dict[str, Any]) -> Answer:
+def _datastore(event: Event, turn: Turn, progress: dict[str, Any]) -> Answer | float:
     healthimaging = _clients(event, turn).healthimaging
     wanted, before = _store_settings(event.properties), _store_settings(event.old_properties)
     if event.request_type == "Delete":
-        if _DATASTORE_ID.fullmatch(event.physical_id):
-            datastores.delete(healthimaging, event.physical_id)
-        return Answer(success=True)
+        return _delete_datastore(event, healthimaging, progress)
     settling = _settling(event, turn)
     if event.request_type == "Create":
         if "datastore_id" not in progress:
-            progress["datastore_id"] = datastores.create(healthimaging, wanted, event.request_id, settling=settling)
+            tags = _tag_map({"Tags": event.properties.get("OwnerTag")})
+            progress["datastore_id"] = datastores.create(
+                healthimaging, wanted, tags, event.request_id, settling=settling
+            )
         datastore_id = str(progress["datastore_id"])
     else:
         datastore_id = event.physical_id
@@ -172,10 +174,23 @@ def _datastore(event: Event, turn: Turn, progress: dict[str, Any]) -> Answer:
         "DatastoreId": datastore_id,
         "DatastoreArn": str(live["datastoreArn"]),
         "DatastoreStatus": str(live["datastoreStatus"]),
-        "CreatedAt": str(live.get("createdAt") or _UNKNOWN),
-        "UpdatedAt": str(live.get("updatedAt") or _UNKNOWN),
+        "CreatedAt": _timestamp(live.get("createdAt")),
+        "UpdatedAt": _timestamp(live.get("updatedAt")),
     }
     return Answer(success=True, data=attributes, physical_id=datastore_id)
+
+
+def _delete_datastore(event: Event, healthimaging: Any, progress: dict[str, Any]) -> Answer | float:  # noqa: ANN401
+    if not _DATASTORE_ID.fullmatch(event.physical_id):
+        return Answer(success=True)  # it never came to be
+    if not progress.get("deleting"):
+        datastores.delete(healthimaging, event.physical_id)
+        progress["deleting"] = True
+    return Answer(success=True) if datastores.is_gone(healthimaging, event.physical_id) else 2.0
+
+
+def _timestamp(value: datetime | None) -> str:
+    return value.isoformat() if value else _UNKNOWN
 
 
 def _store_settings(properties: Mapping[str, Any]) -> dict[str, str]:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import re
+import functools
 from typing import Any
 
+import botocore.session
 import pytest
 from botocore.validate import ParamValidator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from healthimaging_import.aws import Clients
 from healthimaging_import.request import Asset, ImportRequest
-from healthimaging_import.rules import Quotas, ServiceModel
-from tests.handler.fake_aws import FakeAws
+from healthimaging_import.rules import MODELS, Quotas, ServiceModel
 
 MAPPING = {"studyInstanceUID": "1.2.3", "metadataFilePath": "a.json"}
 REQUEST = ImportRequest(
@@ -41,9 +40,9 @@ requests = st.builds(
     data_access_role_arn=st.sampled_from(
         ["arn:aws:iam::111122223333:role/a", "arn:aws-us-gov:iam::111122223333:role/path/to/role"]
     ),
-    input_bucket=buckets.map(lambda name: "a" + name[:60] + "-in"),
+    input_bucket=buckets,
     input_prefix=folders,
-    output_bucket=buckets.map(lambda name: "a" + name[:60] + "-out"[: 63 - 1 - len(name[:60])]),
+    output_bucket=st.just("results-of-all-imports"),
     output_prefix=folders,
     job_name=st.none() | st.from_regex(r"[A-Za-z0-9._/#-]{1,64}", fullmatch=True),
     input_owner_account_id=st.none() | st.from_regex(r"[0-9]{12}", fullmatch=True),
@@ -60,6 +59,7 @@ requests = st.builds(
         {"data_access_role_arn": "arn:aws:iam::111122223333:role/Other"},
         {"quotas": Quotas(files=1)},
         {"on_empty": "fail"},
+        {"asset": Asset("assets", "local.zip")},
     ],
 )
 def test_the_intent_stays_when_only_the_manner_changes(how: dict[str, Any]) -> None:
@@ -93,18 +93,17 @@ def test_the_intent_does_not_depend_on_how_a_mapping_is_written() -> None:
 
 
 def test_the_intent_is_the_same_on_every_machine_and_in_every_version() -> None:
-    # Changing it makes every deployed stack import again.
-    assert "a4da9e2ecb1ff8a5b2e8bcd8b4e6d2a9" != REQUEST.intent[:32]
-    assert re.fullmatch(r"[0-9a-f]{64}", REQUEST.intent)
+    # Another value here makes every deployed stack import again.
+    assert "f45f8be3431edde200d7b78e06498d652fc8dba709e7a45a8e9bd168627c0a08" == REQUEST.intent
 
 
-def test_prefix_and_bucket_cannot_be_shifted_into_one_another() -> None:
+def test_bucket_and_prefix_cannot_be_taken_for_one_another() -> None:
     shifted = dataclasses.replace(REQUEST, input_bucket="sourc", input_prefix="e/studies/")
     assert REQUEST.intent != shifted.intent
 
 
 @given(requests, st.integers(min_value=1, max_value=10**9))
-def test_a_client_token_is_valid_whatever_is_asked(request: ImportRequest, attempt: int) -> None:
+def test_a_client_token_is_valid_and_belongs_to_one_attempt(request: ImportRequest, attempt: int) -> None:
     token = request.start_parameters(attempt)["clientToken"]
     assert len(token) <= 64
     assert [] == ServiceModel.load().violations("ClientToken", token)
@@ -115,24 +114,70 @@ def test_a_client_token_is_valid_whatever_is_asked(request: ImportRequest, attem
 @given(requests)
 def test_the_parameters_are_valid_for_the_model_and_for_botocore(request: ImportRequest) -> None:
     parameters = request.start_parameters(1)
-    shape = _botocore_shape()
-    assert not ParamValidator().validate(parameters, shape).has_errors()
+    assert "" == ParamValidator().validate(parameters, start_shape()).generate_report()
     assert [] == ServiceModel.load().violations("StartDICOMImportJobRequest", parameters)
+    assert [] == request.violations()
 
 
-def _botocore_shape() -> Any:
-    return _SHAPE[0]
-
-
-_SHAPE: list[Any] = []
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _operation() -> None:
-    import botocore.session
-
-    from healthimaging_import.rules import MODELS
-
+@functools.cache
+def start_shape() -> Any:
     session = botocore.session.Session()
     session.set_config_variable("data_path", str(MODELS))
-    _SHAPE.append(session.get_service_model("medical-imaging").operation_model("StartDICOMImportJob").input_shape)
+    return session.get_service_model("medical-imaging").operation_model("StartDICOMImportJob").input_shape
+
+
+def test_what_is_not_set_is_not_sent() -> None:
+    assert {"clientToken", "datastoreId", "dataAccessRoleArn", "inputS3Uri", "outputS3Uri"} == set(
+        REQUEST.start_parameters(1)
+    )
+    blank = dataclasses.replace(REQUEST, job_name="", input_owner_account_id="")
+    assert REQUEST.start_parameters(1).keys() == blank.start_parameters(1).keys()
+
+
+def test_all_that_is_set_is_sent() -> None:
+    request = dataclasses.replace(
+        REQUEST, job_name="job", input_owner_account_id="444455556666", metadata_mappings=(MAPPING,)
+    )
+    parameters = request.start_parameters(1)
+    del parameters["clientToken"]
+    assert {
+        "datastoreId": "0" * 32,
+        "dataAccessRoleArn": "arn:aws:iam::111122223333:role/Import",
+        "inputS3Uri": "s3://source/studies/",
+        "outputS3Uri": "s3://results/imports/",
+        "jobName": "job",
+        "inputOwnerAccountId": "444455556666",
+        "importConfiguration": {"dicomJsonMetadataImportConfiguration": {"dicomMetadataMappings": [MAPPING]}},
+    } == parameters
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"input_prefix": "studies"}, "input_prefix must end with '/'"),
+        ({"output_prefix": "/out/"}, "output_prefix must not begin with '/'"),
+        ({"output_bucket": "source", "output_prefix": "studies/out/"}, "lies inside the input prefix"),
+        ({"on_empty": "ignore"}, "on_empty must be 'skip' or 'fail', got 'ignore'"),
+        ({"datastore_id": "short"}, "datastoreId must match"),
+        ({"job_name": "a" * 65}, "jobName takes 1 to 64 characters, got 65"),
+        ({"input_owner_account_id": "1"}, "inputOwnerAccountId takes 12 to 12 characters, got 1"),
+        ({"metadata_mappings": ({"metadataFilePath": "a"},)}, "dicomMetadataMappings[0].studyInstanceUID is required"),
+        ({"metadata_mappings": (MAPPING,) * 1001}, "dicomMetadataMappings takes 1 to 1000 items, got 1001"),
+    ],
+)
+def test_fails_with_what_is_wrong_with_the_request(change: dict[str, Any], expected: str) -> None:
+    (problem,) = dataclasses.replace(REQUEST, **change).violations()
+    assert expected in problem
+
+
+def test_fails_with_all_that_is_wrong_at_once() -> None:
+    wrong = dataclasses.replace(REQUEST, input_prefix="/a", output_prefix="b", on_empty="x", job_name="?")
+    assert 5 == len(wrong.violations())
+
+
+def test_results_may_lie_beside_the_source_in_one_bucket() -> None:
+    assert [] == dataclasses.replace(REQUEST, output_bucket="source").violations()
+
+
+def test_records_lie_under_the_output_prefix() -> None:
+    assert "imports/.healthimaging-cdk/" == REQUEST.records_prefix

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from aws_cdk import App, RemovalPolicy, Stack
 from aws_cdk import aws_s3 as s3
-from healthimaging_cdk import Completion, Datastore, DicomImport, ImportSource, ImportTolerance, OnEmpty
 
+from healthimaging_cdk import Completion, Datastore, DicomImport, ImportSource, ImportTolerance, OnEmpty
 from tests.deployment import Account, Deployed
 
 pytestmark = pytest.mark.cloud

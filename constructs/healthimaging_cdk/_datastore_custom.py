@@ -1,0 +1,125 @@
+"""Data stores with what CloudFormation cannot express, and the emptying of stores: both by our function."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import jsii
+from aws_cdk import Duration, ITaggableV2, RemovalPolicy, Stack, TagManager, TagType
+from aws_cdk import aws_iam as iam
+from aws_cdk.aws_kms import IKey
+from aws_cdk.aws_lambda import IFunction
+from constructs import Construct
+
+from healthimaging_cdk._datastore_resource import StoreResource
+from healthimaging_cdk._engine import EngineResource
+
+if TYPE_CHECKING:
+    from healthimaging_cdk.datastore import Datastore
+
+_TYPE = "AWS::HealthImaging::Datastore"
+_OWNER_TAG = "healthimaging-cdk:stack"
+_LONGEST_EMPTYING = Duration.minutes(55)
+
+
+def make_custom(
+    scope: Construct,
+    *,
+    name: str | None,
+    key: IKey | None,
+    lossless_storage_format: str | None,
+    lambda_authorizer: IFunction | None,
+    removal_policy: RemovalPolicy,
+) -> StoreResource:
+    """A store that our function makes with CreateDatastore, whose inputs CloudFormation does not all have."""
+    tagged = _Taggable(scope, "Resource")
+    if lambda_authorizer is not None:
+        lambda_authorizer.add_permission(
+            f"HealthImaging{scope.node.addr[:8]}",
+            principal=iam.ServicePrincipal("medical-imaging.amazonaws.com"),
+            source_account=Stack.of(scope).account,
+        )
+    made = EngineResource(
+        tagged,
+        "Store",
+        resource_type="Custom::HealthImagingDatastore",
+        statements=_statements(scope, key),
+        removal_policy=removal_policy,
+        wait=Duration.minutes(15),
+        properties={
+            "DatastoreName": name,
+            "KmsKeyArn": key.key_arn if key else None,
+            "LambdaAuthorizerArn": lambda_authorizer.function_arn if lambda_authorizer else None,
+            "LosslessStorageFormat": lossless_storage_format,
+            "OwnerTag": {_OWNER_TAG: Stack.of(scope).stack_id},
+        },
+    )
+    if lambda_authorizer is not None:
+        made.resource.node.add_dependency(lambda_authorizer)
+    resource = made.resource
+    return StoreResource(
+        datastore_id=resource.get_att_string("DatastoreId"),
+        datastore_arn=resource.get_att_string("DatastoreArn"),
+        datastore_status=resource.get_att_string("DatastoreStatus"),
+        created_at=resource.get_att_string("CreatedAt"),
+        updated_at=resource.get_att_string("UpdatedAt"),
+        tagged=tagged,
+        tags=tagged.cdk_tag_manager,
+    )
+
+
+def _statements(scope: Construct, key: IKey | None) -> list[iam.PolicyStatement]:
+    """The id of a store is not known before it is made: a tag that only this stack sets stands for it."""
+    stack = Stack.of(scope)
+    stores = stack.format_arn(service="medical-imaging", resource="datastore", resource_name="*")
+    own = {"StringEquals": {f"aws:ResourceTag/{_OWNER_TAG}": stack.stack_id}}
+    asked = {"StringEquals": {f"aws:RequestTag/{_OWNER_TAG}": stack.stack_id}}
+    statements = [
+        iam.PolicyStatement(actions=["medical-imaging:CreateDatastore"], resources=["*"], conditions=asked),
+        iam.PolicyStatement(actions=["medical-imaging:TagResource"], resources=[stores], conditions=asked),
+        iam.PolicyStatement(actions=["medical-imaging:DeleteDatastore"], resources=[stores], conditions=own),
+        # No condition: a store that is being deleted has no tags any more, and its end has to be seen.
+        iam.PolicyStatement(actions=["medical-imaging:GetDatastore"], resources=[stores]),
+    ]
+    if key is not None:
+        actions = ["kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey", "kms:RetireGrant"]
+        statements.append(iam.PolicyStatement(actions=actions, resources=[key.key_arn]))
+    return statements
+
+
+def empty_on_delete(datastore: Datastore) -> None:
+    """Delete the store's image sets before the store, when the whole stack is deleted."""
+    arn = datastore.datastore_arn
+    EngineResource(
+        datastore,
+        "ImageSetDeletion",
+        resource_type="Custom::HealthImagingImageSetDeletion",
+        statements=[
+            iam.PolicyStatement(
+                actions=[
+                    "medical-imaging:ListTagsForResource",
+                    "medical-imaging:SearchImageSets",
+                    "medical-imaging:TagResource",
+                    "medical-imaging:UntagResource",
+                ],
+                resources=[arn],
+            ),
+            iam.PolicyStatement(actions=["medical-imaging:DeleteImageSet"], resources=[arn, f"{arn}/imageset/*"]),
+        ],
+        wait=_LONGEST_EMPTYING,
+        properties={"DatastoreArn": arn, "DatastoreId": datastore.datastore_id},
+    )
+
+
+@jsii.implements(ITaggableV2)
+class _Taggable(Construct):
+    """Takes tags in the name of a data store, as CloudFormation's own resource does."""
+
+    def __init__(self, scope: Construct, construct_id: str) -> None:
+        super().__init__(scope, construct_id)
+        self._manager = TagManager(TagType.MAP, _TYPE)
+
+    @property
+    def cdk_tag_manager(self) -> TagManager:
+        """Where tags are kept."""
+        return self._manager

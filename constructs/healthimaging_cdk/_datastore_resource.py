@@ -1,0 +1,42 @@
+"""What a data store construct needs of its resource, and CloudFormation's own way to make one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aws_cdk import RemovalPolicy, TagManager
+from aws_cdk.aws_healthimaging import CfnDatastore
+from aws_cdk.aws_kms import IKey
+from constructs import Construct
+
+
+@dataclass(frozen=True)
+class StoreResource:
+    """What a data store construct needs of its resource, whichever made it."""
+
+    datastore_id: str
+    datastore_arn: str
+    datastore_status: str
+    created_at: str
+    updated_at: str
+    tagged: Construct
+    """The construct that tags reach."""
+    tags: TagManager
+
+
+def make_native(
+    scope: Construct, *, name: str | None, key: IKey | None, removal_policy: RemovalPolicy
+) -> StoreResource:
+    """``AWS::HealthImaging::Datastore``, without its tags."""
+    resource = CfnDatastore(scope, "Resource", datastore_name=name, kms_key_arn=key.key_arn if key else None)
+    resource.apply_removal_policy(removal_policy, apply_to_update_replace_policy=True)
+    resource.add_property_deletion_override("Tags")
+    return StoreResource(
+        datastore_id=resource.attr_datastore_id,
+        datastore_arn=resource.attr_datastore_arn,
+        datastore_status=resource.attr_datastore_status,
+        created_at=resource.attr_created_at,
+        updated_at=resource.attr_updated_at,
+        tagged=resource,
+        tags=resource.cdk_tag_manager,
+    )

@@ -1,0 +1,220 @@
+"""The source: counted no further than needed, refused with the numbers, unpacked by range."""
+
+from __future__ import annotations
+
+import io
+import random
+import zipfile
+from collections.abc import Callable, Mapping
+
+import pytest
+from botocore.stub import Stubber
+
+from healthimaging_import.aws import Clients
+from healthimaging_import.problems import Refused, TryLater
+from healthimaging_import.request import Asset, ImportRequest
+from healthimaging_import.rules import Quotas
+from healthimaging_import.source import Survey, survey, unpack
+from tests.handler.fake_aws import SOURCE, FakeAws
+
+RequestFor = Callable[..., ImportRequest]
+MEGABYTE = 1024**2
+
+
+def plenty() -> float:
+    return 600.0
+
+
+# -- looking ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_survey_counts_files_and_bytes_under_the_prefix(
+    clients: Clients, aws: FakeAws, request_for: RequestFor
+) -> None:
+    aws.put(SOURCE, "studies/1.dcm", b"123")
+    aws.put(SOURCE, "studies/deep/er/2.dcm", b"12345")
+    aws.put(SOURCE, "studies-old/3.dcm", b"1")
+    aws.put(SOURCE, "other.dcm", b"1")
+    assert Survey(files=2, total_bytes=8, largest=5) == survey(clients.s3, request_for())
+
+
+def test_folder_markers_are_no_files(clients: Clients, aws: FakeAws, request_for: RequestFor) -> None:
+    aws.put(SOURCE, "studies/")
+    aws.put(SOURCE, "studies/a/")
+    found = survey(clients.s3, request_for())
+    assert found.empty
+    assert Survey() == found
+
+
+def test_an_object_that_holds_something_is_a_file_whatever_its_name(
+    clients: Clients, aws: FakeAws, request_for: RequestFor
+) -> None:
+    aws.put(SOURCE, "studies/odd/", b"1")
+    aws.put(SOURCE, "studies/empty.dcm")
+    assert 2 == survey(clients.s3, request_for()).files
+
+
+@pytest.mark.parametrize(("limit", "pages"), [(3, 2), (4, 3), (5, 3), (99, 50), (100, 50)])
+def test_a_survey_stops_one_past_the_limit(
+    clients: Clients, aws: FakeAws, request_for: RequestFor, limit: int, pages: int
+) -> None:
+    aws.page_size = 2
+    for number in range(100):
+        aws.put(SOURCE, f"studies/{number:03}", b"1")
+    found = survey(clients.s3, request_for(quotas=Quotas(files=limit)))
+    assert pages == aws.count("S3.ListObjectsV2")
+    assert (min(limit + 1, 100), limit == 100) == (found.files, found.complete)
+
+
+def test_a_survey_stops_where_the_bytes_are_too_many(clients: Clients, aws: FakeAws, request_for: RequestFor) -> None:
+    aws.page_size = 1
+    for number in range(10):
+        aws.put(SOURCE, f"studies/{number}", b"12345")
+    found = survey(clients.s3, request_for(quotas=Quotas(total_bytes=9)))
+    assert Survey(files=2, total_bytes=10, largest=5, complete=False) == found
+    assert 2 == aws.count("S3.ListObjectsV2")
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (Survey(5, 50, 20), "5 files lie under the input prefix, one import job takes 4"),
+        (Survey(5, 50, 20, complete=False), "at least 5 files lie under the input prefix, one import job takes 4"),
+        (Survey(4, 101, 20), "101 bytes lie under the input prefix, one job takes 100"),
+        (Survey(4, 101, 20, complete=False), "at least 101 bytes lie under the input prefix, one job takes 100"),
+        (Survey(1, 41, 41), "a file of 41 bytes lies under the input prefix, one file may have 40"),
+    ],
+)
+def test_fails_beyond_each_limit_with_the_numbers(found: Survey, expected: str) -> None:
+    with pytest.raises(Refused) as refused:
+        found.refuse_beyond(Quotas(files=4, total_bytes=100, file_bytes=40))
+    advice = "split the source by prefix into several imports, or pass quotas= if AWS has raised yours"
+    assert f"no job was started: {expected}; {advice}" == str(refused.value)
+
+
+def test_what_is_exactly_at_each_limit_is_taken() -> None:
+    Survey(4, 100, 40).refuse_beyond(Quotas(files=4, total_bytes=100, file_bytes=40))
+
+
+def test_the_owner_of_a_foreign_bucket_is_checked(clients: Clients, request_for: RequestFor) -> None:
+    with Stubber(clients.s3) as stubber:
+        expected = {"Bucket": SOURCE, "Prefix": "studies/", "ExpectedBucketOwner": "444455556666"}
+        stubber.add_response("list_objects_v2", {"IsTruncated": False}, expected)
+        assert survey(clients.s3, request_for(input_owner_account_id="444455556666")).empty
+        stubber.assert_no_pending_responses()
+
+
+def test_fails_at_once_without_the_bucket(clients: Clients, request_for: RequestFor) -> None:
+    with pytest.raises(Refused, match="answered NoSuchBucket: the bucket does not exist"):
+        survey(clients.s3, request_for(input_bucket="missing"), settling=True)
+
+
+def test_a_denied_listing_may_pass_while_iam_settles(clients: Clients, aws: FakeAws, request_for: RequestFor) -> None:
+    aws.fail("S3.ListObjectsV2", "AccessDenied", 403, times=2)
+    with pytest.raises(TryLater):
+        survey(clients.s3, request_for(), settling=True)
+    with pytest.raises(Refused, match="s3:ListBucket .input bucket. answered AccessDenied"):
+        survey(clients.s3, request_for())
+
+
+# -- unpacking -------------------------------------------------------------------------------------------------------
+
+
+def zipped(members: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+@pytest.fixture
+def with_asset(aws: FakeAws, request_for: RequestFor) -> Callable[..., ImportRequest]:
+    def make(members: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> ImportRequest:
+        aws.put("assets", "local.zip", zipped(members, method))
+        return request_for(asset=Asset("assets", "local.zip"))
+
+    return make
+
+
+def test_members_are_unpacked_under_the_prefix_with_their_folders(
+    clients: Clients, aws: FakeAws, with_asset: RequestFor
+) -> None:
+    request = with_asset({"1.dcm": b"one", "a/": b"", "a/b/2.dcm": b"two", "./c/3 ü.dcm": b"three", "empty": b""})
+    assert unpack(clients.s3, request, 0, plenty) is None
+    expected = {
+        "studies/1.dcm": b"one",
+        "studies/a/b/2.dcm": b"two",
+        "studies/c/3 ü.dcm": b"three",
+        "studies/empty": b"",
+    }
+    assert expected == {key: body for (bucket, key), body in aws.objects.items() if bucket == SOURCE}
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", "a/.."])
+def test_fails_for_a_name_that_leaves_its_folder(
+    clients: Clients, aws: FakeAws, with_asset: RequestFor, name: str
+) -> None:
+    request = with_asset({name: b"hostile"})
+    with pytest.raises(Refused) as refused:
+        unpack(clients.s3, request, 0, plenty)
+    assert "a name in the zip of local files leaves its folder; build the asset again" == str(refused.value)
+    assert [] == aws.keys(SOURCE)
+
+
+def test_unpacking_stops_when_the_time_is_up_and_goes_on_there(
+    clients: Clients, aws: FakeAws, with_asset: RequestFor
+) -> None:
+    request = with_asset({f"{number}.dcm": bytes([number]) for number in range(5)})
+    seconds = iter([1.0, 1.0, 0.0])
+    assert 2 == unpack(clients.s3, request, 0, lambda: next(seconds))
+    assert ["studies/0.dcm", "studies/1.dcm"] == aws.keys(SOURCE)
+    assert unpack(clients.s3, request, 2, plenty) is None
+    assert [f"studies/{number}.dcm" for number in range(5)] == aws.keys(SOURCE)
+    assert 5 == aws.count("S3.PutObject")
+
+
+def test_unpacking_again_changes_nothing(clients: Clients, aws: FakeAws, with_asset: RequestFor) -> None:
+    request = with_asset({"1.dcm": b"one", "2.dcm": b"two"})
+    unpack(clients.s3, request, 0, plenty)
+    before = dict(aws.objects)
+    unpack(clients.s3, request, 0, plenty)
+    assert before == aws.objects
+
+
+def test_nothing_is_unpacked_without_an_asset(clients: Clients, request_for: RequestFor) -> None:
+    assert unpack(clients.s3, request_for(), 0, plenty) is None
+
+
+def test_a_zip_is_read_only_where_it_is_needed(clients: Clients, aws: FakeAws, with_asset: RequestFor) -> None:
+    noise = random.Random(1).randbytes(24 * MEGABYTE)
+    request = with_asset({"large": noise, "small": b"1"}, zipfile.ZIP_STORED)
+    unpack(clients.s3, request, 1, plenty)
+    assert ["studies/small"] == aws.keys(SOURCE)
+    assert sum(call.sent for call in aws.calls if call.operation == "S3.GetObject") < 10 * MEGABYTE
+
+
+def test_a_large_member_is_streamed_in_parts(clients: Clients, aws: FakeAws, with_asset: RequestFor) -> None:
+    noise = random.Random(1).randbytes(24 * MEGABYTE)
+    request = with_asset({"large": noise}, zipfile.ZIP_STORED)
+    unpack(clients.s3, request, 0, plenty)
+    assert noise == aws.objects[SOURCE, "studies/large"]
+    assert aws.count("S3.UploadPart") >= 3
+    assert max(call.sent for call in aws.calls if call.operation == "S3.GetObject") <= 16 * MEGABYTE
+
+
+def test_many_small_members_need_few_reads(clients: Clients, aws: FakeAws, with_asset: RequestFor) -> None:
+    request = with_asset({f"{number}.dcm": b"1" * 100 for number in range(50)})
+    unpack(clients.s3, request, 0, plenty)
+    assert 50 == aws.count("S3.PutObject")
+    assert aws.count("S3.GetObject") <= 4
+
+
+def test_fails_with_the_call_that_was_denied(clients: Clients, aws: FakeAws, with_asset: RequestFor) -> None:
+    request = with_asset({"1.dcm": b"one"})
+    aws.fail("S3.PutObject", "AccessDenied", 403)
+    with pytest.raises(Refused, match="s3:PutObject .input bucket. answered AccessDenied"):
+        unpack(clients.s3, request, 0, plenty)
+    aws.fail("S3.HeadObject", "403", 403)
+    with pytest.raises(Refused, match="s3:GetObject .asset. answered 403"):
+        unpack(clients.s3, request, 0, plenty)
