@@ -42,6 +42,16 @@ _REMOVED = (
     "default, which the other examples are judged by."
 )
 
+_BEYOND = ("beyond CloudFormation",)
+_CREATES = (
+    "CreateDatastore takes no resource: there is none yet. It is allowed only with the tag that names this stack "
+    "(aws:RequestTag)."
+)
+_OWN_STORE = (
+    "The id of a store is not known before it is made. The right is tied to the tag that names this stack "
+    "(aws:ResourceTag, aws:RequestTag), which no other store carries."
+)
+
 ACKNOWLEDGED = [
     Acknowledgement("cdk-nag", "AwsSolutions-S1", "AWS::S3::Bucket", _ACCESS_LOGS),
     Acknowledgement("cdk-nag", "HIPAA.Security-S3BucketLoggingEnabled", "AWS::S3::Bucket", _ACCESS_LOGS),
@@ -107,13 +117,6 @@ ACKNOWLEDGED = [
     Acknowledgement("checkov", "CKV_AWS_117", "AWS::Lambda::Function", _NO_VPC),
     Acknowledgement(
         "cfn-lint",
-        "E3601",
-        "AWS::StepFunctions::StateMachine",
-        "cfn-lint reads the definition before CloudFormation fills its substitutions in, and takes ${Partition} within "
-        "an ARN for a broken one. The judge of state machines fills them in and finds the definition valid.",
-    ),
-    Acknowledgement(
-        "cfn-lint",
         "W3005",
         "AWS::Lambda::Function",
         "CDK writes this DependsOn for every function with a role. It says what the reference says anyway.",
@@ -132,6 +135,18 @@ ACKNOWLEDGED = [
         "CDK's default key policy, which is AWS's: the account's root, and through it IAM, manages the key. A key that "
         "nobody may manage is lost. The roles made here name the actions and the key.",
     ),
+    Acknowledgement("cdk-nag", "AwsSolutions-IAM5[Resource::*]", "AWS::IAM::Role", _CREATES, _BEYOND),
+    Acknowledgement("IAM", "medical-imaging:CreateDatastore on *", "AWS::IAM::Role", _CREATES, _BEYOND),
+    Acknowledgement("IAM", "medical-imaging:DeleteDatastore on any resource", "AWS::IAM::Role", _OWN_STORE, _BEYOND),
+    Acknowledgement("IAM", "medical-imaging:TagResource on any resource", "AWS::IAM::Role", _OWN_STORE, _BEYOND),
+    Acknowledgement(
+        "IAM",
+        "medical-imaging:GetDatastore on any resource",
+        "AWS::IAM::Role",
+        "A store that is being deleted may have lost its tags, and its end has to be seen before its key goes. "
+        "GetDatastore tells name, key and status of a store and nothing of what it holds.",
+        _BEYOND,
+    ),
     Acknowledgement(
         "cloudformation-validate",
         "healthimaging_datastore_has_a_customer_managed_key",
@@ -145,14 +160,14 @@ ACKNOWLEDGED = [
         "AWS::HealthImaging::Datastore",
         "A bare Datastore is one resource and encrypted with a key that AWS owns, as the service does by default; "
         "encryption_key takes the user's. DicomImport, which makes a data store by itself, gives it a key.",
-        ("bare datastore", "tagged datastore"),
+        ("bare datastore", "tagged datastore", "emptied with the stack"),
     ),
     Acknowledgement(
         "cloudformation-validate",
         "healthimaging_datastore_is_retained",
         "AWS::HealthImaging::Datastore",
         _REMOVED,
-        ("removed with the stack",),
+        ("removed with the stack", "emptied with the stack"),
     ),
     Acknowledgement(
         "cloudformation-validate",

@@ -11,6 +11,7 @@ from typing import Any
 from aws_cdk import App, Duration, Environment, NestedStack, RemovalPolicy, Size, Stack, Stage, Tags
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 
 from healthimaging_cdk import (
@@ -21,6 +22,7 @@ from healthimaging_cdk import (
     ImportQuotas,
     ImportSource,
     ImportTolerance,
+    LosslessStorageFormat,
     MetadataMapping,
     OnEmpty,
 )
@@ -163,6 +165,29 @@ def _stage(app: App, _: Path) -> None:
     DicomImport(Stack(Stage(app, "Production", env=_HERE), "Images"), "Import")
 
 
+def _beyond_cloudformation(app: App, _: Path) -> None:
+    stack = Stack(app, "BeyondCloudFormation")
+    store = Datastore(
+        stack,
+        "Datastore",
+        datastore_name="viewer",
+        encryption_key=kms.Key.from_key_arn(stack, "Key", _KEY_ARN),
+        lossless_storage_format=LosslessStorageFormat.JPEG_2000_LOSSLESS,
+        lambda_authorizer=lambda_.Function.from_function_attributes(
+            stack,
+            "Authorizer",
+            function_arn="arn:aws:lambda:us-east-1:111122223333:function:authorizer",
+            same_environment=True,
+        ),
+    )
+    Tags.of(store).add("team", "radiology")
+
+
+def _emptied_with_the_stack(app: App, _: Path) -> None:
+    stack = Stack(app, "Emptied")
+    Datastore(stack, "Datastore", auto_delete_image_sets=True, removal_policy=RemovalPolicy.DESTROY)
+
+
 def _bucket(stack: Stack, name: str, key: kms.IKey) -> s3.IBucket:
     return s3.Bucket.from_bucket_attributes(stack, f"Bucket-{name}", bucket_name=f"amzn-{name}", encryption_key=key)
 
@@ -182,6 +207,8 @@ CATALOGUE: dict[str, Callable[[App, Path], None]] = {
     "results expiration": _results_expiration,
     "removed with the stack": _removed_with_the_stack,
     "two imports": _two_imports,
+    "beyond CloudFormation": _beyond_cloudformation,
+    "emptied with the stack": _emptied_with_the_stack,
     "nested stack": _nested_stack,
     "stage": _stage,
 }

@@ -25,10 +25,15 @@ PSEUDO_PARAMETERS = {
 _ARNS = {
     ("AWS::Events::Rule", "Arn"): f"arn:aws:events:{_REGION}:{_ACCOUNT}:rule/{{}}",
     ("AWS::HealthImaging::Datastore", "DatastoreArn"): f"arn:aws:medical-imaging:{_REGION}:{_ACCOUNT}:datastore/{{}}",
+    ("Custom::HealthImagingDatastore", "DatastoreArn"): f"arn:aws:medical-imaging:{_REGION}:{_ACCOUNT}:datastore/{{}}",
     ("AWS::IAM::Role", "Arn"): f"arn:aws:iam::{_ACCOUNT}:role/{{}}",
     ("AWS::KMS::Key", "Arn"): f"arn:aws:kms:{_REGION}:{_ACCOUNT}:key/{{}}",
     ("AWS::Lambda::Function", "Arn"): f"arn:aws:lambda:{_REGION}:{_ACCOUNT}:function:{{}}",
     ("AWS::Logs::LogGroup", "Arn"): f"arn:aws:logs:{_REGION}:{_ACCOUNT}:log-group:{{}}:*",
+    (
+        "Custom::HealthImagingDatastore",
+        "DatastoreArn",
+    ): f"arn:aws:medical-imaging:{_REGION}:{_ACCOUNT}:datastore/{{}}",
     ("AWS::S3::Bucket", "Arn"): "arn:aws:s3:::{}",
     ("AWS::StepFunctions::StateMachine", "Arn"): f"arn:aws:states:{_REGION}:{_ACCOUNT}:stateMachine:{{}}",
     ("AWS::StepFunctions::StateMachine", "Ref"): f"arn:aws:states:{_REGION}:{_ACCOUNT}:stateMachine:{{}}",

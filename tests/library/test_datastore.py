@@ -4,9 +4,10 @@ import pytest
 from aws_cdk import App, Aspects, CfnResource, IAspect, RemovalPolicy, Stack, Stage, Tags, Token, assertions
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lambda as lambda_
 from jsii import implements
 
-from healthimaging_cdk import Datastore
+from healthimaging_cdk import Datastore, LosslessStorageFormat
 
 STORE = "AWS::HealthImaging::Datastore"
 TAGS = "Custom::HealthImagingDatastoreTags"
@@ -169,3 +170,80 @@ def test_fails_an_arn_of_something_else(stack, arn):
 def test_fails_an_id_that_is_none(stack):
     with pytest.raises(ValueError, match="from_datastore_id: datastore_id must match"):
         Datastore.from_datastore_id(stack, "Store", "Store")
+
+
+CUSTOM = "Custom::HealthImagingDatastore"
+EMPTYING = "Custom::HealthImagingImageSetDeletion"
+JPEG = LosslessStorageFormat.JPEG_2000_LOSSLESS
+
+
+def test_what_cloudformation_lacks_is_made_by_a_custom_resource_with_the_same_interface(stack, synthesize):
+    store = Datastore(stack, "Store", datastore_name="viewer", lossless_storage_format=JPEG)
+    found = synthesize(stack)
+    made = found.only(CUSTOM)
+    assert [] == found.of_type(STORE)
+    assert ("viewer", "JPEG_2000_LOSSLESS") == (
+        made["Properties"]["DatastoreName"],
+        made["Properties"]["LosslessStorageFormat"],
+    )
+    names = ["DatastoreId", "DatastoreArn", "DatastoreStatus", "CreatedAt", "UpdatedAt"]
+    attributes = [store.datastore_id, store.datastore_arn, store.datastore_status, store.created_at, store.updated_at]
+    assert names == [stack.resolve(attribute)["Fn::GetAtt"][1] for attribute in attributes]
+
+
+@pytest.mark.parametrize(("policy", "expected"), [(RemovalPolicy.RETAIN, "Retain"), (RemovalPolicy.DESTROY, "Delete")])
+def test_the_removal_policy_holds_for_such_a_store_too(stack, synthesize, policy, expected):
+    Datastore(stack, "Store", lossless_storage_format=JPEG, removal_policy=policy)
+    made = synthesize(stack).only(CUSTOM)
+    assert (expected, expected) == (made["DeletionPolicy"], made["UpdateReplacePolicy"])
+
+
+def test_tags_of_such_a_store_are_not_in_its_properties_and_reach_it_in_place(stack, synthesize):
+    store = Datastore(stack, "Store", lossless_storage_format=JPEG)
+    Tags.of(stack).add("team", "radiology")
+    found = synthesize(stack)
+    assert "team" not in str(found.only(CUSTOM))
+    assert {"team": "radiology"} == found.only(TAGS)["Properties"]["Tags"]
+    assert stack.resolve(store.datastore_arn) == found.only(TAGS)["Properties"]["DatastoreArn"]
+
+
+def test_only_a_store_with_this_stacks_tag_can_be_deleted(stack, synthesize):
+    Datastore(stack, "Store", lossless_storage_format=JPEG)
+    statements = [
+        statement
+        for role in synthesize(stack).of_type("AWS::IAM::Role")
+        for policy in role["Properties"].get("Policies", [])
+        for statement in policy["PolicyDocument"]["Statement"]
+        if "DeleteDatastore" in str(statement["Action"])
+    ]
+    assert [{"StringEquals": {"aws:ResourceTag/healthimaging-cdk:stack": {"Ref": "AWS::StackId"}}}] == [
+        statement["Condition"] for statement in statements
+    ]
+
+
+def test_healthimaging_may_call_the_authorizer_before_the_store_is_made(stack, synthesize):
+    code = lambda_.Code.from_inline("def handle(event, context): pass")
+    function = lambda_.Function(
+        stack, "Authorizer", code=code, handler="index.handle", runtime=lambda_.Runtime.PYTHON_3_14
+    )
+    Datastore(stack, "Store", lambda_authorizer=function)
+    found = synthesize(stack)
+    assert stack.resolve(function.function_arn) == found.only(CUSTOM)["Properties"]["LambdaAuthorizerArn"]
+    permissions = {
+        name: resource["Properties"]["Principal"]
+        for name, resource in found.resources.items()
+        if resource["Type"] == "AWS::Lambda::Permission"
+    }
+    (permission,) = [name for name, principal in permissions.items() if "medical-imaging" in principal]
+    assert permission in found.only(CUSTOM)["DependsOn"]
+
+
+def test_emptying_is_off_by_default_and_one_resource_when_asked_for(stack, synthesize):
+    store = Datastore(stack, "Store", auto_delete_image_sets=True, removal_policy=RemovalPolicy.DESTROY)
+    emptying = synthesize(stack).only(EMPTYING)
+    assert stack.resolve(store.datastore_id) == emptying["Properties"]["DatastoreId"]
+
+
+def test_fails_to_empty_a_store_that_is_retained(stack):
+    with pytest.raises(ValueError, match=r"auto_delete_image_sets needs removal_policy=RemovalPolicy\.DESTROY"):
+        Datastore(stack, "Store", auto_delete_image_sets=True)

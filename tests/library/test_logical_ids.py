@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from aws_cdk import App, Stack, Tags
+from aws_cdk import App, RemovalPolicy, Stack, Tags
 from aws_cdk import aws_s3 as s3
 
-from healthimaging_cdk import DataAccessRole, Datastore, DicomImport, ImportSource
+from healthimaging_cdk import DataAccessRole, Datastore, DicomImport, ImportSource, LosslessStorageFormat
 
 SNAPSHOT = Path(__file__).parent / "logical_ids.json"
 WHAT_IT_MEANS = """
@@ -48,7 +48,23 @@ def import_of_a_directory(stack: Stack) -> None:
     DicomImport(stack, "Import", source=ImportSource.directory(Path(__file__).parent))
 
 
-CONSTRUCTS = [bare_store, tagged_store, data_access_role, whole_import, import_of_a_directory]
+def store_beyond_cloudformation(stack: Stack) -> None:
+    Datastore(stack, "Store", lossless_storage_format=LosslessStorageFormat.HTJ2K)
+
+
+def store_that_is_emptied(stack: Stack) -> None:
+    Datastore(stack, "Store", auto_delete_image_sets=True, removal_policy=RemovalPolicy.DESTROY)
+
+
+CONSTRUCTS = [
+    bare_store,
+    tagged_store,
+    store_beyond_cloudformation,
+    store_that_is_emptied,
+    data_access_role,
+    whole_import,
+    import_of_a_directory,
+]
 
 
 @pytest.mark.parametrize("build", CONSTRUCTS, ids=lambda build: build.__name__)
