@@ -169,8 +169,8 @@ class Account:
         return stack
 
     def _events(self, stack_id: str) -> list[dict[str, Any]]:
-        events: list[dict[str, Any]] = self.cloudformation.describe_stack_events(StackName=stack_id)["StackEvents"]
-        return events[::-1]
+        pages = self.cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack_id)
+        return [event for page in pages for event in page["StackEvents"]][::-1]
 
     def _outputs(self, stack: dict[str, Any]) -> dict[str, str]:
         return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}

@@ -387,7 +387,11 @@ class DicomImport(Construct):
             iam.PolicyStatement(
                 actions=["events:PutEvents"],
                 resources=[Stack.of(self).format_arn(service="events", resource="event-bus", resource_name="default")],
-                conditions={"StringEquals": {"events:source": rules.EVENT_SOURCE}},
+                # The key takes a list: every source has to be ours, and there has to be one.
+                conditions={
+                    "ForAllValues:StringEquals": {"events:source": rules.EVENT_SOURCE},
+                    "Null": {"events:source": "false"},
+                },
             ),
             # Without it a missing object is answered as a denied one.
             iam.PolicyStatement(

@@ -13,18 +13,22 @@ from dataclasses import dataclass
 from botocore.exceptions import BotoCoreError, ClientError
 
 from healthimaging_import.problems import Refused, TryLater, quote
+from healthimaging_import.wording import plain
 
 _LONGEST_RETRY_AFTER = 300.0
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One way of answering a failure. ``quoted``: AWS's message names no S3 object and helps the reader."""
+    """One way of answering a failure.
+
+    ``verbatim``: AWS's message is IAM's own, which names actions and resources; of any other only plain words are told.
+    """
 
     advice: str
     retry: bool = False
     retry_while_settling: bool = False
-    quoted: bool = True
+    verbatim: bool = False
 
 
 _BUSY = Rule("the service was busy for as long as this import may wait; deploy again later", retry=True)
@@ -32,6 +36,7 @@ _DENIED = Rule(
     "a permission is missing: compare the policies in the template with what AWS names here, mind service control "
     "policies and permissions boundaries, then deploy again",
     retry_while_settling=True,
+    verbatim=True,
 )
 _HEALTHIMAGING = {
     "ThrottlingException": _BUSY,
@@ -56,14 +61,14 @@ _HEALTHIMAGING = {
     ),
 }
 _S3 = {
-    "AccessDenied": Rule(_DENIED.advice, retry_while_settling=True, quoted=False),
-    "403": Rule(_DENIED.advice, retry_while_settling=True, quoted=False),
-    "NoSuchBucket": Rule("the bucket does not exist; correct its name and deploy again", quoted=False),
-    "SlowDown": Rule(_BUSY.advice, retry=True, quoted=False),
-    "InternalError": Rule(_BUSY.advice, retry=True, quoted=False),
-    "ServiceUnavailable": Rule(_BUSY.advice, retry=True, quoted=False),
-    "RequestTimeout": Rule(_BUSY.advice, retry=True, quoted=False),
-    "ConditionalRequestConflict": Rule(_BUSY.advice, retry=True, quoted=False),
+    "AccessDenied": Rule(_DENIED.advice, retry_while_settling=True),
+    "403": Rule(_DENIED.advice, retry_while_settling=True),
+    "NoSuchBucket": Rule("the bucket does not exist; correct its name and deploy again"),
+    "SlowDown": Rule(_BUSY.advice, retry=True),
+    "InternalError": Rule(_BUSY.advice, retry=True),
+    "ServiceUnavailable": Rule(_BUSY.advice, retry=True),
+    "RequestTimeout": Rule(_BUSY.advice, retry=True),
+    "ConditionalRequestConflict": Rule(_BUSY.advice, retry=True),
 }
 _OTHERS = {
     "AccessDenied": _DENIED,
@@ -93,16 +98,17 @@ def explained(service: str, operation: str, *, settling: bool = False) -> Iterat
     except ClientError as error:
         code = str(error.response.get("Error", {}).get("Code", "Unknown"))
         rule = rule_for(service, code)
-        said = f" ({quote(str(error.response['Error'].get('Message', '')))})" if rule.quoted else ""
-        reason = f"{operation} answered {code}{said}: {rule.advice}"
+        message = str(error.response.get("Error", {}).get("Message", ""))
+        said = quote(message) if rule.verbatim else plain(message)
+        reason = f"{operation} answered {code}{f' ({said})' if said else ''}: {rule.advice}"
         raise _answer(rule, reason, settling=settling, after=_retry_after(error)) from None
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        name = type(error).__name__
-        raise TryLater(f"{operation} answered something that cannot be understood ({name}): {_BUSY.advice}") from None
     except BotoCoreError as error:
         raise _answer(
             _UNREACHABLE, f"{operation} failed with {type(error).__name__}: {_UNREACHABLE.advice}", settling=settling
         ) from None
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        name = type(error).__name__
+        raise TryLater(f"{operation} answered something that cannot be understood ({name}): {_BUSY.advice}") from None
 
 
 def _answer(rule: Rule, reason: str, *, settling: bool, after: float = 0) -> Exception:

@@ -17,12 +17,13 @@ from botocore.exceptions import ClientError
 from healthimaging_import import log, records
 from healthimaging_import.aws import Clients
 from healthimaging_import.faults import explained
-from healthimaging_import.problems import Refused, TryLater, quote
+from healthimaging_import.problems import Refused, TryLater
 from healthimaging_import.records import Record, Records, Stored
 from healthimaging_import.request import ImportRequest
 from healthimaging_import.signals import announce
 from healthimaging_import.source import Survey, survey, unpack
 from healthimaging_import.verdict import Counts, Manifest, Tolerance, causes, read_manifest, warning_codes
+from healthimaging_import.wording import plain
 
 NOTHING_TO_IMPORT = "NOTHING_TO_IMPORT"
 """Stands where a job's status would stand when the source was empty."""
@@ -224,7 +225,7 @@ class Importer:
     def _failed_without_manifest(self, stored: Stored, status: str, message: str) -> Refused:
         record = stored.record
         job_id, datastore_id = record.job["jobId"], record.parameters["datastoreId"]
-        said = f" ({quote(message)})" if message else ""
+        said = f" ({plain(message)})" if message else ""
         reason = (
             f"import job {job_id} ended with {status}{said} and left no manifest; read the rest with: "
             f"aws medical-imaging get-dicom-import-job --datastore-id {datastore_id} --job-id {job_id}"

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 
 from ministack import app
-from ministack.core import iam_evaluator
+from ministack.core import iam_actions, iam_evaluator
 from ministack.services import cloudformation as stacks_store
 from ministack.services import iam, s3
 from ministack.services.cloudformation import stacks
@@ -26,6 +27,22 @@ def mend_all() -> None:
     trust_alone_allows_assume_role()
     deletes_fail_as_on_aws()
     workers_use_the_runtime_sdk()
+    put_events_knows_its_source()
+
+
+def put_events_knows_its_source() -> None:
+    """Give ``events:PutEvents`` the condition key ``events:source``, which policies limit it by."""
+    original = iam_actions.request_tag_context
+
+    def request_tag_context(service: str, iam_action: str, body: bytes, params: Json) -> Json:
+        context = original(service, iam_action, body, params)
+        if iam_action == "events:PutEvents":
+            sources = {str(entry.get("Source")) for entry in json.loads(body or b"{}").get("Entries") or []}
+            if len(sources) == 1:
+                context = {**context, "events:source": sources.pop()}
+        return context
+
+    iam_actions.request_tag_context = request_tag_context
 
 
 def every_request_is_secure() -> None:

@@ -36,6 +36,7 @@ NEEDED: Mapping[str, Sequence[str]] = {
         "access_denied_response",
         "extract_iam_action",
         "extract_resource_arn",
+        "request_tag_context",
     ),
     "ministack.core.iam_evaluator": (
         "AuthError",

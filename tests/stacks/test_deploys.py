@@ -354,7 +354,7 @@ def test_a_busy_service_is_waited_for(account):
 def test_fails_a_request_that_healthimaging_refuses_with_its_words(account):
     account.deploy_one(one_line("Refused"))
     account.upload(account.resource_id("Refused", "AWS::S3::Bucket", "InputBucket"), "dicom/", "CT_small.dcm")
-    account.cloud.inject("StartDICOMImportJob", "ResourceNotFoundException", times=1, message="no such store")
+    account.cloud.inject("StartDICOMImportJob", "ResourceNotFoundException", times=1, message="not found: 7")
     deployed = account.deploy_one(one_line("Refused", run_id="1"))
     assert "UPDATE_ROLLBACK_COMPLETE" == deployed.status
-    assert "StartDICOMImportJob answered ResourceNotFoundException (no such store)" in deployed.reason
+    assert "StartDICOMImportJob answered ResourceNotFoundException (not found ...)" in deployed.reason
