@@ -6,9 +6,9 @@ The answering path needs the standard library alone, so that it works when nothi
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -78,12 +78,10 @@ class Answer:
             "LogicalResourceId": event.logical_id,
             "Data": dict(self.data),
         }
-        excess = len(json.dumps(body).encode()) - _MAX_ANSWER_BYTES
-        if excess > 0 and self.data:
-            longest = max(body["Data"], key=lambda name: len(body["Data"][name]))
-            body["Data"][longest] = body["Data"][longest][: -excess - 3] + "..."
-        while len(json.dumps(body).encode()) > _MAX_ANSWER_BYTES and body["Reason"]:
-            body["Reason"] = body["Reason"][:-64]
+        while len(json.dumps(body).encode()) > _MAX_ANSWER_BYTES:
+            texts = [(body, "Reason"), *((body["Data"], name) for name in body["Data"])]
+            owner, name = max(texts, key=lambda text: len(text[0][text[1]]))
+            owner[name] = owner[name][: len(owner[name]) * 3 // 4]
         return json.dumps(body).encode()
 
 
@@ -101,7 +99,7 @@ def send(event: Event, answer: Answer) -> None:
         try:
             with urllib.request.urlopen(request, timeout=10):  # noqa: S310 - as above
                 return
-        except (urllib.error.URLError, OSError) as error:
+        except (OSError, http.client.HTTPException) as error:
             if pause is None:
                 name = type(error).__name__
                 raise OSError(f"CloudFormation could not be answered ({name})") from None

@@ -10,7 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    IncompleteReadError,
+)
+from botocore.exceptions import ConnectionError as NoConnectionError
+from botocore.parsers import ResponseParserError
 
 from healthimaging_import.problems import Refused, TryLater, quote
 from healthimaging_import.wording import plain
@@ -79,6 +86,8 @@ _OTHERS = {
 }
 _RULES = {"medical-imaging": _HEALTHIMAGING, "s3": _S3}
 _UNKNOWN = Rule("this was not expected; look the error up, then deploy again")
+_TRANSPORT = (NoConnectionError, HTTPClientError, IncompleteReadError, ResponseParserError)
+_UNSENT = Rule("botocore did not send the request; this is an error in healthimaging-cdk or in the function's settings")
 _UNREACHABLE = Rule("AWS could not be reached; check the function's network, then deploy again", retry=True)
 
 
@@ -103,9 +112,9 @@ def explained(service: str, operation: str, *, settling: bool = False) -> Iterat
         reason = f"{operation} answered {code}{f' ({said})' if said else ''}: {rule.advice}"
         raise _answer(rule, reason, settling=settling, after=_retry_after(error)) from None
     except BotoCoreError as error:
-        raise _answer(
-            _UNREACHABLE, f"{operation} failed with {type(error).__name__}: {_UNREACHABLE.advice}", settling=settling
-        ) from None
+        rule = _UNREACHABLE if isinstance(error, _TRANSPORT) else _UNSENT
+        reason = f"{operation} failed with {type(error).__name__}: {rule.advice}"
+        raise _answer(rule, reason, settling=settling) from None
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         name = type(error).__name__
         raise TryLater(f"{operation} answered something that cannot be understood ({name}): {_BUSY.advice}") from None

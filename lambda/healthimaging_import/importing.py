@@ -119,7 +119,7 @@ class Importer:
         if not self.may_start and (stored is None or stored.record.state in (records.CLAIMED, records.FAILED)):
             log.line("not started", reason="only what is remembered was asked for")
             return Outcome(finished=True, job_status=NOT_STARTED)
-        if stored is None or self._over_for(stored.record):
+        if stored is None or (self._over_for(stored.record) and not progress.joined):
             outcome = self._prepare(progress)
             if outcome is not None:
                 return outcome
@@ -157,11 +157,12 @@ class Importer:
     def _prepare(self, progress: Progress) -> Outcome | None:
         """Make the source ready and look at it; an outcome here ends the step without a job."""
         s3, request = self.clients.s3, self.request
-        problems = request.violations()
+        # What was given is left out: a prefix may be of a kind that does not belong into a reason.
+        problems = [problem.split(", got ")[0] for problem in request.violations()]
         if problems:
             raise Refused("no job was started: " + "; ".join(problems))
         if request.asset and not progress.ready:
-            position = unpack(s3, request, progress.unpacked, self.time_left)
+            position = unpack(s3, request, progress.unpacked, self.time_left, settling=self.settling)
             log.line("unpacked", position=position)
             if position is not None:
                 progress.unpacked = position

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-_S3_NAMES = re.compile(r"(s3://[a-z0-9.\-]+|arn:aws[a-z\-]*:s3:::[a-z0-9.\-]+)/[^\s\"',;)]*")
+# To the end: a key may hold blanks, quotes and brackets, so nobody can tell where it ends.
+_S3_NAMES = re.compile(r"(s3://[a-z0-9.\-]+|arn:aws[a-z\-]*:s3:::[a-z0-9.\-]+)/.*", re.DOTALL)
 _LONGEST_QUOTE = 400
 
 

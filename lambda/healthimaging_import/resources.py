@@ -311,6 +311,8 @@ def _lead_on(event: Event, turn: Turn, outcome: Outcome) -> Step:
     if outcome.finished:
         return Answer(success=True, data=_attributes(event, outcome))
     if not outcome.job_id:
+        if turn.elapsed >= patience(event, turn):
+            raise Refused("no job was started: the local files were not unpacked in time; use a bucket for so many")
         return 1.0
     completion = str(event.properties.get("Completion") or "wait")
     over = turn.elapsed >= patience(event, turn)

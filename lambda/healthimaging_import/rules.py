@@ -121,7 +121,7 @@ class ServiceModel:
 def _string_violations(name: str, shape: dict[str, Any], value: str) -> list[str]:
     problems = list(_size_violations(name, shape, len(value), "characters"))
     pattern = shape.get("pattern")
-    if pattern and not problems and not re.fullmatch(_SAME_PATTERN.get(pattern, pattern), value):
+    if pattern and not problems and not re.fullmatch(_SAME_PATTERN.get(pattern, pattern), value, re.ASCII):
         problems.append(f"{name} must match {pattern}, got {value!r}")
     if "enum" in shape and value not in shape["enum"]:
         problems.append(f"{name} must be one of {', '.join(shape['enum'])}, got {value!r}")
@@ -157,8 +157,9 @@ def prefix_violations(name: str, prefix: str) -> list[str]:
 def overlap_violations(input_prefix: str, output_prefix: str) -> list[str]:
     """What is wrong when source and results share a bucket: the next import would scan its own results."""
     if output_prefix.startswith(input_prefix):
-        problem = f"output_prefix {output_prefix!r} lies inside the input prefix {input_prefix!r} of the same bucket"
-        return [f"{problem}: the next import would scan its own results, choose an output prefix or a bucket outside"]
+        problem = "output_prefix must lie outside the input prefix of the same bucket"
+        given = f"got {output_prefix!r} inside {input_prefix!r}"
+        return [f"{problem}, {given}: the next import would scan its own results, choose a prefix or a bucket outside"]
     return []
 
 

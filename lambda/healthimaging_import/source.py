@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 from healthimaging_import.faults import explained
 from healthimaging_import.problems import Refused
@@ -73,7 +74,14 @@ def survey(s3: Any, request: ImportRequest, *, settling: bool = False) -> Survey
     return Survey(files, total, largest)
 
 
-def unpack(s3: Any, request: ImportRequest, first: int, time_left: Any) -> int | None:  # noqa: ANN401
+def unpack(
+    s3: Any,  # noqa: ANN401 - boto3 clients are made at run time
+    request: ImportRequest,
+    first: int,
+    time_left: Callable[[], float],
+    *,
+    settling: bool = False,
+) -> int | None:
     """Copy the members of the asset's zip under the input prefix, from number ``first`` on.
 
     Reads the zip by range, so neither memory nor disk bounds its size. Writing a member again changes nothing.
@@ -83,42 +91,64 @@ def unpack(s3: Any, request: ImportRequest, first: int, time_left: Any) -> int |
         request: the import, with an asset.
         first: how many members are done.
         time_left: answers the seconds this invocation may still use.
+        settling: whether IAM may still be catching up with the role.
 
     Returns:
         None when all members are there, else the number of the member to go on with.
+
+    Raises:
+        Refused: the zip is damaged, or a name in it leaves its folder.
     """
     asset = request.asset
     if asset is None:
         return None
-    with explained("s3", "s3:GetObject (asset)"), zipfile.ZipFile(_open(s3, asset.bucket, asset.key)) as archive:
-        members = [member for member in archive.infolist() if not member.is_dir()]
-        for number, member in enumerate(members[first:], start=first):
-            if time_left() <= 0:
-                return number
-            with archive.open(member) as body, explained("s3", "s3:PutObject (input bucket)"):
-                s3.upload_fileobj(body, request.input_bucket, request.input_prefix + _relative(member.filename))
+    with explained("s3", "s3:GetObject (asset)", settling=settling):
+        file = _open(s3, asset.bucket, asset.key)
+        try:
+            archive = zipfile.ZipFile(file)
+        except zipfile.BadZipFile:
+            raise Refused("the zip of local files is damaged; build the asset again") from None
+    members = [member for member in archive.infolist() if not member.is_dir()]
+    for number, member in enumerate(members[first:], start=first):
+        if time_left() <= 0:
+            return number
+        key = request.input_prefix + _relative(member.filename)
+        with explained("s3", "s3:PutObject (input bucket)", settling=settling), archive.open(member) as body:
+            s3.upload_fileobj(_Stream(body), request.input_bucket, key)
     return None
 
 
 def _relative(name: str) -> str:
     parts = PurePosixPath(name).parts
-    if not parts or ".." in parts or parts[0] == "/":
+    if not parts or ".." in parts or name.startswith("/"):
         raise Refused("a name in the zip of local files leaves its folder; build the asset again")
     return "/".join(parts)
 
 
 def _open(s3: Any, bucket: str, key: str) -> io.BufferedReader:  # noqa: ANN401
     size = int(s3.head_object(Bucket=bucket, Key=key)["ContentLength"])
-    return io.BufferedReader(_RangedObject(s3, bucket, key, size), _READ_AHEAD)
+    return io.BufferedReader(_RangedObject(s3, bucket, key, size))
+
+
+class _Stream:
+    """A file that can only be read on: one that can seek is read twice, once to find its end."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:
+        return self._file.read(size)
 
 
 class _RangedObject(io.RawIOBase):
-    """An S3 object as a file that can be read from anywhere, by ranged requests."""
+    """An S3 object as a file that can be read from anywhere, by ranged requests of a few MiB that are kept."""
 
     def __init__(self, s3: Any, bucket: str, key: str, size: int) -> None:  # noqa: ANN401
         super().__init__()
         self._s3, self._bucket, self._key, self._size = s3, bucket, key, size
         self._position = 0
+        self._window_at = 0
+        self._window = b""
 
     def readable(self) -> bool:
         return True
@@ -135,12 +165,18 @@ class _RangedObject(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - a writable buffer, which typing cannot name before 3.12
-        wanted = min(len(buffer), self._size - self._position)
-        if wanted <= 0:
-            return 0
-        last = self._position + wanted - 1
-        answer = self._s3.get_object(Bucket=self._bucket, Key=self._key, Range=f"bytes={self._position}-{last}")
-        data = answer["Body"].read()
+        begin = self._position - self._window_at
+        if not 0 <= begin < len(self._window):
+            if self._position >= self._size:
+                return 0
+            self._fetch(max(len(buffer), _READ_AHEAD))
+            begin = 0
+        data = self._window[begin : begin + len(buffer)]
         buffer[: len(data)] = data
         self._position += len(data)
         return len(data)
+
+    def _fetch(self, wanted: int) -> None:
+        last = min(self._position + wanted, self._size) - 1
+        answer = self._s3.get_object(Bucket=self._bucket, Key=self._key, Range=f"bytes={self._position}-{last}")
+        self._window, self._window_at = answer["Body"].read(), self._position

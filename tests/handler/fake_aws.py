@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
 import pydicom.data
@@ -128,7 +128,7 @@ class FakeAws:
         (only,) = self.records().values()
         return only
 
-    def fail(  # noqa: PLR0917 - read like an answer: which call, what code, what status
+    def fail(
         self,
         operation: str,
         code: str,
@@ -299,11 +299,12 @@ class FakeAws:
         subject = f"{bucket}/{key or query.get('prefix', [''])[0]}"
 
         def work() -> Answered:
+            if bucket not in self.buckets:
+                return _storage_error(404, "NoSuchBucket", "No such bucket", has_body=method != "HEAD")
             try:
-                if bucket not in self.buckets:
-                    raise StorageFault(404, "NoSuchBucket", "The specified bucket does not exist")
                 with self._lock:
-                    return getattr(self, f"_{operation}")(bucket, key, query, headers, body)
+                    answer: Answered = getattr(self, f"_{operation}")(bucket, key, query, headers, body)
+                    return answer
             except StorageFault as error:
                 return _storage_error(error.status, error.code, error.message, has_body=method != "HEAD")
 
@@ -381,7 +382,7 @@ class FakeAws:
     def _CompleteMultipartUpload(  # noqa: N802
         self, bucket: str, key: str, query: dict[str, list[str]], _: Any, body: bytes
     ) -> Answered:
-        named = [int(e.text or "") for e in ElementTree.fromstring(body).iter() if e.tag.endswith("PartNumber")]
+        named = [int(e.text or "") for e in ET.fromstring(body).iter() if e.tag.endswith("PartNumber")]
         parts = self._uploads.pop(query["uploadId"][0])
         self.objects[bucket, key] = b"".join(parts[number] for number in sorted(named))
         return Answered(200, b"<CompleteMultipartUploadResult><ETag>x</ETag></CompleteMultipartUploadResult>")
@@ -466,7 +467,7 @@ class Server:
 
             def _serve(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                answer = outer.aws.serve(self.command, self.path, self.headers, body)
+                answer = outer.aws.serve(self.command, self.path, dict(self.headers), body)
                 self.send_response(answer.status)
                 for name, value in {"Content-Length": str(len(answer.body)), **answer.headers}.items():
                     self.send_header(name, value)
@@ -487,4 +488,3 @@ class Server:
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
-

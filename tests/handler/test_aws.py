@@ -31,7 +31,7 @@ def test_without_a_role_the_ambient_credentials_are_used(aws: FakeAws) -> None:
 
 def test_fails_at_once_when_the_role_may_not_be_assumed(aws: FakeAws) -> None:
     aws.fail("STS.AssumeRole", "AccessDenied", 403, "not authorized to perform: sts:AssumeRole")
-    with pytest.raises(Refused, match="sts:AssumeRole answered AccessDenied .not authorized to perform"):
+    with pytest.raises(Refused, match=r"sts:AssumeRole answered AccessDenied .not authorized to perform"):
         _ = Clients(ROLE).s3
 
 

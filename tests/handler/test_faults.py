@@ -42,6 +42,7 @@ CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "TagResource": ("tag_resource", {"resourceArn": "arn", "tags": {"a": "b"}}),
     "UntagResource": ("untag_resource", {"resourceArn": "arn", "tagKeys": ["a"]}),
 }
+MESSAGE = "not found: DOE^JANE"
 EXCEPTIONS = [
     (operation, error["shape"])
     for operation in CALLS
@@ -52,7 +53,7 @@ EXCEPTIONS = [
 def answer_of(clients: Clients, operation: str, code: str, *, settling: bool) -> Exception:
     method, parameters = CALLS[operation]
     with Stubber(clients.healthimaging) as stubber:
-        stubber.add_client_error(method, code, "the service's own words", expected_params=parameters)
+        stubber.add_client_error(method, code, MESSAGE, expected_params=parameters)
         with pytest.raises((Refused, TryLater)) as raised, explained("medical-imaging", operation, settling=settling):
             getattr(clients.healthimaging, method)(**parameters)
     return raised.value
@@ -61,7 +62,7 @@ def answer_of(clients: Clients, operation: str, code: str, *, settling: bool) ->
 @pytest.mark.parametrize(("operation", "code"), EXCEPTIONS)
 @pytest.mark.parametrize("settling", [False, True])
 def test_every_exception_of_the_service_model_is_decided(
-    clients: Clients, operation: str, code: str, settling: bool
+    clients: Clients, operation: str, code: str, *, settling: bool
 ) -> None:
     assert code in LATER | LATER_WHILE_SETTLING | NEVER
     expected = TryLater if code in LATER or (settling and code in LATER_WHILE_SETTLING) else Refused
@@ -72,22 +73,33 @@ def test_every_exception_of_the_service_model_is_decided(
 def test_every_exception_has_a_reason_to_act_on(clients: Clients, operation: str, code: str) -> None:
     assert rule_for("medical-imaging", code) is not faults._UNKNOWN
     reason = str(answer_of(clients, operation, code, settling=False))
-    assert reason.startswith(f"{operation} answered {code} (the service's own words): ")
+    said = MESSAGE if code == "AccessDeniedException" else "not found ..."
+    assert reason.startswith(f"{operation} answered {code} ({said}): ")
     assert re.search(r"deploy again( later)?$", reason)
 
 
-@pytest.mark.parametrize("code", sorted(faults._S3))
+@pytest.mark.parametrize("service", ["sts", "states", "cloudformation", "events", "medical-imaging"])
+def test_a_denial_is_told_as_iam_words_it_since_that_names_what_is_missing(service: str) -> None:
+    said = "User: arn:aws:sts::111122223333:assumed-role/Import/x is not authorized to perform: iam:PassRole"
+    with pytest.raises(Refused) as refused, explained(service, "call"):
+        raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": said}}, "Call")
+    assert f"call answered AccessDeniedException ({said}): a permission is missing" in str(refused.value)
+
+
+@pytest.mark.parametrize("code", [*sorted(faults._S3), "Surprise"])
 def test_s3s_words_are_never_repeated_since_they_can_name_an_object(code: str) -> None:
-    error = ClientError({"Error": {"Code": code, "Message": "DOE^JANE.dcm"}}, "GetObject")
+    error = ClientError({"Error": {"Code": code, "Message": "not found: DOE^JANE.dcm"}}, "GetObject")
     with pytest.raises((Refused, TryLater)) as raised, explained("s3", "s3:GetObject"):
         raise error
-    assert "DOE" not in str(raised.value)
-    assert str(raised.value).startswith(f"s3:GetObject answered {code}: ")
+    assert str(raised.value).startswith(f"s3:GetObject answered {code} (not found ...): ")
 
 
 @pytest.mark.parametrize("service", ["medical-imaging", "s3", "sts", "states", "cloudformation", "events"])
 def test_fails_at_once_for_an_unknown_code(service: str) -> None:
-    with pytest.raises(Refused, match="Surprise.*: this was not expected; look the error up"), explained(service, "call"):
+    with (
+        pytest.raises(Refused, match=r"Surprise.*: this was not expected; look the error up"),
+        explained(service, "call"),
+    ):
         raise ClientError({"Error": {"Code": "Surprise", "Message": ""}}, "Call")
 
 
@@ -124,6 +136,17 @@ def test_an_aws_that_cannot_be_reached_is_tried_later() -> None:
     assert expected == str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [("7", 7), ("0", 0), ("9999", 300), ("", 0), ("-1", 0), ("Wed, 21 Oct 2026 07:28:00 GMT", 0)],
+)
+def test_a_service_that_names_its_time_is_left_alone_that_long(header: str, expected: float) -> None:
+    busy: Any = {"Error": {"Code": "ThrottlingException"}, "ResponseMetadata": {"HTTPHeaders": {"retry-after": header}}}
+    with pytest.raises(TryLater) as raised, explained("medical-imaging", "StartDICOMImportJob"):
+        raise ClientError(busy, "StartDICOMImportJob")
+    assert expected == raised.value.after
+
+
 @pytest.mark.parametrize("error", [KeyError("jobId"), ValueError("x"), TypeError("x"), AttributeError("x")])
 def test_an_answer_that_cannot_be_understood_is_asked_for_again(error: Exception) -> None:
     with pytest.raises(TryLater, match=f"cannot be understood .{type(error).__name__}."), explained("s3", "call"):
@@ -131,7 +154,7 @@ def test_an_answer_that_cannot_be_understood_is_asked_for_again(error: Exception
 
 
 def test_what_is_decided_already_passes_unchanged() -> None:
-    with pytest.raises(Refused, match="^mine$"), explained("s3", "call"):
+    with pytest.raises(Refused, match=r"^mine$"), explained("s3", "call"):
         raise Refused("mine")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import botocore.session
 import pytest
 from botocore.validate import ParamValidator
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from healthimaging_import.request import Asset, ImportRequest
@@ -102,6 +102,7 @@ def test_bucket_and_prefix_cannot_be_taken_for_one_another() -> None:
     assert REQUEST.intent != shifted.intent
 
 
+@settings(max_examples=40)
 @given(requests, st.integers(min_value=1, max_value=10**9))
 def test_a_client_token_is_valid_and_belongs_to_one_attempt(request: ImportRequest, attempt: int) -> None:
     token = request.start_parameters(attempt)["clientToken"]
@@ -111,6 +112,7 @@ def test_a_client_token_is_valid_and_belongs_to_one_attempt(request: ImportReque
     assert token != request.start_parameters(attempt + 1)["clientToken"]
 
 
+@settings(max_examples=40)
 @given(requests)
 def test_the_parameters_are_valid_for_the_model_and_for_botocore(request: ImportRequest) -> None:
     parameters = request.start_parameters(1)
@@ -156,7 +158,7 @@ def test_all_that_is_set_is_sent() -> None:
     [
         ({"input_prefix": "studies"}, "input_prefix must end with '/'"),
         ({"output_prefix": "/out/"}, "output_prefix must not begin with '/'"),
-        ({"output_bucket": "source", "output_prefix": "studies/out/"}, "lies inside the input prefix"),
+        ({"output_bucket": "source", "output_prefix": "studies/out/"}, "must lie outside the input prefix"),
         ({"on_empty": "ignore"}, "on_empty must be 'skip' or 'fail', got 'ignore'"),
         ({"datastore_id": "short"}, "datastoreId must match"),
         ({"job_name": "a" * 65}, "jobName takes 1 to 64 characters, got 65"),

@@ -27,7 +27,7 @@ def metrics_in(text: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("good", [True, False])
 def test_every_metric_is_declared_and_has_its_number(
-    clients: Clients, capsys: pytest.CaptureFixture[str], good: bool
+    clients: Clients, capsys: pytest.CaptureFixture[str], *, good: bool
 ) -> None:
     tell(clients, good=good)
     document = metrics_in(capsys.readouterr().out)

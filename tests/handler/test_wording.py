@@ -13,7 +13,7 @@ from healthimaging_import.wording import plain
     ("said", "expected"),
     [
         ("The file is not a DICOM P10 file", "The file is not a DICOM P10 file"),
-        ("Value DOE^JANE is not valid", "Value ... is not valid"),
+        ("Value DOE^JANE is invalid", "Value ... is invalid"),
         ("cannot read s3://source/studies/DOE.dcm", "cannot read ..."),
         ("1.2.840.113619 is missing", "... is missing"),
         ("born 19700101, named DOE^JANE", "..."),

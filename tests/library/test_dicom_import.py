@@ -401,7 +401,7 @@ def test_fails_with_every_violation_in_one_message_and_leaves_nothing_behind(sta
         )
     message = str(raised.value)
     for part in (
-        "lies inside the input prefix 'studies/'",
+        "output_prefix must lie outside the input prefix of the same bucket, got 'studies/results/' inside 'studies/'",
         "job_name must match",
         "timeout takes 1 to 55 minutes known at synth, got 7200 seconds",
         "results_expiration is for an output bucket made here",
