@@ -14,7 +14,7 @@ WHAT_IT_MEANS = """
 The logical ids of {name} changed. On the next deploy CloudFormation makes every resource under its new id and takes
 away the one under the old id: a new, empty data store and new, empty buckets (the old ones are retained, out of the
 stack), and the import runs again. Give the constructs their old ids and their old place in the tree. Only where
-nothing can be deployed yet, write the snapshot anew: python -m pytest tests/library/test_logical_ids.py --write-ids
+nothing can be deployed yet, write the snapshot anew: python -m pytest tests/library/test_logical_ids.py --write
 """
 
 
@@ -76,7 +76,7 @@ def test_ids_are_those_of_the_first_release(build, synthesize, request):
     outputs = sorted(found.document.get("Outputs", {}))
     actual = {"resources": dict(sorted(ids.items())), "outputs": outputs}
     known = json.loads(SNAPSHOT.read_text()) if SNAPSHOT.exists() else {}
-    if request.config.getoption("--write-ids"):
+    if request.config.getoption("--write"):
         known[build.__name__] = actual
         SNAPSHOT.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
     assert known[build.__name__] == actual, WHAT_IT_MEANS.format(name=build.__name__)
