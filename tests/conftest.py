@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--write", action="store_true", help="write what is generated anew: the logical ids, docs/faults.md")
+    parser.addoption("--write", action="store_true", help="write the logical ids and docs/faults.md anew")
 
 
 @pytest.fixture

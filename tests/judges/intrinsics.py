@@ -25,7 +25,6 @@ PSEUDO_PARAMETERS = {
 _ARNS = {
     ("AWS::Events::Rule", "Arn"): f"arn:aws:events:{_REGION}:{_ACCOUNT}:rule/{{}}",
     ("AWS::HealthImaging::Datastore", "DatastoreArn"): f"arn:aws:medical-imaging:{_REGION}:{_ACCOUNT}:datastore/{{}}",
-    ("Custom::HealthImagingDatastore", "DatastoreArn"): f"arn:aws:medical-imaging:{_REGION}:{_ACCOUNT}:datastore/{{}}",
     ("AWS::IAM::Role", "Arn"): f"arn:aws:iam::{_ACCOUNT}:role/{{}}",
     ("AWS::KMS::Key", "Arn"): f"arn:aws:kms:{_REGION}:{_ACCOUNT}:key/{{}}",
     ("AWS::Lambda::Function", "Arn"): f"arn:aws:lambda:{_REGION}:{_ACCOUNT}:function:{{}}",
