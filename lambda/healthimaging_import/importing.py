@@ -30,7 +30,8 @@ NOTHING_TO_IMPORT = "NOTHING_TO_IMPORT"
 NOT_STARTED = "NOT_STARTED"
 """Stands where a job's status would stand when no job may be started and none is remembered."""
 
-_MANIFEST_PATIENCE_SECONDS = 120
+_MANIFEST_PATIENCE_SECONDS = {"COMPLETED": 120, "FAILED": 10}
+"""How long a manifest may be late. A job that failed early never writes one."""
 _LONGEST_LIST = 8 * 1024**2
 _MOST_CAUSES = 3
 
@@ -218,7 +219,7 @@ class Importer:
         progress.ended_at = progress.ended_at or self.now()
         body = self._read(folder, "job-output-manifest.json")
         if body is None:
-            if self.now() - progress.ended_at < _MANIFEST_PATIENCE_SECONDS:
+            if self.now() - progress.ended_at < _MANIFEST_PATIENCE_SECONDS[status]:
                 raise TryLater(f"import job {job_id} is {status} and has not written its manifest")
             raise self._failed_without_manifest(stored, status, str(job.get("message") or ""))
         return self._judge(stored, status, body)
@@ -241,7 +242,8 @@ class Importer:
         warnings = dict(warning_codes(self._lines(manifest.warnings_uri, "warning.ndjson")))
         counts = dataclasses.replace(manifest.counts, warnings=warnings)
         uri = self.records.keep_manifest(record, body)
-        problems = self.tolerance.exceeded_by(counts)
+        problems = ["it did not run to its end"] if status == "FAILED" else []
+        problems += self.tolerance.exceeded_by(counts)
         log.line(
             "judged", job_id=job_id, job_status=status, good=not problems, rejected=counts.rejected,
             scanned=counts.scanned, imported=counts.imported, image_sets=counts.image_sets,
