@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import jsii
-from aws_cdk import Duration, ITaggableV2, RemovalPolicy, Stack, TagManager, TagType
+from aws_cdk import CfnResource, Duration, ITaggableV2, RemovalPolicy, Stack, TagManager, TagType
 from aws_cdk import aws_iam as iam
 from aws_cdk.aws_kms import IKey
 from aws_cdk.aws_lambda import IFunction
@@ -13,6 +13,7 @@ from constructs import Construct
 
 from healthimaging_cdk._datastore_resource import StoreResource
 from healthimaging_cdk._engine import EngineResource
+from healthimaging_cdk._runtime import rules
 
 if TYPE_CHECKING:
     from healthimaging_cdk.datastore import Datastore
@@ -42,7 +43,8 @@ def make_custom(
     made = EngineResource(
         tagged,
         "Store",
-        resource_type="Custom::HealthImagingDatastore",
+        resource_type=rules.DATASTORE,
+        asks_for_stack_status=False,
         statements=_statements(scope, key),
         removal_policy=removal_policy,
         wait=Duration.minutes(15),
@@ -64,6 +66,7 @@ def make_custom(
         created_at=resource.get_att_string("CreatedAt"),
         updated_at=resource.get_att_string("UpdatedAt"),
         tagged=tagged,
+        resource=cast("CfnResource", resource.node.default_child),
         tags=tagged.cdk_tag_manager,
     )
 
@@ -93,7 +96,7 @@ def empty_on_delete(datastore: Datastore) -> None:
     EngineResource(
         datastore,
         "ImageSetDeletion",
-        resource_type="Custom::HealthImagingImageSetDeletion",
+        resource_type=rules.EMPTYING,
         statements=[
             iam.PolicyStatement(
                 actions=[

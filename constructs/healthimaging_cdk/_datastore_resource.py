@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aws_cdk import RemovalPolicy, TagManager
+from aws_cdk import CfnResource, RemovalPolicy, TagManager
 from aws_cdk.aws_healthimaging import CfnDatastore
 from aws_cdk.aws_kms import IKey
 from constructs import Construct
@@ -22,6 +22,8 @@ class StoreResource:
     tagged: Construct
     """The construct that tags reach."""
     tags: TagManager
+    resource: CfnResource
+    """What removal policies are set on."""
 
 
 def make_native(
@@ -38,5 +40,6 @@ def make_native(
         created_at=resource.attr_created_at,
         updated_at=resource.attr_updated_at,
         tagged=resource,
+        resource=resource,
         tags=resource.cdk_tag_manager,
     )

@@ -50,7 +50,7 @@ class DatastoreTags:
         tagging = EngineResource(
             self._datastore,
             "Tags",
-            resource_type="Custom::HealthImagingDatastoreTags",
+            resource_type=rules.TAGS,
             statements=[
                 iam.PolicyStatement(
                     actions=["medical-imaging:TagResource", "medical-imaging:UntagResource"], resources=[arn]

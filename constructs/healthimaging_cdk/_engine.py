@@ -21,8 +21,7 @@ from constructs import Construct, IConstruct
 from healthimaging_cdk._runtime import LAMBDA_ROOT, rules
 
 _ID = "HealthImagingImportEngine"
-_ANSWERED = "RequestFailed"  # what the function knows an execution by that has answered
-_DEFAULT_WAIT = Duration.minutes(5)
+_LONGEST_EXECUTION = Duration.hours(25)
 
 _RETRY = [
     {
@@ -51,6 +50,7 @@ def _call(step: str) -> dict[str, Any]:
 DEFINITION: dict[str, Any] = {
     "Comment": "Answers one CloudFormation request of healthimaging-cdk, step by step",
     "StartAt": "Advance",
+    "TimeoutSeconds": _LONGEST_EXECUTION.to_seconds(),
     "States": {
         "Advance": {
             **_call("advance"),
@@ -73,7 +73,7 @@ DEFINITION: dict[str, Any] = {
             "Default": "Failed",
         },
         "Succeeded": {"Type": "Succeed"},
-        "Failed": {"Type": "Fail", "Error": _ANSWERED, "Cause": "CloudFormation was told the reason"},
+        "Failed": {"Type": "Fail", "Error": rules.ANSWERED, "Cause": "CloudFormation was told the reason"},
     },
 }
 
@@ -102,7 +102,11 @@ class ImportEngine(Construct):
                             actions=["logs:CreateLogStream", "logs:PutLogEvents"], resources=[log_group.log_group_arn]
                         )
                     ]
-                )
+                ),
+                # What Lambda itself does in the name of the function when it gives a call up.
+                "LostCalls": iam.PolicyDocument(
+                    statements=[iam.PolicyStatement(actions=["events:PutEvents"], resources=[default_event_bus(self)])]
+                ),
             },
         )
         self.function = lambda_.Function(
@@ -119,8 +123,7 @@ class ImportEngine(Construct):
             log_group=log_group,
         )
         self.state_machine = self._state_machine(self.function.function_arn)
-        self._answer_for_the_first_call()
-        self._answer_for_lost_executions()
+        self.rescue = self._rescue()
 
     def _state_machine(self, function_arn: str) -> sfn.CfnStateMachine:
         role = iam.Role(
@@ -149,32 +152,40 @@ class ImportEngine(Construct):
             },
         )
 
-    def _answer_for_the_first_call(self) -> None:
-        """Have Lambda call the function once more when it gave up on CloudFormation's own call."""
-        policy = iam.Policy(
-            self,
-            "FirstCallPolicy",
-            statements=[iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=[self.function.function_arn])],
-            roles=[self.function_role],
-        )
-        destination = lambda_.CfnEventInvokeConfig.OnFailureProperty(destination=self.function.function_arn)
-        config = lambda_.CfnEventInvokeConfig(
-            self,
+    def _rescue(self) -> Construct:
+        """Have the function called once more for what ended without an answer to CloudFormation.
+
+        Lambda puts its own calls that it gave up on onto the default event bus, Step Functions its executions. A rule
+        for each brings them back. A notice of a notice matches neither rule, so nothing goes round in circles.
+        """
+        rescue = Construct(self, "Rescue")
+        bus = lambda_.CfnEventInvokeConfig.OnFailureProperty(destination=default_event_bus(self))
+        lambda_.CfnEventInvokeConfig(
+            rescue,
             "FirstCall",
             function_name=self.function.function_name,
             qualifier="$LATEST",
             maximum_retry_attempts=2,
-            destination_config=lambda_.CfnEventInvokeConfig.DestinationConfigProperty(on_failure=destination),
+            destination_config=lambda_.CfnEventInvokeConfig.DestinationConfigProperty(on_failure=bus),
         )
-        config.node.add_dependency(policy)
-
-    def _answer_for_lost_executions(self) -> None:
-        """Have EventBridge call the function for an execution that was stopped or has failed to answer."""
-        rule = events.CfnRule(
-            self,
+        self._call_on(
+            rescue,
+            "LostCalls",
+            "A call of the function of healthimaging-cdk was given up: CloudFormation is answered for it",
+            {
+                "source": ["lambda"],
+                "detail-type": ["Lambda Function Invocation Result - Failure"],
+                "detail": {
+                    "requestContext": {"functionArn": [{"prefix": self.function.function_arn}]},
+                    "requestPayload": {"RequestType": [{"exists": True}]},
+                },
+            },
+        )
+        self._call_on(
+            rescue,
             "LostExecutions",
-            description="An execution of healthimaging-cdk ended by itself: CloudFormation is answered for it",
-            event_pattern={
+            "An execution of healthimaging-cdk ended by itself: CloudFormation is answered for it",
+            {
                 "source": ["aws.states"],
                 "detail-type": ["Step Functions Execution Status Change"],
                 "detail": {
@@ -182,11 +193,20 @@ class ImportEngine(Construct):
                     "status": ["ABORTED", "FAILED", "TIMED_OUT"],
                 },
             },
+        )
+        return rescue
+
+    def _call_on(self, scope: Construct, name: str, description: str, pattern: dict[str, Any]) -> None:
+        rule = events.CfnRule(
+            scope,
+            name,
+            description=description,
+            event_pattern=pattern,
             targets=[events.CfnRule.TargetProperty(arn=self.function.function_arn, id="Function")],
         )
         lambda_.CfnPermission(
-            self,
-            "LostExecutionsPermission",
+            scope,
+            f"{name}Permission",
             action="lambda:InvokeFunction",
             function_name=self.function.function_arn,
             principal="events.amazonaws.com",
@@ -223,14 +243,16 @@ class EngineResource(Construct):
         properties: Mapping[str, Any],
         wait: Duration | None = None,
         removal_policy: RemovalPolicy | None = None,
+        asks_for_stack_status: bool = True,
     ) -> None:
         super().__init__(scope, construct_id)
         engine = ImportEngine.of(self)
-        common = [
-            iam.PolicyStatement(actions=["states:StartExecution"], resources=[engine.state_machine.attr_arn]),
+        common = [iam.PolicyStatement(actions=["states:StartExecution"], resources=[engine.state_machine.attr_arn])]
+        if asks_for_stack_status:
             # Whether a stack is being updated, rolled back or deleted is said nowhere in a request.
-            iam.PolicyStatement(actions=["cloudformation:DescribeStacks"], resources=[Stack.of(self).stack_id]),
-        ]
+            common.append(
+                iam.PolicyStatement(actions=["cloudformation:DescribeStacks"], resources=[Stack.of(self).stack_id])
+            )
         self.role = iam.Role(
             self,
             "Role",
@@ -239,7 +261,7 @@ class EngineResource(Construct):
             description="What the function of healthimaging-cdk may do for one custom resource",
             inline_policies={"Request": iam.PolicyDocument(statements=[*common, *statements])},
         )
-        seconds = (wait or _DEFAULT_WAIT).to_seconds()
+        seconds = wait.to_seconds() if wait else rules.DEFAULT_WAIT_SECONDS
         self.resource = CustomResource(
             self,
             "Resource",
@@ -255,3 +277,10 @@ class EngineResource(Construct):
                 **properties,
             },
         )
+        # They have to be there before the first request and after the last.
+        self.resource.node.add_dependency(engine.rescue)
+
+
+def default_event_bus(scope: Construct) -> str:
+    """The ARN of the account's default event bus."""
+    return Stack.of(scope).format_arn(service="events", resource="event-bus", resource_name="default")

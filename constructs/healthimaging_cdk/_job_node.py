@@ -31,5 +31,11 @@ class _JobsDependencies:
         """Order the job after the dependencies."""
         self._job.node.add_dependency(*dependencies)
 
+    def __setattr__(self, name: str, value: Any) -> None:  # noqa: ANN401 - as below
+        if name in ("_node", "_job"):
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self._node, name, value)
+
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the node has
         return getattr(self._node, name)

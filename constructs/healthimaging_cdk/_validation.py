@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from aws_cdk import Token
+from aws_cdk import Annotations, Stack, Token
+from constructs import IConstruct
 
 from healthimaging_cdk._runtime import rules
 
@@ -51,3 +52,14 @@ class Violations:
         """
         if self._found:
             raise ValueError(f"{self._construct}: " + "; ".join(self._found))
+
+
+def warn_of_region(construct: IConstruct) -> None:
+    """Warn where HealthImaging was not known to be when this library was released."""
+    region = Stack.of(construct).region
+    if not Token.is_unresolved(region) and region not in rules.REGIONS:
+        Annotations.of(construct).add_warning_v2(
+            "healthimaging-cdk:regionWithoutHealthImaging",
+            f"HealthImaging was not known in {region} when this library was released, only in "
+            f"{', '.join(rules.REGIONS)}: deploy there, or acknowledge this warning if AWS has added the Region",
+        )

@@ -20,7 +20,7 @@ from constructs import Construct
 
 from healthimaging_cdk._datastore_resource import make_native
 from healthimaging_cdk._datastore_tags import PRIORITY, DatastoreTags
-from healthimaging_cdk._validation import Violations
+from healthimaging_cdk._validation import Violations, warn_of_region
 
 if TYPE_CHECKING:
     from aws_cdk.aws_lambda import IFunction
@@ -125,8 +125,9 @@ class Datastore(_DatastoreBase):
                 there is no such access. It cannot be changed later.
             auto_delete_image_sets: whether to delete all image sets when the whole stack is deleted, so that the store
                 can be deleted; off unless given, and only with ``RemovalPolicy.DESTROY``. Only a live store that
-                carries the tag ``healthimaging-cdk:auto-delete-image-sets`` is emptied, at 12 image sets a minute; more
-                than fit into CloudFormation's hour are refused before the first is deleted.
+                carries the tag ``healthimaging-cdk:auto-delete-image-sets`` is emptied, one image set in five seconds;
+                more than fit into CloudFormation's hour (330) are refused before the first is deleted. A nested stack
+                that is taken out of its parent is deleted as a whole, too.
             removal_policy: what becomes of the store when it leaves the stack or is replaced; it is retained unless
                 this says otherwise. A store that holds image sets cannot be deleted by CloudFormation at all.
 
@@ -139,6 +140,7 @@ class Datastore(_DatastoreBase):
             violations.add("auto_delete_image_sets needs removal_policy=RemovalPolicy.DESTROY: others keep the store")
         violations.raise_any()
         super().__init__(scope, construct_id)
+        warn_of_region(self)
         if lossless_storage_format or lambda_authorizer:
             from healthimaging_cdk._datastore_custom import make_custom  # noqa: PLC0415 - slow, and rarely needed
 
@@ -161,6 +163,10 @@ class Datastore(_DatastoreBase):
             from healthimaging_cdk._datastore_custom import empty_on_delete  # noqa: PLC0415 - as above
 
             empty_on_delete(self)
+
+    def apply_removal_policy(self, policy: RemovalPolicy) -> None:
+        """Say what becomes of the store when it leaves the stack or is replaced."""
+        self._resource.resource.apply_removal_policy(policy, apply_to_update_replace_policy=True)
 
     @property
     def datastore_status(self) -> str:

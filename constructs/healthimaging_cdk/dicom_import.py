@@ -6,18 +6,18 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from aws_cdk import Annotations, CfnOutput, Duration, RemovalPolicy, Size, Stack, Token
+from aws_cdk import CfnOutput, Duration, RemovalPolicy, Size, Stack, Token
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from healthimaging_cdk._engine import EngineResource
+from healthimaging_cdk._engine import EngineResource, default_event_bus
 from healthimaging_cdk._job_node import JobNode
 from healthimaging_cdk._runtime import rules
-from healthimaging_cdk._validation import Violations
+from healthimaging_cdk._validation import Violations, warn_of_region
 from healthimaging_cdk.data_access_role import DataAccessRole
 from healthimaging_cdk.datastore import Datastore, IDatastore
 from healthimaging_cdk.import_source import DEFAULT_PREFIX, ImportSource, StagedSource
@@ -27,7 +27,6 @@ _SHORTEST_TIMEOUT = Duration.minutes(1)
 _LONGEST_TIMEOUT = Duration.minutes(55)
 _MOST_MAPPING_BYTES = 100_000
 _WHOLE = 100
-_RECORDS_FOLDER = ".healthimaging-cdk/"
 
 
 class OnEmpty(Enum):
@@ -125,6 +124,7 @@ class DicomImport(Construct):
         output_bucket: s3.IBucket | None = None,
         output_prefix: str = "results/",
         data_access_role: iam.IRole | None = None,
+        require_source_arn: bool = True,
         encryption_key: kms.IKey | None = None,
         customer_managed_key: bool = True,
         job_name: str | None = None,
@@ -150,13 +150,15 @@ class DicomImport(Construct):
             output_prefix: where in the output bucket, ending in ``/``.
             data_access_role: the role that HealthImaging assumes; without one a :class:`DataAccessRole` is made. A
                 given role needs the rights and the trust that DataAccessRole describes.
+            require_source_arn: as in :class:`DataAccessRole`, for the one that is made here.
             encryption_key: the key for what is made here; without one a key is made, with rotation, if anything that
                 it would encrypt is made.
             customer_managed_key: False uses the keys of S3 and HealthImaging for what is made here.
             job_name: the job's name, 1 to 64 characters of ``A-Z a-z 0-9 . _ / # -``; without one HealthImaging shows
                 none. Changing it does not import again.
-            run_id: any text; changing it imports again on the next deploy. Without it the value of the CDK context
-                key ``run_id`` (``cdk deploy -c run_id=...``), else the empty string.
+            run_id: any text; a value not used before imports again on the next deploy, one used before finds its job
+                again. Without it the value of the CDK context key ``run_id`` (``cdk deploy -c run_id=...``), else the
+                run that succeeded last is meant, so that a deploy without it does not import again.
             metadata_mappings: DICOM JSON metadata files to import with their studies or series
                 (``importConfiguration``); none unless given.
             on_empty: what to do when there is nothing to import; the deploy succeeds unless this says otherwise.
@@ -177,6 +179,10 @@ class DicomImport(Construct):
         """
         source = source or ImportSource(None, DEFAULT_PREFIX)
         _validate(
+            stack=Stack.of(scope),
+            datastore=datastore,
+            on_empty=on_empty,
+            completion=completion,
             source=source,
             output_bucket=output_bucket,
             output_prefix=output_prefix,
@@ -190,7 +196,7 @@ class DicomImport(Construct):
             customer_managed_key=customer_managed_key,
         )
         super().__init__(scope, construct_id)
-        _warn_of_region(self)
+        warn_of_region(self)
         makes_something = datastore is None or source.input_bucket is None or output_bucket is None
         self._encryption_key = encryption_key
         if makes_something and customer_managed_key and encryption_key is None:
@@ -213,11 +219,12 @@ class DicomImport(Construct):
             input_prefix=staged.prefix,
             output_bucket=self._output_bucket,
             output_prefix=output_prefix,
+            require_source_arn=require_source_arn,
         )
         job = EngineResource(
             self,
             "Job",
-            resource_type="Custom::HealthImagingImport",
+            resource_type=rules.IMPORT,
             statements=self._statements(staged),
             wait=timeout,
             properties={
@@ -244,6 +251,11 @@ class DicomImport(Construct):
         )
         # Policies that others attach to the role have to be there before HealthImaging assumes it.
         job.resource.node.add_dependency(self._data_access_role)
+        emptying = self._datastore.node.try_find_child("ImageSetDeletion")
+        if emptying is not None:
+            # On deletion the other way round: the job ends first, then its image sets go.
+            job.resource.node.add_dependency(emptying)
+        self._request_role = job.role
         self._resource = job.resource
         self._make_outputs()
         self._job = job.resource
@@ -277,6 +289,14 @@ class DicomImport(Construct):
     def data_access_role(self) -> iam.IRole:
         """The role that HealthImaging assumes."""
         return self._data_access_role
+
+    @property
+    def request_role(self) -> iam.IRole:
+        """The role of this import's own function, which lists the source before a job is started.
+
+        A source bucket in another account has to let it list, as it has to let the data-access role list and read.
+        """
+        return self._request_role
 
     @property
     def encryption_key(self) -> kms.IKey | None:
@@ -358,11 +378,12 @@ class DicomImport(Construct):
         """What to do next when there was nothing to import, with the command; else ``none``."""
         return self._resource.get_att_string("NextStep")
 
-    def _run_id(self, given: str | None) -> str:
+    def _run_id(self, given: str | None) -> str | None:
+        """What the code says, else what the command line says, else nothing: the run that succeeded last is meant."""
         if given is not None:
             return given
         context = self.node.try_get_context("run_id")
-        return "" if context is None else str(context)
+        return None if context is None else str(context)
 
     def _import_again(self, *, explicit: bool) -> str:
         stack = Stack.of(self)
@@ -386,7 +407,7 @@ class DicomImport(Construct):
             ),
             iam.PolicyStatement(
                 actions=["events:PutEvents"],
-                resources=[Stack.of(self).format_arn(service="events", resource="event-bus", resource_name="default")],
+                resources=[default_event_bus(self)],
                 # The key takes a list: every source has to be ours, and there has to be one.
                 conditions={
                     "ForAllValues:StringEquals": {"events:source": rules.EVENT_SOURCE},
@@ -402,7 +423,7 @@ class DicomImport(Construct):
             ),
             iam.PolicyStatement(
                 actions=["s3:PutObject"],
-                resources=[output.arn_for_objects(f"{self._output_prefix}{_RECORDS_FOLDER}*")],
+                resources=[output.arn_for_objects(f"{self._output_prefix}{rules.RECORDS_FOLDER}*")],
             ),
         ]
         key_arns = [output.encryption_key.key_arn] if output.encryption_key else []
@@ -412,7 +433,10 @@ class DicomImport(Construct):
                     actions=["s3:GetObject"],
                     resources=[staged.asset.bucket.arn_for_objects(staged.asset.s3_object_key)],
                 ),
-                iam.PolicyStatement(actions=["s3:PutObject"], resources=[source.arn_for_objects(f"{staged.prefix}*")]),
+                iam.PolicyStatement(
+                    actions=["s3:AbortMultipartUpload", "s3:PutObject"],
+                    resources=[source.arn_for_objects(f"{staged.prefix}*")],
+                ),
             ]
             key_arns += [source.encryption_key.key_arn] if source.encryption_key else []
         if key_arns:
@@ -430,6 +454,10 @@ class DicomImport(Construct):
 
 def _validate(
     *,
+    stack: Stack,
+    datastore: IDatastore | None,
+    on_empty: OnEmpty,
+    completion: Completion,
     source: ImportSource,
     output_bucket: s3.IBucket | None,
     output_prefix: str,
@@ -445,6 +473,7 @@ def _validate(
     violations = Violations("DicomImport")
     violations.check_shape("job_name", job_name, "JobName")
     violations.check_prefix("output_prefix", output_prefix)
+    violations.check_prefix("source.prefix", source.prefix)
     if source.input_bucket is not None:
         violations.check_bucket_uri("source", source.input_bucket.bucket_name, source.prefix)
     if output_bucket is not None:
@@ -455,9 +484,28 @@ def _validate(
             violations.add("results_expiration is for an output bucket made here: add a lifecycle rule to your own")
     _check_mappings(violations, metadata_mappings)
     _check_numbers(violations, timeout, tolerance or ImportTolerance(), quotas or ImportQuotas())
+    for name, value, kind in (("on_empty", on_empty, OnEmpty), ("completion", completion, Completion)):
+        if not isinstance(value, kind):
+            allowed = ", ".join(f"{kind.__name__}.{member.name}" for member in kind)
+            violations.add(f"{name} must be one of {allowed}, got {value!r}")
     if encryption_key is not None and not customer_managed_key:
         violations.add("encryption_key and customer_managed_key=False exclude each other: leave one away")
+    if encryption_key is not None and datastore and source.input_bucket and output_bucket:
+        violations.add("encryption_key is for what is made here, and nothing is: leave it away")
+    _check_place(violations, stack, datastore)
     violations.raise_any()
+
+
+def _check_place(violations: Violations, stack: Stack, datastore: IDatastore | None) -> None:
+    """A job is started by a function of this stack, in its own account and Region."""
+    if datastore is None:
+        return
+    for what, there, here in (
+        ("account", datastore.env.account, stack.account),
+        ("Region", datastore.env.region, stack.region),
+    ):
+        if not Token.is_unresolved(there) and not Token.is_unresolved(here) and there != here:
+            violations.add(f"datastore lies in {what} {there} and the stack in {here}: import from a stack there")
 
 
 def _check_mappings(violations: Violations, metadata_mappings: Sequence[MetadataMapping]) -> None:
@@ -476,6 +524,10 @@ def _check_numbers(violations: Violations, timeout: Duration, tolerance: ImportT
     seconds = None if timeout.is_unresolved() else timeout.to_seconds()
     if seconds is None or not _SHORTEST_TIMEOUT.to_seconds() <= seconds <= _LONGEST_TIMEOUT.to_seconds():
         violations.add(f"timeout takes 1 to 55 minutes known at synth, got {seconds} seconds")
+    numbers = (quotas.files, tolerance.rejected_files, tolerance.rejected_percent)
+    if any(number is not None and Token.is_unresolved(number) for number in numbers):
+        violations.add("tolerance and quotas have to be known at synth, got a token")
+        return
     if tolerance.rejected_files is not None and tolerance.rejected_files < 0:
         violations.add(f"tolerance.rejected_files must not be negative, got {tolerance.rejected_files}")
     if tolerance.rejected_percent is not None and not 0 <= tolerance.rejected_percent <= _WHOLE:
@@ -501,16 +553,6 @@ def _tolerance_properties(tolerance: ImportTolerance | None) -> dict[str, object
     }
 
 
-def _warn_of_region(construct: Construct) -> None:
-    region = Stack.of(construct).region
-    if not Token.is_unresolved(region) and region not in rules.REGIONS:
-        Annotations.of(construct).add_warning_v2(
-            "healthimaging-cdk:regionWithoutHealthImaging",
-            f"HealthImaging was not known in {region} when this library was released, only in "
-            f"{', '.join(rules.REGIONS)}: deploy there, or acknowledge this warning if AWS has added the Region",
-        )
-
-
 def _make_key(scope: Construct, removal_policy: RemovalPolicy) -> kms.Key:
     return kms.Key(
         scope,
@@ -522,9 +564,7 @@ def _make_key(scope: Construct, removal_policy: RemovalPolicy) -> kms.Key:
 
 
 def _make_datastore(scope: Construct, key: kms.IKey | None, removal_policy: RemovalPolicy) -> IDatastore:
-    store: Any = Datastore(scope, "Datastore", encryption_key=key, removal_policy=removal_policy)
-    made: IDatastore = store
-    return made
+    return Datastore(scope, "Datastore", encryption_key=key, removal_policy=removal_policy)
 
 
 def _make_bucket(scope: Construct, name: str, key: kms.IKey | None, removal_policy: RemovalPolicy) -> s3.Bucket:

@@ -41,7 +41,8 @@ class ImportSource:
                 ``Bucket.from_bucket_attributes`` if its objects are encrypted with a customer-managed key.
             prefix: what the keys begin with, ending in ``/``; the empty string stands for the whole bucket.
             owner_account_id: the 12 digits of the owning account when it is another one, sent as
-                ``inputOwnerAccountId``. Its bucket policy must let the data-access role list and read.
+                ``inputOwnerAccountId``. Its bucket policy must let the data-access role list and read, and the
+                import's ``request_role`` list.
 
         Raises:
             ValueError: the prefix does not end in ``/``, or the account id is no account id.

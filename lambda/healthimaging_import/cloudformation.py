@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from healthimaging_import import rules
+
 _MAX_ANSWER_BYTES = 4096
 _LONGEST_REASON = 1600
 _PUT_PAUSES = (1, 2, 4, 8)
@@ -50,6 +52,11 @@ class Event:
             old_properties=event.get("OldResourceProperties") or {},
             physical_id=str(event.get("PhysicalResourceId") or f"{logical_id}-{made}"),
         )
+
+    @property
+    def is_let_go(self) -> bool:
+        """Whether this is the deletion of something that leaves nothing behind, which must never be refused."""
+        return self.request_type == "Delete" and self.resource_type in (rules.IMPORT, rules.TAGS)
 
     @property
     def scope(self) -> str:

@@ -15,6 +15,8 @@ from healthimaging_import.problems import Refused, TryLater
 OPT_IN_TAG = "healthimaging-cdk:auto-delete-image-sets"
 SECONDS_PER_DELETION = 5
 """DeleteImageSet takes one call in four seconds; a little less leaves room for others."""
+_SECONDS_PER_STEP = 10
+"""With the search before each deletion and the calls around it; what is begun has to be finished in time."""
 
 _CREATE_ONLY = ("datastoreName", "kmsKeyArn", "lambdaAuthorizerArn", "losslessStorageFormat")
 
@@ -99,9 +101,10 @@ def is_gone(healthimaging: Any, datastore_id: str) -> bool:  # noqa: ANN401
         with explained("medical-imaging", "GetDatastore"):
             properties = healthimaging.get_datastore(datastoreId=datastore_id)["datastoreProperties"]
             return str(properties["datastoreStatus"]) not in ("DELETING", "ACTIVE")
-    except Refused:
-        # Not found; or denied, which must not keep a stack from being deleted.
-        return True
+    except Refused as refusal:
+        if refusal.code == "ResourceNotFoundException":
+            return True
+        raise
 
 
 # -- emptying a store ------------------------------------------------------------------------------------------------
@@ -139,7 +142,7 @@ def refuse_too_many(healthimaging: Any, datastore_id: str, seconds: float) -> No
     Raises:
         Refused: more image sets than can be deleted; none was touched.
     """
-    most = int(seconds // SECONDS_PER_DELETION)
+    most = int(seconds // _SECONDS_PER_STEP)
     found = 0
     with explained("medical-imaging", "SearchImageSets"):
         for page in healthimaging.get_paginator("search_image_sets").paginate(datastoreId=datastore_id):
@@ -149,7 +152,7 @@ def refuse_too_many(healthimaging: Any, datastore_id: str, seconds: float) -> No
     log.line("counted", image_sets=found, most=most)
     if found > most:
         raise Refused(
-            f"data store {datastore_id} holds {found} image sets or more; at 12 a minute {most} of them can be deleted "
+            f"data store {datastore_id} holds {found} image sets or more; {most} of them can be deleted "
             "while CloudFormation waits, so none was: delete them beforehand (docs/moving-a-data-store.md has the "
             "loop), or retain the store, then delete the stack again"
         )

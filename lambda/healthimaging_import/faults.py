@@ -110,7 +110,7 @@ def explained(service: str, operation: str, *, settling: bool = False) -> Iterat
         message = str(error.response.get("Error", {}).get("Message", ""))
         said = quote(message) if rule.verbatim else plain(message)
         reason = f"{operation} answered {code}{f' ({said})' if said else ''}: {rule.advice}"
-        raise _answer(rule, reason, settling=settling, after=_retry_after(error)) from None
+        raise _answer(rule, reason, settling=settling, after=_retry_after(error), code=code) from None
     except BotoCoreError as error:
         rule = _UNREACHABLE if isinstance(error, _TRANSPORT) else _UNSENT
         reason = f"{operation} failed with {type(error).__name__}: {rule.advice}"
@@ -120,9 +120,9 @@ def explained(service: str, operation: str, *, settling: bool = False) -> Iterat
         raise TryLater(f"{operation} answered something that cannot be understood ({name}): {_BUSY.advice}") from None
 
 
-def _answer(rule: Rule, reason: str, *, settling: bool, after: float = 0) -> Exception:
+def _answer(rule: Rule, reason: str, *, settling: bool, after: float = 0, code: str = "") -> Exception:
     later = rule.retry or (rule.retry_while_settling and settling)
-    return TryLater(reason, after) if later else Refused(reason)
+    return TryLater(reason, after) if later else Refused(reason, code)
 
 
 def _retry_after(error: ClientError) -> float:

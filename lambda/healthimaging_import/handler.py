@@ -16,25 +16,23 @@ from typing import Any
 
 from healthimaging_import import log
 from healthimaging_import.cloudformation import Answer, Event, send
+from healthimaging_import.rules import ANSWERED
 
 _RESERVE_SECONDS = 30
 _START_PATIENCE_SECONDS = 60
 _LONGEST_PAUSE = 30.0
 
 
-ANSWERED = "RequestFailed"
-"""The error of an execution that has told CloudFormation of a failure (the state machine's Fail state)."""
-
-
 def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN401 - Lambda's context has no public type
     """Take a CloudFormation request, do a step of the state machine, or answer for a call that died."""
     if "RequestType" in event:
         return _receive(Event.parse(event), event)
-    if "requestPayload" in event:
-        return _rescue(Event.parse(_first_call(event)), "the function could not take it up")
-    if event.get("source") == "aws.states":
-        return _rescue_execution(event["detail"])
+    if "source" in event:
+        return _rescue(event)
     steps = {"advance": _advance, "answer": _answer}
+    if event.get("step") not in steps:
+        log.line("ignored", reason="neither a request nor a step")
+        return {}
     return steps[event["step"]](event["state"], context)
 
 
@@ -44,36 +42,33 @@ def _receive(event: Event, raw: dict[str, Any]) -> dict[str, Any]:
         return _start_execution(event, raw)
     except Exception as error:  # noqa: BLE001 - whatever happens, CloudFormation gets an answer
         # What cannot be cleaned up must not keep the stack from being deleted.
-        send(event, Answer(success=True) if event.request_type == "Delete" else _failed(error))
+        send(event, Answer(success=True) if event.is_let_go else _failed(error))
         return {}
 
 
-def _rescue(event: Event, what: str) -> dict[str, Any]:
-    """Answer for an execution that cannot, or for a first call that died. Never raises: it would be called again."""
-    reason = (
-        f"the request was not finished ({what}); see the function's log group, then deploy again: what was started is "
-        "found again and not started twice"
-    )
+def _rescue(notice: dict[str, Any]) -> dict[str, Any]:
+    """Answer for a first call that died, or for an execution that ended by itself. Never raises.
+
+    EventBridge brings both: what Lambda gave up on, and executions that were stopped, failed or timed out.
+    """
     try:
-        send(event, Answer(success=event.request_type == "Delete", reason=reason))
+        detail = notice["detail"]
+        if notice["source"] == "lambda":
+            request, what = detail["requestPayload"], "the function could not take it up"
+        elif detail.get("error") == ANSWERED:
+            return {}
+        else:
+            request, what = json.loads(detail["input"])["event"], str(detail.get("status"))
+        event = Event.parse(request)
+        reason = (
+            f"the request was not finished ({what}); see the function's log group, then deploy again: what was started "
+            "is found again and not started twice"
+        )
+        send(event, Answer(success=event.is_let_go, reason=reason))
         log.line("rescued", request_id=event.request_id, what=what)
-    except OSError:
-        log.line("not answered", request_id=event.request_id)
+    except Exception as error:  # noqa: BLE001 - nobody is left to tell, and another try would end the same
+        log.line("not answered", error=type(error).__name__)
     return {}
-
-
-def _rescue_execution(detail: dict[str, Any]) -> dict[str, Any]:
-    """An execution ended without having told CloudFormation: stopped by hand, timed out, or its answers lost."""
-    if detail.get("error") == ANSWERED:
-        return {}
-    return _rescue(Event.parse(json.loads(detail["input"])["event"]), str(detail.get("status")))
-
-
-def _first_call(record: dict[str, Any]) -> dict[str, Any]:
-    """CloudFormation's event inside what Lambda's on-failure destination sends, however often it was sent on."""
-    while "requestPayload" in record:
-        record = record["requestPayload"]
-    return record
 
 
 def _start_execution(event: Event, raw: dict[str, Any]) -> dict[str, Any]:
@@ -128,6 +123,9 @@ def _advance(state: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: AN
         try:
             result = advance(event, turn, progress)
             state["tries"] = 0
+            if isinstance(result, float) and turn.elapsed >= patience(event, turn):
+                reason = f"the request was still at work after {int(turn.elapsed)} seconds; deploy again to go on"
+                return _ended(state, out_of_patience(event, turn, progress, reason))
         except TryLater as later:
             if turn.elapsed >= patience(event, turn):
                 return _ended(state, out_of_patience(event, turn, progress, later.reason))
@@ -160,7 +158,7 @@ def _answer(state: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN
     else:
         name = str(state.get("error", {}).get("Error", "unknown"))
         answer = Answer(
-            success=event.request_type == "Delete",
+            success=event.is_let_go,
             reason=f"the function could not finish a step ({name}); see its log group, then deploy again: what was "
             "started is found again and not started twice",
         )

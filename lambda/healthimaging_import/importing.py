@@ -32,6 +32,7 @@ NOT_STARTED = "NOT_STARTED"
 
 _MANIFEST_PATIENCE_SECONDS = {"COMPLETED": 120, "FAILED": 10}
 """How long a manifest may be late. A job that failed early never writes one."""
+_TRY_AGAIN = "deploy again with another run_id to import again"
 _LONGEST_LIST = 8 * 1024**2
 _MOST_CAUSES = 3
 
@@ -66,6 +67,7 @@ class Progress:
     unpacked: int = 0
     ready: bool = False
     joined: bool = False
+    run_id: str | None = None
     ended_at: float = 0.0
 
     @staticmethod
@@ -99,6 +101,8 @@ class Importer:
     tolerance: Tolerance = field(default_factory=Tolerance)
     settling: bool = False
     may_start: bool = True
+    follows_to_the_end: bool = False
+    """Nobody waits any more, so nobody can be replaced: the job is followed for metrics and events."""
 
     @property
     def records(self) -> Records:
@@ -116,6 +120,17 @@ class Importer:
             TryLater: something has to pass first.
             Refused: the import failed, with the reason.
         """
+        if self.request.run_id is None:
+            if progress.run_id is None:
+                progress.run_id = self.records.latest_run(self.request.series) or ""
+            resolved = dataclasses.replace(self.request, run_id=progress.run_id)
+            return dataclasses.replace(self, request=resolved).step(progress)
+        outcome = self._step(progress)
+        if outcome.finished and outcome.job_id and self.may_start:
+            self.records.note_latest_run(self.request.series, self.request.run_id)
+        return outcome
+
+    def _step(self, progress: Progress) -> Outcome:
         stored = self.records.load(self.request.intent)
         if not self.may_start and (stored is None or stored.record.state in (records.CLAIMED, records.FAILED)):
             log.line("not started", reason="only what is remembered was asked for")
@@ -149,7 +164,7 @@ class Importer:
         """Wait for a job that runs already, unless somebody else has been told to instead."""
         follower = stored.record.followed_by
         if progress.joined:
-            if follower not in ("", self.asked_by):
+            if follower not in ("", self.asked_by) and not self.follows_to_the_end:
                 raise Refused("a later request for this import replaced this one; its job goes on")
             return stored
         wanted = "" if self.may_start else self.asked_by
@@ -208,11 +223,16 @@ class Importer:
     def _follow(self, stored: Stored, progress: Progress) -> Outcome:
         record = stored.record
         job_id = record.job["jobId"]
-        with explained("medical-imaging", "GetDICOMImportJob", settling=self.settling):
-            job = self.clients.healthimaging.get_dicom_import_job(
-                datastoreId=record.parameters["datastoreId"], jobId=job_id
-            )["jobProperties"]
-            status, folder = str(job["jobStatus"]), str(job["outputS3Uri"])
+        try:
+            with explained("medical-imaging", "GetDICOMImportJob", settling=self.settling):
+                job = self.clients.healthimaging.get_dicom_import_job(
+                    datastoreId=record.parameters["datastoreId"], jobId=job_id
+                )["jobProperties"]
+                status, folder = str(job["jobStatus"]), str(job["outputS3Uri"])
+        except Refused as refusal:
+            if refusal.code == "ResourceNotFoundException":
+                raise self._failed(stored, f"import job {job_id} is not known any more; {_TRY_AGAIN}") from None
+            raise
         log.line("checked", job_id=job_id, job_status=status)
         if status not in ("COMPLETED", "FAILED"):
             return Outcome(finished=False, job_id=job_id, job_status=status, submitted_at=record.job["submittedAt"])
@@ -232,13 +252,22 @@ class Importer:
             f"import job {job_id} ended with {status}{said} and left no manifest; read the rest with: "
             f"aws medical-imaging get-dicom-import-job --datastore-id {datastore_id} --job-id {job_id}"
         )
+        if status == "COMPLETED":
+            # It may have imported everything: the next request looks for the manifest again and starts nothing.
+            return Refused(f"{reason}; deploy again to look for the manifest once more")
         self._announce(record, status, Counts(), good=False)
         return self._failed(stored, reason)
 
     def _judge(self, stored: Stored, status: str, body: bytes) -> Outcome:
         record = stored.record
         job_id = record.job["jobId"]
-        manifest = read_manifest(body)
+        try:
+            manifest = read_manifest(body)
+        except Refused as refusal:
+            self._announce(record, status, Counts(), good=False)
+            raise self._failed(
+                stored, f"import job {job_id} ended with {status}, but {refusal}; {_TRY_AGAIN}"
+            ) from None
         warnings = dict(warning_codes(self._lines(manifest.warnings_uri, "warning.ndjson")))
         counts = dataclasses.replace(manifest.counts, warnings=warnings)
         uri = self.records.keep_manifest(record, body)

@@ -12,6 +12,11 @@ _LONGEST_QUOTE = 400
 class Refused(Exception):  # noqa: N818 - it names the outcome, as StopIteration does
     """The import cannot go on; the reason is for the person who deploys."""
 
+    def __init__(self, reason: str, code: str = "") -> None:
+        """Take the reason, and the error code of AWS where there is one."""
+        super().__init__(reason)
+        self.code = code
+
 
 class TryLater(Exception):  # noqa: N818 - it names the outcome, as StopIteration does
     """The import can go on after a while. ``reason`` becomes the refusal when the time for it is over."""

@@ -113,6 +113,30 @@ class Records:
                 raise
         return Stored(record, answer["ETag"])
 
+    def latest_run(self, series: str) -> str | None:
+        """The ``run_id`` that succeeded last among the runs of one meaning, or None."""
+        with explained("s3", "s3:GetObject (latest run)", settling=self._settling):
+            try:
+                answer = self._s3.get_object(Bucket=self._bucket, Key=self._latest_key(series))
+            except ClientError as error:
+                if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
+                    return None
+                raise
+            return str(json.loads(answer["Body"].read())["run_id"])
+
+    def note_latest_run(self, series: str, run_id: str) -> None:
+        """Remember the ``run_id`` that a deploy without one means."""
+        if self.latest_run(series) == run_id:
+            return
+        body = json.dumps({"schema": SCHEMA, "run_id": run_id}).encode()
+        with explained("s3", "s3:PutObject (latest run)", settling=self._settling):
+            self._s3.put_object(
+                Bucket=self._bucket, Key=self._latest_key(series), Body=body, ContentType="application/json"
+            )
+
+    def _latest_key(self, series: str) -> str:
+        return f"{self._prefix}{series}-latest.json"
+
     def keep_manifest(self, record: Record, body: bytes) -> str:
         """Keep a job's manifest beside its record; answers its S3 URI."""
         key = self.manifest_key(record)

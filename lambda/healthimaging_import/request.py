@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from healthimaging_import.rules import Quotas, ServiceModel, overlap_violations, prefix_violations, s3_uri
-
-RECORDS_FOLDER = ".healthimaging-cdk/"
-"""Where, under the output prefix, an import keeps its records and the manifests they name."""
+from healthimaging_import.rules import (
+    RECORDS_FOLDER,
+    Quotas,
+    ServiceModel,
+    overlap_violations,
+    prefix_violations,
+    s3_uri,
+)
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,8 @@ class ImportRequest:
     job_name: str | None = None
     input_owner_account_id: str | None = None
     metadata_mappings: tuple[Mapping[str, str], ...] = ()
-    run_id: str = ""
+    run_id: str | None = None
+    """None: the run that succeeded last stays the one that is meant."""
     asset: Asset | None = None
     on_empty: str = "skip"
     quotas: Quotas = field(default_factory=Quotas)
@@ -53,9 +59,14 @@ class ImportRequest:
             "input": [self.input_bucket, self.input_prefix, self.input_owner_account_id],
             "output": [self.output_bucket, self.output_prefix],
             "metadataMappings": [dict(mapping) for mapping in self.metadata_mappings],
-            "runId": self.run_id,
+            "runId": self.run_id or "",
         }
         return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def series(self) -> str:
+        """A name for all runs of the same meaning, whatever their ``run_id``."""
+        return dataclasses.replace(self, run_id=None).intent
 
     @property
     def records_prefix(self) -> str:

@@ -13,16 +13,11 @@ from healthimaging_import.aws import Clients
 from healthimaging_import.cloudformation import Answer, Event
 from healthimaging_import.faults import explained
 from healthimaging_import.importing import NOT_STARTED, NOTHING_TO_IMPORT, Importer, Outcome, Progress
-from healthimaging_import.problems import Refused, TryLater
+from healthimaging_import.problems import Refused
 from healthimaging_import.request import Asset, ImportRequest
-from healthimaging_import.rules import Quotas
+from healthimaging_import.rules import DATASTORE, DEFAULT_WAIT_SECONDS, EMPTYING, IMPORT, TAGS, Quotas
 from healthimaging_import.tags import change_tags, remove_tags
 from healthimaging_import.verdict import Tolerance
-
-IMPORT = "Custom::HealthImagingImport"
-TAGS = "Custom::HealthImagingDatastoreTags"
-DATASTORE = "Custom::HealthImagingDatastore"
-EMPTYING = "Custom::HealthImagingImageSetDeletion"
 
 _SETTLING_SECONDS = 120
 _LONGEST_FOLLOWING_SECONDS = 24 * 3600
@@ -71,7 +66,7 @@ def patience(event: Event, turn: Turn) -> float:
     """How long a request may take, in seconds."""
     if turn.answered:
         return _LONGEST_FOLLOWING_SECONDS
-    return float(event.properties.get("WaitSeconds") or 300)
+    return float(event.properties.get("WaitSeconds") or DEFAULT_WAIT_SECONDS)
 
 
 def advance(event: Event, turn: Turn, progress: dict[str, Any]) -> Step:
@@ -100,7 +95,7 @@ def advance(event: Event, turn: Turn, progress: dict[str, Any]) -> Step:
 def out_of_patience(event: Event, turn: Turn, progress: dict[str, Any], reason: str) -> Answer:
     """The answer when what had to pass first did not pass in time."""
     log.line("out of patience", elapsed=int(turn.elapsed))
-    if event.resource_type == IMPORT and (event.request_type == "Delete" or progress.get("rolling_back")):
+    if event.is_let_go or progress.get("rolling_back"):
         return Answer(success=True, data=_attributes_without_a_job(event))
     return Answer(success=False, reason=reason, physical_id=str(progress.get("datastore_id") or ""))
 
@@ -116,13 +111,9 @@ def _clients(event: Event, turn: Turn) -> Clients:
 
 
 def _stack_status(clients: Clients, event: Event) -> str:
-    """What CloudFormation is doing with the stack; an empty string where it does not tell."""
-    try:
-        with explained("cloudformation", "DescribeStacks"):
-            return str(clients.cloudformation.describe_stacks(StackName=event.stack_id)["Stacks"][0]["StackStatus"])
-    except (Refused, TryLater):
-        log.line("status unknown", reason="the stack could not be described")
-        return ""
+    """What CloudFormation is doing with the stack. It must be known: a rollback taken for an update would import."""
+    with explained("cloudformation", "DescribeStacks"):
+        return str(clients.cloudformation.describe_stacks(StackName=event.stack_id)["Stacks"][0]["StackStatus"])
 
 
 # -- the tags of a data store ----------------------------------------------------------------------------------------
@@ -133,7 +124,11 @@ def _tags(event: Event, turn: Turn) -> Answer:
     arn, tags = str(event.properties["DatastoreArn"]), _tag_map(event.properties)
     if event.request_type == "Delete":
         # When the whole stack goes, a store that is retained keeps its tags.
-        if _stack_status(clients, event).startswith("UPDATE_"):
+        try:
+            going = not _stack_status(clients, event).startswith("UPDATE_")
+        except Refused:
+            going = True
+        if not going:
             remove_tags(clients.healthimaging, arn, tags)
         return Answer(success=True)
     same_store = event.old_properties.get("DatastoreArn") == arn
@@ -214,7 +209,7 @@ def _emptying(event: Event, turn: Turn, progress: dict[str, Any]) -> Step:
         datastores.opt_in(healthimaging, arn, settling=_settling(event, turn))
         return Answer(success=True)
     if "going" not in progress:
-        if _stack_status(clients, event) != "DELETE_IN_PROGRESS":
+        if _stack_status(clients, event) not in ("DELETE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS"):
             # The option was taken back, or the store was replaced: that is no order to delete images.
             datastores.opt_out(healthimaging, arn)
             return Answer(success=True)
@@ -246,7 +241,7 @@ def import_request(scope: str, properties: Mapping[str, Any]) -> ImportRequest:
         job_name=properties.get("JobName"),
         input_owner_account_id=properties.get("InputOwnerAccountId"),
         metadata_mappings=tuple(properties.get("MetadataMappings") or ()),
-        run_id=str(properties.get("RunId") or ""),
+        run_id=None if properties.get("RunId") is None else str(properties["RunId"]),
         asset=asset,
         on_empty=str(properties.get("OnEmpty") or "skip"),
         quotas=Quotas(
@@ -294,6 +289,7 @@ def _go_on(event: Event, clients: Clients, turn: Turn, progress: dict[str, Any],
             tolerance=tolerance(properties),
             settling=_settling(event, turn),
             may_start=may_start,
+            follows_to_the_end=turn.answered,
         )
 
     if progress["rolling_back"] and event.old_properties and not progress.get("took_over"):

@@ -23,6 +23,20 @@ REGIONS = ("us-east-1", "us-west-2", "ap-southeast-2", "eu-west-1", "eu-west-2")
 EVENT_SOURCE = "healthimaging-cdk"
 """The source of the events that tell how an import ended."""
 
+RECORDS_FOLDER = ".healthimaging-cdk/"
+"""Where, under the output prefix, an import keeps its records and the manifests they name."""
+
+IMPORT = "Custom::HealthImagingImport"
+TAGS = "Custom::HealthImagingDatastoreTags"
+DATASTORE = "Custom::HealthImagingDatastore"
+EMPTYING = "Custom::HealthImagingImageSetDeletion"
+
+ANSWERED = "RequestFailed"
+"""The error of an execution that has told CloudFormation of a failure."""
+
+DEFAULT_WAIT_SECONDS = 300
+"""How long a request may take that says nothing of it."""
+
 MAX_WAIT_SECONDS = 3600
 """CloudFormation gives a custom resource one hour to answer, at most."""
 

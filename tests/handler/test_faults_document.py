@@ -55,14 +55,15 @@ test run (`python -m pytest tests/handler/test_faults_document.py --write`).
 botocore retries first (standard mode, four attempts). What is left is tried **later** by the state machine, with full
 jitter between tries, at least as long as `Retry-After` asks, until the import's `timeout` is over; then the reason is
 told. **Settling** means: later during the first 120 seconds of a deploy that made or changed roles or grants, since IAM may
-not know them everywhere yet; stop after that. **Stop** ends the request at once. A rollback and a deletion are never
-refused. `DescribeStacks` and `PutEvents` are asked on the way: that they fail is logged and changes no outcome.
+not know them everywhere yet; stop after that. **Stop** ends the request at once. A rollback of an import
+and the deletion of imports and tags are never refused; the deletion of a data store is, when something is left. That
+`PutEvents` fails is logged and changes no outcome.
 
 What happens to the function itself:
 
 | what fails | what happens |
 |---|---|
-| the function dies in CloudFormation's own call (time-out, memory) or is throttled there | Lambda calls it again, twice; then its on-failure destination calls the function to answer FAILED |
+| the function dies in CloudFormation's own call (time-out, memory) or is throttled there | Lambda calls it again, twice; then EventBridge brings the call it gave up back, to answer FAILED |
 | the function dies in a step of the state machine | the step is repeated, twice; then the request is answered FAILED |
 | Step Functions cannot call the function (throttled, unavailable) | tried again, eight times, up to a minute apart; then as above |
 | CloudFormation's URL cannot be reached | five tries in the call, then the call is repeated; then EventBridge calls the function to try again |

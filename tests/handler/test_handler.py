@@ -399,11 +399,17 @@ def test_a_rollback_takes_what_there_is(source: FakeAws, machine: Machine, code:
     assert "SUCCESS" == answer(source)["Status"]
 
 
-def test_an_update_goes_on_when_the_stack_cannot_be_described(source: FakeAws, machine: Machine) -> None:
+def test_fails_an_update_rather_than_import_in_what_may_be_a_rollback(source: FakeAws, machine: Machine) -> None:
     source.fail("CloudFormation.DescribeStacks", "AccessDenied", 403, times=99)
     machine.request(event(source, "import-update"))
-    assert "SUCCESS" == answer(source)["Status"]
-    assert 1 == len(source.jobs())
+    assert "DescribeStacks answered AccessDenied" in answer(source)["Reason"]
+    assert 0 == len(source.jobs())
+
+
+def test_an_update_waits_until_its_stack_can_be_described(source: FakeAws, machine: Machine) -> None:
+    source.fail("CloudFormation.DescribeStacks", "Throttling", 400, times=1)
+    machine.request(event(source, "import-update"))
+    assert ("SUCCESS", 1) == (answer(source)["Status"], len(source.jobs()))
 
 
 # -- tags ------------------------------------------------------------------------------------------------------------
@@ -476,15 +482,26 @@ def test_fails_when_cloudformation_cannot_be_answered_so_that_the_step_is_repeat
     assert "FAILED" == answer(aws)["Status"]
 
 
+def given_up(call: dict[str, Any]) -> dict[str, Any]:
+    """What Lambda puts on the event bus for a call that it gave up on."""
+    detail = {"requestContext": {"condition": "RetriesExhausted"}, "requestPayload": call}
+    return {"source": "lambda", "detail-type": "Lambda Function Invocation Result - Failure", "detail": detail}
+
+
 @pytest.mark.parametrize(("kind", "status"), [("import-create", "FAILED"), ("import-delete", "SUCCESS")])
-@pytest.mark.parametrize("depth", [1, 2])
-def test_a_first_call_that_died_is_answered_for(aws: FakeAws, kind: str, status: str, depth: int) -> None:
-    record = event(aws, kind)
-    for _ in range(depth):
-        record = {"version": "1.0", "requestContext": {"condition": "RetriesExhausted"}, "requestPayload": record}
-    assert {} == handler.handle(record, Context())
+def test_a_first_call_that_died_is_answered_for(aws: FakeAws, kind: str, status: str) -> None:
+    assert {} == handler.handle(given_up(event(aws, kind)), Context())
     assert status == answer(aws)["Status"]
     assert "what was started is found again and not started twice" in answer(aws)["Reason"]
+
+
+@pytest.mark.parametrize(
+    "notice",
+    [{}, {"key": "value"}, {"source": "lambda"}, given_up(given_up({})), {"source": "aws.states", "detail": {}}],
+)
+def test_what_is_no_request_is_ignored_and_never_raised_at(aws: FakeAws, notice: dict[str, Any]) -> None:
+    assert {} == handler.handle(notice, Context())
+    assert [] == aws.calls
 
 
 def stopped(aws: FakeAws, kind: str, **detail: Any) -> dict[str, Any]:

@@ -76,7 +76,6 @@ def _bring_your_own(app: App, _: Path) -> None:
         output_bucket=_bucket(stack, "results", key),
         output_prefix="imports/",
         data_access_role=iam.Role.from_role_arn(stack, "Role", "arn:aws:iam::111122223333:role/healthimaging"),
-        encryption_key=key,
         job_name="nightly/2026",
         run_id="2026-11-01",
         on_empty=OnEmpty.FAIL,

@@ -41,7 +41,7 @@ def bring_everything(stack: Stack) -> dict:
 def test_a_whole_import_is_a_small_template_with_one_function(stack, synthesize):
     DicomImport(stack, "Import")
     found = synthesize(stack)
-    assert 18 == len(found.resources)
+    assert 19 == len(found.resources)
     assert 1 == len(found.of_type("AWS::Lambda::Function"))
 
 
@@ -57,13 +57,14 @@ def test_a_second_import_brings_no_second_function_state_machine_or_log_group(st
 def test_with_everything_brought_only_the_job_and_what_serves_it_is_made(stack, synthesize):
     DicomImport(stack, "Import", **bring_everything(stack))
     expected = [
-        "AWS::Events::Rule",
-        "AWS::IAM::Policy",  # lets Lambda call the function for a call that died
+        "AWS::Events::Rule",  # for calls of the function that were given up
+        "AWS::Events::Rule",  # for executions that ended by themselves
         "AWS::IAM::Role",  # the function's
         "AWS::IAM::Role",  # the job's
         "AWS::IAM::Role",  # the state machine's
         "AWS::Lambda::EventInvokeConfig",
         "AWS::Lambda::Function",
+        "AWS::Lambda::Permission",
         "AWS::Lambda::Permission",
         "AWS::Logs::LogGroup",
         "AWS::StepFunctions::StateMachine",
@@ -115,7 +116,7 @@ def test_options_reach_the_job(stack, synthesize, options, expected):
 
 def test_members_that_are_not_given_are_not_sent(stack, synthesize):
     DicomImport(stack, "Import")
-    absent = {"JobName", "InputOwnerAccountId", "MetadataMappings", "AssetBucket", "MaxFiles"}
+    absent = {"RunId", "JobName", "InputOwnerAccountId", "MetadataMappings", "AssetBucket", "MaxFiles"}
     assert set() == absent & set(synthesize(stack).only(IMPORT)["Properties"])
 
 
@@ -210,11 +211,11 @@ def test_expiring_results_leaves_records_alone(stack, synthesize):
     assert (30, prefix) == (expiring["ExpirationInDays"], expiring["Prefix"])
 
 
-def test_the_function_itself_may_only_log(stack, synthesize):
+def test_the_function_itself_may_only_log_and_have_given_up_calls_told(stack, synthesize):
     DicomImport(stack, "Import")
     found = synthesize(stack)
     role = found.only("AWS::Lambda::Function")["Properties"]["Role"]["Fn::GetAtt"][0]
-    assert {"logs:CreateLogStream", "logs:PutLogEvents"} == found.actions_of(role)
+    assert {"logs:CreateLogStream", "logs:PutLogEvents", "events:PutEvents"} == found.actions_of(role)
 
 
 def test_the_jobs_role_names_every_resource(stack, synthesize):
@@ -236,7 +237,7 @@ def test_a_directory_adds_the_rights_to_unpack_it_and_nothing_else(stack, synthe
         name: role for name, role in found.resources.items() if role["Type"] == "AWS::IAM::Role" and "JobRole" in name
     }
     plain, unpacked = (found.actions_of(name) for name in sorted(roles))
-    assert plain == unpacked
+    assert {"s3:AbortMultipartUpload"} == unpacked - plain
     assert ".zip" in json.dumps([roles[name] for name in sorted(roles)][1])
 
 
@@ -514,3 +515,49 @@ def test_a_new_version_of_the_handler_changes_nothing_of_the_job(stack, synthesi
     found = synthesize(stack)
     code = found.only("AWS::Lambda::Function")["Properties"]["Code"]["S3Key"]
     assert code not in json.dumps(found.only(IMPORT))
+
+
+def test_the_job_waits_for_what_answers_in_an_emergency(stack, synthesize):
+    DicomImport(stack, "Import")
+    found = synthesize(stack)
+    waits_for = {found.resources[name]["Type"] for name in found.only(IMPORT)["DependsOn"]}
+    assert {"AWS::Events::Rule", "AWS::Lambda::EventInvokeConfig", "AWS::Lambda::Permission"} <= waits_for
+
+
+def test_the_job_is_deleted_before_its_store_is_emptied(stack, synthesize):
+    store = Datastore(stack, "Store", auto_delete_image_sets=True, removal_policy=RemovalPolicy.DESTROY)
+    DicomImport(stack, "Import", datastore=store)
+    found = synthesize(stack)
+    emptying = [name for name, r in found.resources.items() if r["Type"] == "Custom::HealthImagingImageSetDeletion"]
+    assert set(emptying) <= set(found.only(IMPORT)["DependsOn"])
+
+
+def test_fails_options_of_the_wrong_kind_before_anything_is_made(stack):
+    with pytest.raises(ValueError, match=r"on_empty must be one of OnEmpty\.SKIP, OnEmpty\.FAIL, got 'fail'"):
+        DicomImport(stack, "Import", on_empty="fail")
+    assert [] == stack.node.children
+
+
+def test_fails_a_store_of_another_region(app):
+    stack = Stack(app, "Stack", env={"account": "111122223333", "region": "eu-west-1"})
+    arn = f"arn:aws:medical-imaging:us-east-1:111122223333:datastore/{DATASTORE_ID}"
+    with pytest.raises(ValueError, match="datastore lies in Region us-east-1 and the stack in eu-west-1"):
+        DicomImport(stack, "Import", datastore=Datastore.from_datastore_arn(stack, "Store", arn))
+
+
+def test_fails_a_key_for_nothing(stack):
+    key = kms.Key(stack, "Key")
+    with pytest.raises(ValueError, match="encryption_key is for what is made here, and nothing is"):
+        DicomImport(stack, "Import", encryption_key=key, **bring_everything(stack))
+
+
+def test_fails_a_tolerance_that_is_known_only_at_deploy(stack):
+    number = Token.as_number({"Ref": "Parameter"})
+    with pytest.raises(ValueError, match="tolerance and quotas have to be known at synth, got a token"):
+        DicomImport(stack, "Import", tolerance=ImportTolerance(rejected_files=number))
+
+
+def test_fails_a_source_that_was_made_without_its_checks(stack):
+    bucket = s3.Bucket.from_bucket_name(stack, "Bucket", "images")
+    with pytest.raises(ValueError, match=r"DicomImport: source\.prefix must end with '/'"):
+        DicomImport(stack, "Import", source=ImportSource(bucket, "studies"))
