@@ -88,12 +88,6 @@ ACKNOWLEDGED = [
     ),
     Acknowledgement(
         "cdk-nag",
-        "HIPAA.Security-IAMNoInlinePolicy",
-        "AWS::IAM::Policy",
-        "As above, in a resource of its own: the policy names the function, which needs its role first.",
-    ),
-    Acknowledgement(
-        "cdk-nag",
         "AwsSolutions-SF1",
         "AWS::StepFunctions::StateMachine",
         "Each step is a call of one function, which logs it, and Step Functions keeps the history of a Standard "
