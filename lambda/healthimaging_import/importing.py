@@ -66,6 +66,7 @@ class Progress:
 
     unpacked: int = 0
     ready: bool = False
+    began: bool = False
     joined: bool = False
     run_id: str | None = None
     ended_at: float = 0.0
@@ -125,7 +126,10 @@ class Importer:
                 progress.run_id = self.records.latest_run(self.request.series) or ""
             resolved = dataclasses.replace(self.request, run_id=progress.run_id)
             return dataclasses.replace(self, request=resolved).step(progress)
-        outcome = self._step(progress)
+        try:
+            outcome = self._step(progress)
+        finally:
+            progress.began = True
         if outcome.finished and outcome.job_id and self.may_start:
             self.records.note_latest_run(self.request.series, self.request.run_id)
         return outcome
@@ -146,26 +150,28 @@ class Importer:
             return Outcome.from_dict(record.outcome)
         if record.state == records.FAILED:
             raise Refused(record.reason)
-        claimed = record.state == records.CLAIMED
-        stored = self._start(stored) if claimed else self._join(stored, progress)
+        stored = self._join(stored, progress)
+        if record.state == records.CLAIMED:
+            stored = self._start(stored)
         progress.joined = True
         return self._follow(stored, progress)
 
     def take_over(self) -> None:
-        """Make whoever waits for this import's running job stop: a rollback or a deletion replaces that request."""
+        """Make whoever starts or awaits this import's job stop: a rollback or a deletion replaces that request."""
         stored = self.records.load(self.request.intent)
-        if stored and stored.record.state == records.STARTED and stored.record.followed_by != self.asked_by:
+        at_work = stored and stored.record.state in (records.CLAIMED, records.STARTED)
+        if stored and at_work and stored.record.followed_by != self.asked_by:
             self.records.save(stored.record.changed(followed_by=self.asked_by), stored)
 
     def _over_for(self, record: Record) -> bool:
         return record.state == records.FAILED and record.asked_by != self.asked_by
 
     def _join(self, stored: Stored, progress: Progress) -> Stored:
-        """Wait for a job that runs already, unless somebody else has been told to instead."""
+        """Go on with an attempt that is at work already, unless somebody else has been told to instead."""
         follower = stored.record.followed_by
-        if progress.joined:
+        if progress.began:
             if follower not in ("", self.asked_by) and not self.follows_to_the_end:
-                raise Refused("a later request for this import replaced this one; its job goes on")
+                raise Refused("a later request for this import replaced this one; a job that runs goes on")
             return stored
         wanted = "" if self.may_start else self.asked_by
         return stored if follower == wanted else self.records.save(stored.record.changed(followed_by=wanted), stored)

@@ -80,8 +80,8 @@ class Records:
                 if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
                     return None
                 raise
-            body = answer["Body"].read()
-        return Stored(_parse(body), answer["ETag"])
+            body, etag = answer["Body"].read(), str(answer["ETag"])
+        return Stored(_parse(body), etag)
 
     def claim(self, record: Record, over: Stored | None) -> Stored:
         """Write a new attempt, only if nobody else has since ``over`` was read.
@@ -111,7 +111,8 @@ class Records:
                 if error.response["Error"]["Code"] in ("PreconditionFailed", "412", "NoSuchKey"):
                     raise TryLater("another execution of the same import is at work") from None
                 raise
-        return Stored(record, answer["ETag"])
+            etag = str(answer["ETag"])
+        return Stored(record, etag)
 
     def latest_run(self, series: str) -> str | None:
         """The ``run_id`` that succeeded last among the runs of one meaning, or None."""

@@ -292,8 +292,8 @@ def _go_on(event: Event, clients: Clients, turn: Turn, progress: dict[str, Any],
             follows_to_the_end=turn.answered,
         )
 
-    if progress["rolling_back"] and event.old_properties and not progress.get("took_over"):
-        importer(event.old_properties).take_over()
+    if not may_start and not progress.get("took_over"):
+        importer(event.old_properties or event.properties).take_over()
         progress["took_over"] = True
     kept = Progress.from_dict(progress.get("import") or {})
     try:
