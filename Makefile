@@ -18,7 +18,7 @@ test: lint install-cloud install-judges
 	python -m pytest
 
 test-unit: install
-	python -m pytest -m "not cloud and not judges" tests
+	python -m pytest -m "not cloud and not judges" tests/library tests/handler tests/model
 
 lint: install
 	ruff check

@@ -47,19 +47,18 @@ def _receive(event: Event, raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rescue(notice: dict[str, Any]) -> dict[str, Any]:
-    """Answer for a first call that died, or for an execution that ended by itself. Never raises.
+    """Repeat a first call that died, or answer for an execution that ended by itself. Never raises.
 
     EventBridge brings both: what Lambda gave up on, and executions that were stopped, failed or timed out.
     """
     try:
         detail = notice["detail"]
         if notice["source"] == "lambda":
-            request, what = detail["requestPayload"], "the function could not take it up"
-        elif detail.get("error") == ANSWERED:
+            # It may have died after the start of its execution, which is then found running.
+            return _receive(Event.parse(detail["requestPayload"]), detail["requestPayload"])
+        if detail.get("error") == ANSWERED:
             return {}
-        else:
-            request, what = json.loads(detail["input"])["event"], str(detail.get("status"))
-        event = Event.parse(request)
+        event, what = Event.parse(json.loads(detail["input"])["event"]), str(detail.get("status"))
         reason = (
             f"the request was not finished ({what}); see the function's log group, then deploy again: what was started "
             "is found again and not started twice"

@@ -274,7 +274,7 @@ class Importer:
             raise self._failed(
                 stored, f"import job {job_id} ended with {status}, but {refusal}; {_TRY_AGAIN}"
             ) from None
-        warnings = dict(warning_codes(self._lines(manifest.warnings_uri, "warning.ndjson")))
+        warnings = dict(warning_codes(self._lines(manifest.warnings_uri, "warning.ndjson", needed=True)))
         counts = dataclasses.replace(manifest.counts, warnings=warnings)
         uri = self.records.keep_manifest(record, body)
         problems = ["it did not run to its end"] if status == "FAILED" else []
@@ -315,13 +315,15 @@ class Importer:
         frequent = ", ".join(f"{cause} ({count})" for cause, count in found.most_common(_MOST_CAUSES))
         return f"; most frequent: {frequent}; all: FAILURE/failure.ndjson beside the job's manifest"
 
-    def _lines(self, folder_uri: str, name: str) -> Iterable[bytes]:
-        """The lines of a result file. That it cannot be read must not hide the verdict."""
+    def _lines(self, folder_uri: str, name: str, *, needed: bool = False) -> Iterable[bytes]:
+        """The lines of a result file. What the verdict does not need must not hide it by being unreadable."""
         if not folder_uri:
             return []
         try:
             body = self._read(folder_uri, name, _LONGEST_LIST)
         except (Refused, TryLater):
+            if needed:
+                raise
             return []
         return (body or b"").splitlines()
 

@@ -103,10 +103,12 @@ def unpack(
     if asset is None:
         return None
     with explained("s3", "s3:GetObject (asset)", settling=settling):
-        file = _open(s3, asset.bucket, asset.key)
+        file = _RangedObject(s3, asset.bucket, asset.key)
         try:
-            archive = zipfile.ZipFile(file)
+            archive = zipfile.ZipFile(io.BufferedReader(file))
         except zipfile.BadZipFile:
+            if file.failure:
+                raise file.failure from None
             raise Refused("the zip of local files is damaged; build the asset again") from None
     members = [member for member in archive.infolist() if not member.is_dir()]
     for number, member in enumerate(members[first:], start=first):
@@ -125,11 +127,6 @@ def _relative(name: str) -> str:
     return "/".join(parts)
 
 
-def _open(s3: Any, bucket: str, key: str) -> io.BufferedReader:  # noqa: ANN401
-    size = int(s3.head_object(Bucket=bucket, Key=key)["ContentLength"])
-    return io.BufferedReader(_RangedObject(s3, bucket, key, size))
-
-
 class _Stream:
     """A file that can only be read on: one that can seek is read twice, once to find its end."""
 
@@ -143,9 +140,12 @@ class _Stream:
 class _RangedObject(io.RawIOBase):
     """An S3 object as a file that can be read from anywhere, by ranged requests of a few MiB that are kept."""
 
-    def __init__(self, s3: Any, bucket: str, key: str, size: int) -> None:  # noqa: ANN401
+    def __init__(self, s3: Any, bucket: str, key: str) -> None:  # noqa: ANN401
         super().__init__()
-        self._s3, self._bucket, self._key, self._size = s3, bucket, key, size
+        self._s3, self._bucket, self._key = s3, bucket, key
+        self._size = int(s3.head_object(Bucket=bucket, Key=key)["ContentLength"])
+        self.failure: Exception | None = None
+        """What a read failed with: zipfile takes a lost connection for the end of a broken zip."""
         self._position = 0
         self._window_at = 0
         self._window = b""
@@ -178,5 +178,9 @@ class _RangedObject(io.RawIOBase):
 
     def _fetch(self, wanted: int) -> None:
         last = min(self._position + wanted, self._size) - 1
-        answer = self._s3.get_object(Bucket=self._bucket, Key=self._key, Range=f"bytes={self._position}-{last}")
-        self._window, self._window_at = answer["Body"].read(), self._position
+        try:
+            answer = self._s3.get_object(Bucket=self._bucket, Key=self._key, Range=f"bytes={self._position}-{last}")
+            self._window, self._window_at = answer["Body"].read(), self._position
+        except Exception as failure:
+            self.failure = failure
+            raise

@@ -63,7 +63,7 @@ What happens to the function itself:
 
 | what fails | what happens |
 |---|---|
-| the function dies in CloudFormation's own call (time-out, memory) or is throttled there | Lambda calls it again, twice; then EventBridge brings the call it gave up back, to answer FAILED |
+| the function dies in CloudFormation's own call (time-out, memory) or is throttled there | Lambda calls it again, twice; then EventBridge brings the call back once more; what cannot be taken up is answered FAILED |
 | the function dies in a step of the state machine | the step is repeated, twice; then the request is answered FAILED |
 | Step Functions cannot call the function (throttled, unavailable) | tried again, eight times, up to a minute apart; then as above |
 | CloudFormation's URL cannot be reached | five tries in the call, then the call is repeated; then EventBridge calls the function to try again |

@@ -16,6 +16,7 @@ from botocore.stub import Stubber
 
 from healthimaging_import import handler
 from healthimaging_import.aws import Clients
+from healthimaging_import.rules import ANSWERED
 from tests.handler.cloudformation_events import event
 from tests.handler.fake_aws import DICOM, ROLE, SOURCE, STATE_MACHINE, FakeAws
 from tests.handler.state_machine import Clock, Context, Machine
@@ -387,7 +388,7 @@ def test_a_rollback_makes_the_update_that_it_undoes_stop_waiting(source: FakeAws
     machine.request(rollback)
     assert ("SUCCESS", "NOT_STARTED") == (answer(source)["Status"], answer(source)["Data"]["JobStatus"])
     machine.run(state)
-    assert "a later request for this import replaced this one; its job goes on" == source.answers[1]["Reason"]
+    assert "a later request for this import replaced this one; a job that runs goes on" == source.answers[1]["Reason"]
     assert 1 == len(source.jobs())
 
 
@@ -488,11 +489,18 @@ def given_up(call: dict[str, Any]) -> dict[str, Any]:
     return {"source": "lambda", "detail-type": "Lambda Function Invocation Result - Failure", "detail": detail}
 
 
+def test_a_first_call_that_died_is_taken_up_once_more(aws: FakeAws) -> None:
+    assert {} == handler.handle(given_up(event(aws, "import-create")), Context())
+    assert 1 == aws.count("States.StartExecution")
+    assert {} == handler.handle(given_up(event(aws, "import-create")), Context())
+    assert [] == aws.answers
+
+
 @pytest.mark.parametrize(("kind", "status"), [("import-create", "FAILED"), ("import-delete", "SUCCESS")])
-def test_a_first_call_that_died_is_answered_for(aws: FakeAws, kind: str, status: str) -> None:
+def test_a_first_call_that_cannot_be_taken_up_is_answered_for(aws: FakeAws, kind: str, status: str) -> None:
+    aws.fail("States.StartExecution", "StateMachineDoesNotExist", 400, times=99)
     assert {} == handler.handle(given_up(event(aws, kind)), Context())
     assert status == answer(aws)["Status"]
-    assert "what was started is found again and not started twice" in answer(aws)["Reason"]
 
 
 @pytest.mark.parametrize(
@@ -517,7 +525,7 @@ def test_an_execution_that_was_stopped_is_answered_for(aws: FakeAws, kind: str, 
 
 
 def test_an_execution_that_has_answered_is_left_alone(aws: FakeAws) -> None:
-    assert {} == handler.handle(stopped(aws, "import-create", status="FAILED", error=handler.ANSWERED), Context())
+    assert {} == handler.handle(stopped(aws, "import-create", status="FAILED", error=ANSWERED), Context())
     assert [] == aws.answers
 
 

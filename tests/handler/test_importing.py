@@ -478,7 +478,7 @@ def test_a_deletion_waits_for_the_running_job_and_whoever_waited_stops(source: F
     job_id = first.step().job_id
     deletion = deploy("deletion", may_start=False)
     assert job_id == deletion.step().job_id
-    assert "a later request for this import replaced this one; its job goes on" == refusal(first)
+    assert "a later request for this import replaced this one; a job that runs goes on" == refusal(first)
     assert "deletion" == source.record()["followed_by"]
     source.wait_for_jobs()
     assert 1 == deletion.step().counts.imported

@@ -96,8 +96,9 @@ def test_fails_in_time_while_the_source_is_still_unpacked(aws: FakeAws, monkeypa
     aws.put("assets", "local.zip", zipped({f"{number}": b"1" for number in range(3)}))
     machine.context._milliseconds = 0
     began = clock.seconds
-    machine.run({"event": event(aws, "import-create", AssetBucket="assets", AssetKey="local.zip")}, most=1000)
-    assert clock.seconds - began < 340
+    asked = event(aws, "import-create", AssetBucket="assets", AssetKey="local.zip", WaitSeconds="20")
+    machine.run({"event": asked})
+    assert 20 <= clock.seconds - began < 30
 
 
 def test_fails_at_once_for_a_call_that_botocore_itself_refuses() -> None:
@@ -105,7 +106,7 @@ def test_fails_at_once_for_a_call_that_botocore_itself_refuses() -> None:
         raise ParamValidationError(report="x")
 
 
-@pytest.mark.parametrize("size", [1, 7, 24])
+@pytest.mark.parametrize("size", [1, 7, 12])
 def test_a_zip_is_read_once(clients: Any, aws: FakeAws, with_asset: Any, size: int) -> None:
     noise = random.Random(1).randbytes(size * MEGABYTE)
     request = with_asset({"a": noise, "b": noise}, zipfile.ZIP_STORED)

@@ -1,0 +1,544 @@
+"""AWS in memory, for the model of an import's life: typed, virtual in time, and unreliable on demand.
+
+Every call goes through :meth:`World.call`, where a misfortune can strike: the function dies before the call reaches the
+service or after it took effect, the answer is an error, is lost or is malformed, or somebody else acts meanwhile.
+What must never be is noted in ``World.violations``, since the function catches what a fake raises.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from types import SimpleNamespace
+from typing import Any, TypeVar
+from urllib.error import URLError
+
+from botocore.exceptions import ClientError, ConnectTimeoutError, ReadTimeoutError
+
+from healthimaging_import.faults import explained
+
+T = TypeVar("T")
+
+SOURCE, RESULTS, ASSETS = "source", "results", "assets"
+PATIENT = "DOE^JANE"
+"""Stands in keys, prefixes, file contents and error texts, and must come out nowhere."""
+NEVER = None
+
+
+class Crash(BaseException):
+    """The function dies here: a time-out, no memory, a sandbox that is gone."""
+
+
+class ExecutionAlreadyExists(ClientError):
+    """As the Step Functions client has it in ``exceptions``."""
+
+
+@dataclass
+class Misfortune:
+    """What strikes the next calls of an operation (``*``: of any), after ``skip`` of them, ``times`` times."""
+
+    operation: str
+    kind: str
+    code: str = ""
+    skip: int = 0
+    times: int = 1
+
+
+@dataclass
+class Job:
+    """An import job, and how it ends."""
+
+    job_id: str
+    token: str
+    parameters: dict[str, Any]
+    submitted_at: float
+    ends_at: float
+    outcome: str
+    manifest_at: float | None
+    warnings: int
+    submitted_by: str
+    intent: str = ""
+    attempt: int = 0
+    status: str = "SUBMITTED"
+    scanned: int = 0
+    imported: int = 0
+    has_manifest: bool = False
+
+    @property
+    def folder(self) -> str:
+        """The job's own folder in the output bucket."""
+        out = self.parameters["outputS3Uri"]
+        return f"{out}{self.parameters['datastoreId']}-DicomImport-{self.job_id}/"
+
+    @property
+    def over(self) -> bool:
+        """Whether the job has ended."""
+        return self.status in ("COMPLETED", "FAILED")
+
+
+@dataclass
+class Plans:
+    """How the next job goes."""
+
+    outcome: str = "all"
+    seconds: float = 20.0
+    manifest_delay: float | None = 0.0
+    warnings: int = 0
+
+
+@dataclass
+class World:
+    """One account: what it stores, what time it is, and what goes wrong next."""
+
+    token_memory: int | None = None
+    """After how many further starts HealthImaging forgets a token; None: never."""
+    now: float = 1_800_000_000.0
+    misfortunes: list[Misfortune] = field(default_factory=list)
+    plans: Plans = field(default_factory=Plans)
+    calls: list[str] = field(default_factory=list)
+    struck: list[str] = field(default_factory=list)
+    crash_at: tuple[int, str] | None = None
+    """Die at the call of this number (from 0), ``before`` or ``after``; for the tests that go through all calls."""
+    crashes: int = 1
+    objects: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    jobs: dict[str, Job] = field(default_factory=dict)
+    starts: list[tuple[str, str]] = field(default_factory=list)
+    """The requests that had a start accepted, and with which token."""
+    written: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By token: the record that said so first."""
+    saved_as_started: set[str] = field(default_factory=set)
+    tokens: dict[str, tuple[int, dict[str, Any], str]] = field(default_factory=dict)
+    image_sets: dict[str, int] = field(default_factory=dict)
+    stack_status: str = "CREATE_IN_PROGRESS"
+    events: list[dict[str, Any]] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
+    at_work: list[str] = field(default_factory=list)
+    """The request on whose behalf the function runs, innermost last."""
+    failed_by: dict[str, str] = field(default_factory=dict)
+    """By token: the request that saw the attempt fail."""
+    refused: set[str] = field(default_factory=set)
+    """The tokens whose start was refused, as far as the record knows."""
+    status_unknown: set[str] = field(default_factory=set)
+    """The requests that could not be told what CloudFormation does with the stack."""
+    was_answered: Callable[[str], bool] = lambda _: False
+    may_be_repeated: Callable[[Job], bool] = lambda _: False
+    meanwhile: Callable[[], None] = lambda: None
+    put_answer: Callable[[str, bytes], None] = lambda *_: None
+    start_execution: Callable[[str, str], None] = lambda *_: None
+
+    def sleep(self, seconds: float) -> None:
+        """Time that passes without anybody waiting."""
+        self.now += seconds
+
+    def clock(self) -> SimpleNamespace:
+        """What stands for the module ``time``."""
+        return SimpleNamespace(time=lambda: self.now, monotonic=lambda: self.now, sleep=self.sleep)
+
+    # -- what goes wrong -----------------------------------------------------------------------------------------------
+
+    def call(self, operation: str, effect: Callable[[], T]) -> T:
+        """A call to AWS: ``effect`` is what the service does."""
+        number = len(self.calls)
+        self.calls.append(operation)
+        self._catch_up()
+        if self.crash_at and self.crash_at[0] <= number < self.crash_at[0] + self.crashes:
+            if self.crash_at[1] == "after":
+                effect()
+            raise Crash
+        found = self._take(operation)
+        if found is None:
+            return effect()
+        self.struck.append(f"{operation}: {found.kind} {found.code}".strip())
+        silent = found.kind in ("error", "unreachable", "answer lost", "malformed")
+        if operation in ("DescribeStacks", "AssumeRole") and silent:
+            self.status_unknown.add(self.at_work[-1])
+        return self._struck(found, operation, effect)
+
+    def _struck(self, found: Misfortune, operation: str, effect: Callable[[], T]) -> T:
+        if found.kind == "crash before":
+            raise Crash
+        if found.kind == "error":
+            raise error(found.code, operation)
+        if found.kind == "unreachable":
+            raise URLError("no route") if operation == "Answer" else ConnectTimeoutError(endpoint_url="https://aws")
+        if found.kind == "meanwhile":
+            self.meanwhile()
+            return effect()
+        answer = effect()
+        if found.kind == "crash after":
+            raise Crash
+        if found.kind == "answer lost":
+            raise TimeoutError if operation == "Answer" else ReadTimeoutError(endpoint_url="https://aws")
+        if found.kind == "meanwhile after":
+            self.meanwhile()
+            return answer
+        assert found.kind == "malformed"
+        return dict.fromkeys(answer) if found.code == "nulls" else {}  # type: ignore[call-overload,return-value]
+
+    def _take(self, operation: str) -> Misfortune | None:
+        for misfortune in self.misfortunes:
+            if misfortune.operation not in (operation, "*"):
+                continue
+            if misfortune.skip:
+                misfortune.skip -= 1
+                continue
+            misfortune.times -= 1
+            if misfortune.times <= 0:
+                self.misfortunes.remove(misfortune)
+            return misfortune
+        return None
+
+    def violation(self, text: str) -> None:
+        """Note what must never be."""
+        self.violations.append(text)
+
+    # -- jobs ----------------------------------------------------------------------------------------------------------
+
+    def _catch_up(self) -> None:
+        for job in self.jobs.values():
+            if not job.over and self.now >= job.ends_at:
+                self._end(job)
+            if job.over and not job.has_manifest and job.manifest_at is not None and self.now >= job.manifest_at:
+                self._write_manifest(job)
+
+    def _end(self, job: Job) -> None:
+        bucket, _, prefix = job.parameters["inputS3Uri"].removeprefix("s3://").partition("/")
+        job.scanned = len(self.files(bucket, prefix))
+        job.imported = {"all": job.scanned, "some": (job.scanned + 1) // 2}.get(job.outcome, 0)
+        job.status = "FAILED" if job.outcome == "failed" else "COMPLETED"
+        if job.imported:
+            self.image_sets[job.job_id] = job.imported
+
+    def _write_manifest(self, job: Job) -> None:
+        rejected = job.scanned - job.imported
+        summary = {
+            "jobId": job.job_id,
+            "failureOutputS3Uri": f"{job.folder}FAILURE/",
+            "numberOfScannedFiles": job.scanned,
+            "numberOfImportedFiles": job.imported,
+            "numberOfFilesWithCustomerError": rejected,
+            "numberOfFilesWithServerError": 0,
+            "numberOfGeneratedImageSets": job.imported,
+            "imageSetsSummary": [{"imageSetId": f"{job.job_id}-{n}", "isPrimary": True} for n in range(job.imported)],
+        }
+        if job.warnings:
+            summary["warningsOutputS3Uri"] = f"{job.folder}WARNING/"
+            warning = {"inputFile": PATIENT, "importResponse": {"warnings": [{"warning_reason_code": 45344}]}}
+            self._write_result(job, "WARNING/warning.ndjson", [warning] * job.warnings)
+        message = f"Patient {PATIENT} has an unsupported value"
+        failure = {"inputFile": PATIENT, "exception": {"exceptionType": "ValidationException", "message": message}}
+        self._write_result(job, "FAILURE/failure.ndjson", [failure] * rejected)
+        garbage = job.outcome == "garbage"
+        self._write_result(job, "job-output-manifest.json", [PATIENT if garbage else {"jobSummary": summary}])
+        job.has_manifest = True
+
+    def _write_result(self, job: Job, name: str, lines: list[Any]) -> None:
+        bucket, _, folder = job.folder.removeprefix("s3://").partition("/")
+        self.objects[bucket, folder + name] = "\n".join(map(json.dumps, lines)).encode()
+
+    def files(self, bucket: str, prefix: str) -> list[str]:
+        """The keys of what is no folder marker."""
+        found = (key for name, key in self.objects if name == bucket and key.startswith(prefix))
+        return sorted(key for key in found if not key.endswith("/"))
+
+
+def error(code: str, operation: str) -> ClientError:
+    """As botocore raises it; the text names an object, and so a patient."""
+    message = f"s3://{SOURCE}/in/{PATIENT}/1.dcm cannot be read"
+    return ClientError({"Error": {"Code": code, "Message": message}, "ResponseMetadata": {}}, operation)
+
+
+def etag(body: bytes) -> str:
+    """Equal for equal content, as in S3."""
+    return f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'
+
+
+@dataclass
+class Body:
+    """A streaming body: reading it is another chance to fail."""
+
+    world: World
+    content: bytes
+
+    def read(self, size: int | None = None) -> bytes:
+        """All of it, or the first bytes."""
+        return self.world.call("GetObject.Body", lambda: self.content[:size])
+
+
+@dataclass
+class S3:
+    """Amazon S3, as far as an import knows it. Deleting is a violation."""
+
+    world: World
+
+    def get_object(self, Bucket: str, Key: str, Range: str = "") -> dict[str, Any]:  # noqa: N803 - as in boto3
+        def effect() -> dict[str, Any]:
+            content = self._existing(Bucket, Key)
+            part = content
+            if Range:
+                first, _, last = Range.removeprefix("bytes=").partition("-")
+                part = content[int(first) : int(last) + 1]
+            return {"Body": Body(self.world, part), "ETag": etag(content)}
+
+        return self.world.call("GetObject", effect)
+
+    def head_object(self, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803
+        def effect() -> dict[str, Any]:
+            if (Bucket, Key) not in self.world.objects:
+                raise error("404", "HeadObject")
+            return {"ContentLength": len(self.world.objects[Bucket, Key])}
+
+        return self.world.call("HeadObject", effect)
+
+    def put_object(
+        self,
+        Bucket: str,  # noqa: N803
+        Key: str,  # noqa: N803
+        Body: bytes,  # noqa: N803
+        ContentType: str = "",  # noqa: ARG002, N803
+        IfMatch: str = "",  # noqa: N803
+        IfNoneMatch: str = "",  # noqa: N803
+    ) -> dict[str, Any]:
+        def effect() -> dict[str, Any]:
+            there = self.world.objects.get((Bucket, Key))
+            if IfNoneMatch == "*" and there is not None:
+                raise error("PreconditionFailed", "PutObject")
+            if IfMatch and there is None:
+                raise error("NoSuchKey", "PutObject")
+            if IfMatch and there is not None and etag(there) != IfMatch:
+                raise error("PreconditionFailed", "PutObject")
+            self.world.objects[Bucket, Key] = Body
+            self._note(Bucket, Key, Body)
+            return {"ETag": etag(Body)}
+
+        return self.world.call("PutObject", effect)
+
+    def upload_fileobj(self, Fileobj: Any, Bucket: str, Key: str) -> None:  # noqa: N803
+        content = Fileobj.read()
+
+        def effect() -> None:
+            self.world.now += 250  # big files: an invocation cannot unpack them all
+            self.world.objects[Bucket, Key] = content
+
+        self.world.call("UploadFileobj", effect)
+
+    def get_paginator(self, operation: str) -> S3:
+        assert operation == "list_objects_v2"
+        return self
+
+    def paginate(self, Bucket: str, Prefix: str) -> Iterator[dict[str, Any]]:  # noqa: N803
+        keys = sorted(key for bucket, key in self.world.objects if bucket == Bucket and key.startswith(Prefix))
+        pages = [keys[first : first + 2] for first in range(0, len(keys), 2)] or [[]]
+        for page in pages:
+            contents = [{"Key": key, "Size": len(self.world.objects.get((Bucket, key), b""))} for key in page]
+            answer = {"Contents": contents} if contents else {}
+            yield self.world.call("ListObjectsV2", lambda answer=answer: answer)  # type: ignore[misc]
+
+    def delete_object(self, **what: Any) -> None:
+        self.world.violation(f"an object was deleted: {sorted(what)}")
+
+    delete_objects = delete_object
+
+    def _existing(self, bucket: str, key: str) -> bytes:
+        if (bucket, key) not in self.world.objects:
+            raise error("NoSuchKey", "GetObject")
+        return self.world.objects[bucket, key]
+
+    def _note(self, bucket: str, key: str, body: bytes) -> None:
+        if bucket == RESULTS and ".healthimaging-cdk/" in key and not key.endswith("job-output-manifest.json"):
+            record = json.loads(body)
+            token = record["parameters"]["clientToken"]
+            self.world.written.setdefault(token, record)
+            if record["state"] != "CLAIMED":
+                self.world.saved_as_started.add(token)
+            if record["state"] == "FAILED":
+                self.world.failed_by[token] = record["asked_by"]
+                if not record["job"]:
+                    self.world.refused.add(token)
+        elif bucket == SOURCE:
+            self.world.violation("an object of the user was overwritten")
+
+
+@dataclass
+class HealthImaging:
+    """AWS HealthImaging, with jobs that take virtual time and tokens that may be forgotten."""
+
+    world: World
+
+    def start_dicom_import_job(self, **parameters: Any) -> dict[str, Any]:
+        return self.world.call("StartDICOMImportJob", lambda: self._start(parameters))
+
+    def _start(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        world, token = self.world, parameters["clientToken"]
+        record = world.written.get(token)
+        if record is None or record["parameters"] != parameters:
+            world.violation("a job was started whose exact request no record holds")
+        request = world.at_work[-1]
+        # KNOWN: where DescribeStacks (or the role for it) fails once, a rollback is taken for an update like any other.
+        if request.startswith(("Delete", "Rollback")) and request not in world.status_unknown:
+            world.violation(f"{request} started a job")
+        if world.was_answered(request):
+            world.violation(f"{request} started a job after it was answered")
+        number = len(world.starts)
+        world.starts.append((request, token))
+        known = world.tokens.get(token)
+        if known and (world.token_memory is None or number - known[0] <= world.token_memory):
+            if known[1] != parameters:
+                world.violation("a token was sent again with other parameters")
+            job = world.jobs[known[2]]
+        else:
+            job = self._new_job(parameters, record or {})
+            world.tokens[token] = (number, parameters, job.job_id)
+        submitted = datetime.fromtimestamp(job.submitted_at, UTC)
+        return {"jobId": job.job_id, "jobStatus": job.status, "submittedAt": submitted}
+
+    def _new_job(self, parameters: dict[str, Any], record: dict[str, Any]) -> Job:
+        world, plans = self.world, self.world.plans
+        ends_at = world.now + plans.seconds
+        job = Job(
+            job_id=f"{len(world.jobs):032x}",
+            token=parameters["clientToken"],
+            parameters=parameters,
+            submitted_at=world.now,
+            ends_at=ends_at,
+            outcome=plans.outcome,
+            manifest_at=None if plans.manifest_delay is None else ends_at + plans.manifest_delay,
+            warnings=plans.warnings,
+            submitted_by=world.at_work[-1],
+            intent=record.get("intent", ""),
+            attempt=record.get("attempt", 0),
+        )
+        for earlier in world.jobs.values():
+            if earlier.intent != job.intent:
+                continue
+            if earlier.token == job.token:
+                # HealthImaging forgot the token. Nobody can tell, as long as no record says that the job was started.
+                if job.token in world.saved_as_started:
+                    world.violation("a job was started again that its record knew")
+            elif not earlier.over and not self._orphan(earlier) and earlier.token not in world.refused:
+                world.violation("a new attempt began while the earlier job ran")
+            elif not self._orphan(earlier) and not world.may_be_repeated(earlier):
+                world.violation("a new attempt began after the earlier one had succeeded")
+        world.jobs[job.job_id] = job
+        return job
+
+    def _orphan(self, job: Job) -> bool:
+        """Whether HealthImaging forgot the job's token and took the same request for a new one."""
+        return any(other.token == job.token and other.job_id > job.job_id for other in self.world.jobs.values())
+
+    def get_dicom_import_job(self, datastoreId: str, jobId: str) -> dict[str, Any]:  # noqa: N803
+        def effect() -> dict[str, Any]:
+            job = self.world.jobs[jobId]
+            assert datastoreId == job.parameters["datastoreId"]
+            properties = {"jobStatus": job.status, "outputS3Uri": job.folder}
+            if not job.over:
+                properties["jobStatus"] = "IN_PROGRESS" if self.world.now > job.submitted_at + 5 else "SUBMITTED"
+            if job.status == "FAILED":
+                properties["message"] = f"s3://{SOURCE}/in/{PATIENT}/1.dcm cannot be read"
+            return {"jobProperties": properties}
+
+        return self.world.call("GetDICOMImportJob", effect)
+
+
+@dataclass
+class StepFunctions:
+    """AWS Step Functions, to start an execution with."""
+
+    world: World
+    exceptions: SimpleNamespace = field(
+        default_factory=lambda: SimpleNamespace(ExecutionAlreadyExists=ExecutionAlreadyExists)
+    )
+
+    def start_execution(self, stateMachineArn: str, name: str, input: str) -> dict[str, Any]:  # noqa: A002, ARG002, N803
+        def effect() -> dict[str, Any]:
+            self.world.start_execution(name, input)
+            return {"executionArn": f"arn:{name}"}
+
+        return self.world.call("StartExecution", effect)
+
+
+@dataclass
+class CloudFormation:
+    """AWS CloudFormation, which tells what it does with the stack."""
+
+    world: World
+
+    def describe_stacks(self, StackName: str) -> dict[str, Any]:  # noqa: N803
+        assert StackName
+        return self.world.call("DescribeStacks", lambda: {"Stacks": [{"StackStatus": self.world.stack_status}]})
+
+
+@dataclass
+class EventBridge:
+    """Amazon EventBridge, which takes events."""
+
+    world: World
+
+    def put_events(self, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803
+        def effect() -> dict[str, Any]:
+            self.world.events.extend(Entries)
+            return {"FailedEntryCount": 0, "Entries": [{}]}
+
+        return self.world.call("PutEvents", effect)
+
+
+class Clients:
+    """Stands for ``healthimaging_import.aws.Clients``; the first client costs a call of AssumeRole, as there."""
+
+    world: World
+
+    def __init__(self, role_arn: str | None = None, *, settling: bool = False) -> None:
+        self._role_arn = role_arn
+        self._settling = settling
+
+    @cached_property
+    def _session(self) -> World:
+        with explained("sts", "sts:AssumeRole", settling=self._settling):
+            self.world.call("AssumeRole", lambda: {"Credentials": {}})["Credentials"]
+        return self.world
+
+    @property
+    def s3(self) -> S3:
+        return S3(self._session)
+
+    @property
+    def healthimaging(self) -> HealthImaging:
+        return HealthImaging(self._session)
+
+    @property
+    def stepfunctions(self) -> StepFunctions:
+        return StepFunctions(self._session)
+
+    @property
+    def events(self) -> EventBridge:
+        return EventBridge(self._session)
+
+    @property
+    def cloudformation(self) -> CloudFormation:
+        return CloudFormation(self._session)
+
+
+class AnsweringUrls:
+    """Stands for ``urllib`` where CloudFormation is answered."""
+
+    error = SimpleNamespace(URLError=URLError)
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.request = SimpleNamespace(Request=self._request, urlopen=self._open)
+
+    @staticmethod
+    def _request(url: str, data: bytes, method: str, headers: dict[str, str]) -> tuple[str, bytes]:
+        assert method == "PUT"
+        assert headers == {"Content-Type": ""}
+        return url, data
+
+    def _open(self, request: tuple[str, bytes], timeout: float) -> io.BytesIO:
+        assert timeout
+        self._world.call("Answer", lambda: self._world.put_answer(*request))
+        return io.BytesIO()

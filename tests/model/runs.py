@@ -1,0 +1,586 @@
+"""What stands around the function: Lambda's calls, Step Functions and CloudFormation, in virtual time.
+
+The function is the real one. Executions interpret the state machine's own definition, with its retries and catches, and
+every step's input and output pass through JSON, as they do in AWS.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import sys
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from healthimaging_cdk._engine import DEFINITION
+from healthimaging_import import aws, cloudformation, handler, resources, signals
+from healthimaging_import.resources import import_request
+from tests.model.fakes import (
+    ASSETS,
+    PATIENT,
+    RESULTS,
+    SOURCE,
+    AnsweringUrls,
+    Clients,
+    Crash,
+    ExecutionAlreadyExists,
+    Job,
+    World,
+)
+
+Properties = dict[str, Any]
+
+STATES: dict[str, Any] = DEFINITION["States"]
+DATASTORE_ID = "0123456789abcdef0123456789abcdef"
+NUMBERS = {
+    "NumberOfScannedFiles": lambda job: job.scanned,
+    "NumberOfImportedFiles": lambda job: job.imported,
+    "NumberOfFilesWithCustomerError": lambda job: job.scanned - job.imported,
+    "NumberOfGeneratedImageSets": lambda job: job.imported,
+}
+_ASYNC_TRIES = 3
+_LONGEST_INVOCATION = 900
+_REAL_CLIENTS = aws.Clients
+
+
+def properties(**changes: Any) -> Properties:
+    """An import's properties, as CloudFormation sends them: numbers are strings; None takes one away."""
+    made = {
+        "RoleArn": "arn:aws:iam::111122223333:role/Import",
+        "StateMachineArn": "arn:aws:states:us-east-1:111122223333:stateMachine:Engine",
+        "DataAccessRoleArn": "arn:aws:iam::111122223333:role/DataAccess",
+        "DatastoreId": DATASTORE_ID,
+        "InputBucket": SOURCE,
+        "InputPrefix": f"in/{PATIENT}/",
+        "OutputBucket": RESULTS,
+        "OutputPrefix": "out/",
+        "WaitSeconds": "300",
+        "RunId": "",  # given always: which run a deploy without one means is tested in tests/handler
+        **changes,
+    }
+    return {name: value for name, value in made.items() if value is not None}
+
+
+@dataclass
+class Request:
+    """A request of CloudFormation, and what became of it."""
+
+    kind: str
+    event: dict[str, Any]
+    at: float
+    answers: list[dict[str, Any]] = field(default_factory=list)
+    puts: int = 0
+    first_call_died: bool = False
+    rescue_died: bool = False
+    stopped: bool = False
+    answered_by_first_call: bool = False
+    died_answering: bool = False
+    lost_after_answer: bool = False
+
+    @property
+    def id(self) -> str:
+        """Its id, which begins with its kind."""
+        return str(self.event["RequestId"])
+
+    @property
+    def properties(self) -> Properties:
+        """What is wanted."""
+        return dict(self.event["ResourceProperties"])
+
+    @property
+    def scope(self) -> str:
+        """Who asks."""
+        return f"{self.event['StackId']}/{self.event['LogicalResourceId']}"
+
+    @property
+    def intent(self) -> str:
+        """What is to be imported."""
+        return import_request(self.scope, self.properties).intent
+
+    @property
+    def forgiving(self) -> bool:
+        """Whether it must end well whatever happens."""
+        return self.kind in ("Delete", "Rollback")
+
+    @property
+    def status(self) -> str:
+        """What CloudFormation was told."""
+        return str(self.answers[0]["Status"]) if self.answers else "none"
+
+
+@dataclass
+class Execution:
+    """One execution of the state machine."""
+
+    name: str
+    input: str
+    at: str
+    data: dict[str, Any]
+    due: float
+    status: str = "RUNNING"
+    error: str = ""
+    tried: Counter[int] = field(default_factory=Counter)
+    busy: bool = False
+    lost_a_step: bool = False
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended."""
+        return self.status != "RUNNING"
+
+
+@dataclass
+class Invocation:
+    """An asynchronous call of the function, which Lambda repeats when it dies."""
+
+    payload: dict[str, Any]
+    due: float
+    tries: int = 0
+    over: bool = False
+    busy: bool = False
+
+
+@dataclass
+class Stage:
+    """One stack with one import, in one world."""
+
+    world: World
+    requests: dict[str, Request] = field(default_factory=dict)
+    executions: dict[str, Execution] = field(default_factory=dict)
+    invocations: list[Invocation] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    at_first_call: list[bool] = field(default_factory=list)
+    gave_up_answering: set[str] = field(default_factory=set)
+    answered: Callable[[Request], None] = lambda _: None
+
+    def __post_init__(self) -> None:
+        """Connect the two."""
+        self.world.start_execution = self._start_execution
+        self.world.put_answer = self._put_answer
+        self.world.meanwhile = self._meanwhile
+        self.world.may_be_repeated = self._may_be_repeated
+        self.world.was_answered = self._started_unasked
+
+    @contextlib.contextmanager
+    def installed(self) -> Iterator[None]:
+        """Put the fakes where the function makes its clients, tells the time and answers."""
+        self.install()
+        try:
+            yield
+        finally:
+            self.uninstall()
+
+    def install(self) -> None:
+        """Put the fakes in place."""
+        Clients.world = self.world
+        for name, module in list(sys.modules.items()):
+            if name.startswith("healthimaging_import") and getattr(module, "Clients", None) is _REAL_CLIENTS:
+                module.Clients = Clients  # type: ignore[attr-defined]
+        self._replaced = [(module, module.time) for module in (handler, cloudformation, signals)]
+        for module, _ in self._replaced:
+            module.time = self.world.clock()  # type: ignore[attr-defined]
+        self._urllib = cloudformation.urllib
+        cloudformation.urllib = AnsweringUrls(self.world)  # type: ignore[attr-defined]
+
+    def uninstall(self) -> None:
+        """Take them away again."""
+        cloudformation.urllib = self._urllib  # type: ignore[attr-defined]
+        for module, real in self._replaced:
+            module.time = real  # type: ignore[attr-defined]
+        for name, module in list(sys.modules.items()):
+            if name.startswith("healthimaging_import") and getattr(module, "Clients", None) is Clients:
+                module.Clients = _REAL_CLIENTS  # type: ignore[attr-defined]
+
+    # -- CloudFormation ------------------------------------------------------------------------------------------------
+
+    def request(
+        self, kind: str, new: Properties, old: Properties | None = None, *, stack: int = 1, physical_id: str = "",
+        deliver: bool = True,
+    ) -> Request:  # fmt: skip
+        """Send a request: its event is delivered as soon as time passes."""
+        name = f"{kind}-{len(self.requests)}"
+        event = {
+            "RequestType": "Update" if kind == "Rollback" else kind,
+            "RequestId": name,
+            "StackId": f"arn:aws:cloudformation:us-east-1:111122223333:stack/Imaging/{stack}",
+            "LogicalResourceId": "Import",
+            "ResourceType": resources.IMPORT,
+            "ResponseURL": f"https://cloudformation.example/{name}?Signature=secret",
+            "ResourceProperties": json.loads(json.dumps(new)),
+        }
+        if old is not None:
+            event["OldResourceProperties"] = json.loads(json.dumps(old))
+        if physical_id:
+            event["PhysicalResourceId"] = physical_id
+        request = self.requests[name] = Request(kind, event, self.world.now)
+        if deliver:
+            self.deliver(request)
+        return request
+
+    def deliver(self, request: Request) -> None:
+        """Call the function with the request's event, once more perhaps."""
+        self.invocations.append(Invocation(request.event, self.world.now))
+
+    def _put_answer(self, url: str, body: bytes) -> None:
+        request = self.requests[url.rpartition("/")[2].partition("?")[0]]
+        request.puts += 1
+        request.answered_by_first_call |= self.at_first_call[-1]
+        document = json.loads(body)
+        if len(body) > 4096:
+            self.world.violation("an answer was longer than CloudFormation takes")
+        if PATIENT in body.decode() or PATIENT in json.dumps(document, ensure_ascii=False):
+            self.world.violation(f"an answer named the patient: {document['Reason']}")
+        if document in request.answers:
+            return
+        request.answers.append(document)
+        self._check_answer(request, document)
+        if len(request.answers) == 1:
+            self.answered(request)
+
+    # -- what an answer must say ---------------------------------------------------------------------------------------
+
+    def _check_answer(self, request: Request, document: dict[str, Any]) -> None:
+        event, world = request.event, self.world
+        if any(document[name] != event[name] for name in ("StackId", "RequestId", "LogicalResourceId")):
+            world.violation("an answer was for another request")
+        if document["PhysicalResourceId"] != event.get("PhysicalResourceId", document["PhysicalResourceId"]):
+            world.violation("the physical id changed")
+        if document["Status"] == "FAILED":
+            if not document["Reason"]:
+                world.violation("a failure had no reason")
+            return
+        data = document["Data"]
+        status = data.get("JobStatus")
+        job = world.jobs.get(data.get("JobId", ""))
+        if status is None or status == "NOT_STARTED":
+            # An update that CloudFormation waits for no more, since it rolls back, starts nothing either.
+            if not request.forgiving and "ROLLBACK" not in world.stack_status:
+                world.violation("an import that must not be skipped was skipped")
+        elif status == "NOTHING_TO_IMPORT":
+            started = any(started_by == request.id for started_by, _ in world.starts)
+            if started and not self._joined_and_failed(request):
+                world.violation("a job was started and the answer said that there was nothing to import")
+        elif job is None or job.intent != request.intent:
+            world.violation(f"the answer named a job that is not this import's: {data}")
+        elif status in ("SUBMITTED", "IN_PROGRESS"):
+            if request.kind == "Delete" or event["ResourceProperties"].get("Completion", "wait") == "wait":
+                world.violation("a job that runs was answered as a success")
+        else:
+            self._check_counts(job, data)
+
+    def _check_counts(self, job: Job, data: dict[str, str]) -> None:
+        world = self.world
+        if not job.over or job.status != data["JobStatus"]:
+            world.violation(f"the answer said {data['JobStatus']}, the job is {job.status}")
+        if any(str(count(job)) != data[name] for name, count in NUMBERS.items()):
+            world.violation(f"the answer's numbers are not the job's: {data}")
+        if not world.image_sets.get(job.job_id):
+            world.violation("a success without an image set")
+        if not self._was_good(job):
+            world.violation(f"a job was a success that nobody tolerates: {data['Summary']}")
+
+    def _was_good(self, job: Job) -> bool:
+        """Whether the job succeeded by the tolerance of anybody who asked for it."""
+        if not job.imported or not job.has_manifest or job.outcome == "garbage":
+            return False
+        asked = [request.properties for request in self.requests.values() if request.intent == job.intent]
+        return any(_tolerates(wanted, job) for wanted in asked)
+
+    def _may_be_repeated(self, job: Job) -> bool:
+        """Whether the next attempt may begin: somebody who asked does not tolerate how the job ended.
+
+        KNOWN: a manifest that comes later than two minutes after the job's end comes too late, and the job's import is
+        repeated though it was good.
+
+        KNOWN: a start whose answer was lost and whose repetition is refused is written down as refused, and the job
+        that runs all the same is repeated.
+        """
+        if job.token in self.world.refused:
+            return True
+        if job.manifest_at is None or job.manifest_at > job.ends_at + 100 or not self._was_good(job):
+            return True
+        asked = [request.properties for request in self.requests.values() if request.intent == job.intent]
+        return not all(_tolerates(wanted, job) for wanted in asked)
+
+    def _started_unasked(self, request_id: str) -> bool:
+        """Whether a request that was answered starts a job."""
+        request = self.requests[request_id]
+        # KNOWN: nothing remembers that the first call answered for itself; the event's next delivery begins anew.
+        return bool(request.answers) and not request.answered_by_first_call and not self._joined_and_failed(request)
+
+    def _joined_and_failed(self, request: Request) -> bool:
+        """KNOWN: who waits for a job whose failure another request writes down first begins the next attempt."""
+        mine = [token for token, record in self.world.written.items() if record["intent"] == request.intent]
+        return any(self.world.failed_by.get(token, request.id) != request.id for token in mine)
+
+    # -- Lambda --------------------------------------------------------------------------------------------------------
+
+    def invoke(self, payload: dict[str, Any]) -> Any:
+        """Call the function, through JSON."""
+        began, output = self.world.now, io.StringIO()
+        left = lambda: int((began + _LONGEST_INVOCATION - self.world.now) * 1000)  # noqa: E731
+        request_id = _request_id(payload)
+        request = self.requests[request_id]
+        puts = request.puts
+        self.world.at_work.append(request_id)
+        self.at_first_call.append("step" not in payload and payload.get("source") != "aws.states")
+        try:
+            with contextlib.redirect_stdout(output):
+                answer = handler.handle(
+                    json.loads(json.dumps(payload)), SimpleNamespace(get_remaining_time_in_millis=left)
+                )
+        except (Crash, OSError):
+            request.died_answering |= request.puts > puts
+            raise
+        finally:
+            self.at_first_call.pop()
+            self._check_log(output.getvalue(), self.world.at_work.pop())
+        return json.loads(json.dumps(answer))
+
+    def _check_log(self, output: str, request_id: str) -> None:
+        if PATIENT in output:
+            line = next(line for line in output.splitlines() if PATIENT in line)
+            self.world.violation(f"the log named the patient: {line}")
+        if "Signature" in output:
+            self.world.violation("the log held the address for the answer")
+        # KNOWN: zipfile takes a lost connection for a broken zip: botocore's connection errors are OSErrors.
+        if '"step": "unexpected"' in output and "BadZipFile" not in output:
+            self.unexpected.append(output)
+        if '"step": "not answered"' in output:
+            self.gave_up_answering.add(request_id)
+
+    def _run_invocation(self, call: Invocation) -> None:
+        try:
+            self.invoke(call.payload)
+            call.over = True
+        except (Crash, Exception) as failure:
+            if not isinstance(failure, (Crash, OSError)):
+                self.world.violation(f"a call ended with {failure!r}")
+            call.tries += 1
+            call.due = self.world.now + 60 * call.tries
+            if call.tries < _ASYNC_TRIES:
+                return
+            call.over = True
+            request = self.requests[_request_id(call.payload)]
+            if "RequestType" not in call.payload:
+                # KNOWN: a notice of a notice matches no rule, so that nothing goes round in circles.
+                request.rescue_died = True
+                return
+            request.first_call_died = True
+            detail = {"requestContext": {"condition": "RetriesExhausted"}, "requestPayload": call.payload}
+            self.invocations.append(Invocation({"source": "lambda", "detail": detail}, self.world.now))
+
+    # -- Step Functions ------------------------------------------------------------------------------------------------
+
+    def _start_execution(self, name: str, text: str) -> None:
+        there = self.executions.get(name)
+        if there is None:
+            self.executions[name] = Execution(name, text, DEFINITION["StartAt"], json.loads(text), self.world.now)
+        elif there.over or there.input != text:
+            failure = {"Error": {"Code": "ExecutionAlreadyExists", "Message": name}}
+            raise ExecutionAlreadyExists(failure, "StartExecution")
+
+    def stop(self, execution: Execution) -> None:
+        """Stop an execution by hand."""
+        self.requests[execution.name].stopped = True
+        self._finish(execution, "ABORTED")
+
+    def _finish(self, execution: Execution, status: str, error: str = "") -> None:
+        execution.status, execution.error = status, error
+        request = self.requests[execution.name]
+        request.lost_after_answer |= bool(request.answers) and status != "SUCCEEDED" and error != handler.ANSWERED
+        if status in ("ABORTED", "FAILED", "TIMED_OUT"):
+            detail = {"status": status, "input": execution.input, "error": error or None, "name": execution.name}
+            event = {"source": "aws.states", "detail-type": "Step Functions Execution Status Change", "detail": detail}
+            self.invocations.append(Invocation(event, self.world.now))
+
+    def _run_task(self, execution: Execution) -> None:
+        state = STATES[execution.at]
+        payload = {"step": state["Parameters"]["Payload"]["step"], "state": execution.data}
+        try:
+            result = self.invoke(payload)
+        except (Crash, Exception) as failure:
+            name = "Sandbox.Timedout" if isinstance(failure, Crash) else type(failure).__name__
+            if not isinstance(failure, (Crash, OSError)):
+                self.world.violation(f"a step ended with {failure!r}")
+            if not execution.over:
+                self._failed(execution, state, name)
+            return
+        if execution.over:  # stopped meanwhile
+            return
+        execution.data = result
+        self._go_to(execution, state["Next"])
+
+    def _failed(self, execution: Execution, state: dict[str, Any], name: str) -> None:
+        for number, retrier in enumerate(state["Retry"]):
+            if name in retrier["ErrorEquals"] or "States.ALL" in retrier["ErrorEquals"]:
+                if execution.tried[number] < retrier["MaxAttempts"]:
+                    wait = retrier["IntervalSeconds"] * retrier["BackoffRate"] ** execution.tried[number]
+                    execution.tried[number] += 1
+                    execution.due = self.world.now + wait
+                    return
+                break
+        execution.lost_a_step = True
+        for catcher in state.get("Catch", ()):
+            assert ["States.ALL"] == catcher["ErrorEquals"]
+            assert "$.error" == catcher["ResultPath"]
+            execution.data = {**execution.data, "error": {"Error": name, "Cause": "{}"}}
+            self._go_to(execution, catcher["Next"])
+            return
+        self._finish(execution, "FAILED", name)
+
+    def _go_to(self, execution: Execution, name: str) -> None:
+        execution.tried.clear()
+        execution.due = self.world.now
+        while not execution.over:
+            execution.at, state = name, STATES[name]
+            kind = state["Type"]
+            if kind == "Task":
+                return
+            if kind == "Wait":
+                execution.due += execution.data[state["SecondsPath"].removeprefix("$.")]
+                name = state["Next"]
+            elif kind == "Choice":
+                name = next((c["Next"] for c in state["Choices"] if _chosen(c, execution.data)), state["Default"])
+            else:
+                self._finish(execution, "SUCCEEDED" if kind == "Succeed" else "FAILED", state.get("Error", ""))
+
+    # -- time ----------------------------------------------------------------------------------------------------------
+
+    def pass_time(self, seconds: float) -> None:
+        """Let everything happen that is due within some seconds."""
+        until = self.world.now + seconds
+        while self._run_next(until):
+            pass
+        self.world.now = max(self.world.now, until)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is left to do."""
+        return any(not item.over for item in [*self.invocations, *self.executions.values()])
+
+    def settle(self) -> None:
+        """Let everything happen until nothing is left to do."""
+        for _ in range(5000):
+            if not self._run_next(float("inf")):
+                return
+        self.world.violation("it does not end")
+
+    def _run_next(self, until: float) -> bool:
+        self.invocations = [call for call in self.invocations if not call.over]
+        waiting: list[Execution | Invocation] = [*self.invocations]
+        waiting += [execution for execution in self.executions.values() if not execution.over]
+        ready = [item for item in waiting if not item.busy and item.due <= until]
+        if not ready:
+            return False
+        item = min(ready, key=lambda one: one.due)
+        self.world.now = max(self.world.now, item.due)
+        item.busy = True
+        try:
+            if isinstance(item, Invocation):
+                self._run_invocation(item)
+            else:
+                self._run_task(item)
+        finally:
+            item.busy = False
+        return True
+
+    def _meanwhile(self) -> None:
+        """Somebody else takes a step while a call of this one is on its way."""
+        for _ in range(2):
+            self._run_next(self.world.now + 70)
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """What holds at any time."""
+        assert [] == self.check_only(), (self.world.violations, self.world.struck)
+
+    def check_only(self) -> list[str]:
+        """What does not hold."""
+        world = self.world
+        for request in self.requests.values():
+            tokens = {token for started_by, token in world.starts if started_by == request.id}
+            if len(tokens) > 1 and not self._joined_and_failed(request):
+                world.violation(f"{request.id} started more than one attempt")
+            if len(request.answers) > 1 and not _answered_blindly(request):
+                said = [(answer["Status"], answer["Reason"]) for answer in request.answers]
+                world.violation(f"{request.id} was answered twice: {said}")
+            execution = self.executions.get(request.id)
+            silent = not (request.answers or request.rescue_died or request.id in self.gave_up_answering)
+            if (
+                execution
+                and execution.over
+                and silent
+                and not any(_request_id(call.payload) == request.id for call in self.invocations if not call.over)
+            ):
+                world.violation(f"{request.id} was never answered")
+            if request.forgiving and "FAILED" == request.status:
+                self._check_forgiving(request, execution)
+        if self.unexpected:
+            world.violation(f"an error that nobody foresaw: {self.unexpected}")
+        if any(PATIENT in json.dumps(event, ensure_ascii=False) for event in world.events):
+            world.violation("an event named the patient")
+        return world.violations
+
+    def _check_forgiving(self, request: Request, execution: Execution | None) -> None:
+        # What never came to a step, or lost one for good, cannot know that it is a rollback.
+        lost = request.stopped or request.answered_by_first_call or execution is None or execution.lost_a_step
+        if not (request.kind == "Rollback" and (lost or request.id in self.world.status_unknown)):
+            self.world.violation(f"{request.id} failed: {request.answers[0]['Reason']}")
+
+
+def _answered_blindly(request: Request) -> bool:
+    """KNOWN: where nobody can tell, or nobody asks, whether an answer went out before.
+
+    - The first call answers for itself (it may not start an execution, or died three times): nothing remembers that.
+    - The function dies in the very call in which the answer went out, until Step Functions and Lambda give up.
+    - An execution that has answered and follows its job is stopped by hand, or loses its last step.
+    """
+    return request.answered_by_first_call or request.died_answering or request.lost_after_answer
+
+
+def _request_id(payload: dict[str, Any]) -> str:
+    if payload.get("source") == "lambda":
+        payload = payload["detail"]["requestPayload"]
+    if payload.get("source") == "aws.states":
+        payload = json.loads(payload["detail"]["input"])["event"]
+    if "state" in payload:
+        payload = payload["state"]["event"]
+    return str(payload["RequestId"])
+
+
+def _chosen(choice: dict[str, Any], data: dict[str, Any]) -> bool:
+    value = data[choice["Variable"].removeprefix("$.")]
+    return bool(value == choice["StringEquals"] if "StringEquals" in choice else value == choice["BooleanEquals"])
+
+
+def _tolerates(wanted: Properties, job: Job) -> bool:
+    rejected = job.scanned - job.imported
+    return (
+        rejected <= int(wanted.get("MaxRejectedFiles", rejected))
+        and rejected * 100 <= float(wanted.get("MaxRejectedPercent", 100)) * job.scanned
+        and not (wanted.get("FailOnWarnings") == "true" and job.warnings)
+    )
+
+
+def filled(world: World, *, prefix: str = f"in/{PATIENT}/", files: int = 3) -> None:
+    """Put files of a patient into the source."""
+    for number in range(files):
+        world.objects[SOURCE, f"{prefix}{PATIENT}-{number}.dcm"] = f"DICM {PATIENT}".encode()
+
+
+def zipped(world: World) -> dict[str, str]:
+    """Put a zip of local files where assets lie; answers the properties that name it."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for number in range(4):
+            archive.writestr(f"{PATIENT}/{number}.dcm", f"DICM {PATIENT}")
+    world.objects[ASSETS, "hash.zip"] = content.getvalue()
+    return {"AssetBucket": ASSETS, "AssetKey": "hash.zip", "InputPrefix": "unpacked/hash/"}
