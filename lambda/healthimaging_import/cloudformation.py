@@ -9,6 +9,7 @@ import hashlib
 import http.client
 import json
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -88,6 +89,8 @@ class Answer:
         while len(json.dumps(body).encode()) > _MAX_ANSWER_BYTES:
             texts = [(body, "Reason"), *((body["Data"], name) for name in body["Data"])]
             owner, name = max(texts, key=lambda text: len(text[0][text[1]]))
+            if not owner[name]:
+                body["Data"] = {}  # the names alone are too long; none of ours are
             owner[name] = owner[name][: len(owner[name]) * 3 // 4]
         return json.dumps(body).encode()
 
@@ -107,6 +110,8 @@ def send(event: Event, answer: Answer) -> None:
             with urllib.request.urlopen(request, timeout=10):  # noqa: S310 - as above
                 return
         except (OSError, http.client.HTTPException) as error:
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()
             if pause is None:
                 name = type(error).__name__
                 raise OSError(f"CloudFormation could not be answered ({name})") from None

@@ -107,11 +107,11 @@ def explained(service: str, operation: str, *, settling: bool = False) -> Iterat
     except ClientError as error:
         code = str(error.response.get("Error", {}).get("Code", "Unknown"))
         rule = rule_for(service, code)
-        message = str(error.response.get("Error", {}).get("Message", ""))
+        message = str(error.response.get("Error", {}).get("Message") or "")
         said = quote(message) if rule.verbatim else plain(message)
         reason = f"{operation} answered {code}{f' ({said})' if said else ''}: {rule.advice}"
         raise _answer(rule, reason, settling=settling, after=_retry_after(error), code=code) from None
-    except BotoCoreError as error:
+    except (BotoCoreError, ResponseParserError) as error:
         rule = _UNREACHABLE if isinstance(error, _TRANSPORT) else _UNSENT
         reason = f"{operation} failed with {type(error).__name__}: {rule.advice}"
         raise _answer(rule, reason, settling=settling) from None
@@ -129,4 +129,4 @@ def _retry_after(error: ClientError) -> float:
     """The seconds of a Retry-After header; dates and nonsense count as none."""
     headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     value = str(headers.get("retry-after", ""))
-    return min(float(value), _LONGEST_RETRY_AFTER) if value.isdigit() else 0
+    return min(float(value), _LONGEST_RETRY_AFTER) if value.isdecimal() else 0

@@ -14,6 +14,7 @@ from healthimaging_import.problems import Refused
 from healthimaging_import.request import ImportRequest
 from healthimaging_import.rules import Quotas
 
+_DAMAGED = "the zip of local files is damaged; build the asset again"
 _READ_AHEAD = 4 * 1024**2
 
 
@@ -109,14 +110,17 @@ def unpack(
         except zipfile.BadZipFile:
             if file.failure:
                 raise file.failure from None
-            raise Refused("the zip of local files is damaged; build the asset again") from None
+            raise Refused(_DAMAGED) from None
     members = [member for member in archive.infolist() if not member.is_dir()]
     for number, member in enumerate(members[first:], start=first):
         if time_left() <= 0:
             return number
         key = request.input_prefix + _relative(member.filename)
-        with explained("s3", "s3:PutObject (input bucket)", settling=settling), archive.open(member) as body:
-            s3.upload_fileobj(_Stream(body), request.input_bucket, key)
+        try:
+            with explained("s3", "s3:PutObject (input bucket)", settling=settling), archive.open(member) as body:
+                s3.upload_fileobj(_Stream(body), request.input_bucket, key)
+        except zipfile.BadZipFile:
+            raise Refused(_DAMAGED) from None
     return None
 
 

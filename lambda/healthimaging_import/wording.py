@@ -9,10 +9,11 @@ from healthimaging_import.rules import ServiceModel
 
 _GAP = "..."
 _ACRONYMS = frozenset({"AWS", "DICOM", "DICM", "IAM", "JSON", "KMS", "P10", "S3", "SOP", "UID", "UIDs", "VR"})
+_LIMIT = re.compile(r"(FILE|IMAGE|INSTANCE|SIZE|COUNTS?|IMPORT|JOB|QUOTA|_)+_(LIMIT|EXCEEDED|ERROR)")
 _MORE_WORDS = (
     "a an and are as at be by can cannot could did does exceeds expected file files for format found from has have "
     "header in invalid is it its length longer malformed missing must no not of on or parse parsed preamble read "
-    "required size than that the there this to too type unsupported value was were with"
+    "required size than that the there this to too type unsupported valid value was were with"
 )
 
 
@@ -35,7 +36,12 @@ def plain(text: str, longest: int = 120) -> str:
     kept: list[str] = []
     for position, token in enumerate(text.split()):
         word = token.strip(".,:;()'\"")
-        known = word in _ACRONYMS or word in _vocabulary() or (position == 0 and word.lower() in _vocabulary())
+        known = (
+            _LIMIT.fullmatch(word)
+            or word in _ACRONYMS
+            or word in _vocabulary()
+            or (position == 0 and word.lower() in _vocabulary())
+        )
         if known:
             kept.append(word)
         elif not kept or kept[-1] != _GAP:

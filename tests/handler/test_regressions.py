@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ParamValidationError
+from botocore.parsers import ResponseParserError
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -20,6 +21,7 @@ from healthimaging_import.problems import Refused, TryLater, quote
 from healthimaging_import.request import Asset
 from healthimaging_import.rules import ServiceModel
 from healthimaging_import.source import unpack
+from healthimaging_import.wording import plain
 from tests.handler.cloudformation_events import event
 from tests.handler.fake_aws import DICOM, SOURCE, FakeAws
 from tests.handler.state_machine import Clock, Machine
@@ -139,3 +141,18 @@ def test_fails_for_an_owner_in_digits_that_are_not_ascii() -> None:
 
 def test_a_refused_prefix_is_not_repeated(deploy: Any) -> None:
     assert "DOE" not in refusal(deploy(input_prefix="DOE^JANE"))
+
+
+def test_an_answer_whose_names_alone_are_too_long_is_cut_too() -> None:
+    names = {chr(0x1F600 + number) * 20: "" for number in range(17)}
+    assert len(Answer(success=True, data=names).document(EVENT)) <= 4096
+
+
+def test_an_answer_of_aws_that_cannot_be_parsed_is_tried_later() -> None:
+    with pytest.raises(TryLater), explained("s3", "s3:GetObject"):
+        raise ResponseParserError("<html>")
+
+
+def test_a_limit_that_healthimaging_names_is_told() -> None:
+    assert "FILE_COUNTS_LIMIT ..." == plain("FILE_COUNTS_LIMIT DOE^JANE")
+    assert "..." == plain("DOE_LIMIT")
