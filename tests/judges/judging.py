@@ -118,8 +118,8 @@ def _types(node: dict[str, Any]) -> dict[str, str]:
 
 def checkov(templates: Iterable[Template], folder: Path) -> Iterator[Finding]:
     """Everything checkov says; it takes seconds to start, so it gets all templates at once."""
-    executable = ROOT / ".judges" / "bin" / "checkov"
-    assert executable.exists(), "checkov has an environment of its own: make install-judges"
+    python = ROOT / ".judges" / "bin" / "python"
+    assert python.exists(), "checkov has an environment of its own: make install-judges"
     by_path = {}
     for template in templates:
         path = folder / template.example / template.path.name
@@ -128,7 +128,12 @@ def checkov(templates: Iterable[Template], folder: Path) -> Iterator[Finding]:
         by_path[f"/{template.example}/{template.path.name}"] = template
     options = ["--framework", "cloudformation", "--output", "json", "--quiet", "--compact", "--skip-download"]
     done = subprocess.run(
-        [executable, "--directory", folder, *options], capture_output=True, text=True, check=False, cwd=folder
+        # Not its script: that one's first line breaks where the path has a space.
+        [python, "-m", "checkov.main", "--directory", folder, *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
     )
     report = json.loads(done.stdout)
     summary = report["summary"]

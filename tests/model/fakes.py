@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from types import SimpleNamespace
 from typing import Any, TypeVar
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 
 from botocore.exceptions import ClientError, ConnectTimeoutError, ReadTimeoutError
 
@@ -111,6 +111,8 @@ class World:
     """The requests that had a start accepted, and with which token."""
     written: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By token: the record that said so first."""
+    disowned: set[str] = field(default_factory=set)
+    """The jobs that HealthImaging said it did not know."""
     saved_as_started: set[str] = field(default_factory=set)
     tokens: dict[str, tuple[int, dict[str, Any], str]] = field(default_factory=dict)
     image_sets: dict[str, int] = field(default_factory=dict)
@@ -350,7 +352,7 @@ class S3:
         return self.world.objects[bucket, key]
 
     def _note(self, bucket: str, key: str, body: bytes) -> None:
-        if bucket == RESULTS and ".healthimaging-cdk/" in key and not key.endswith("job-output-manifest.json"):
+        if bucket == RESULTS and ".healthimaging-cdk/" in key and not key.endswith(("manifest.json", "-latest.json")):
             record = json.loads(body)
             token = record["parameters"]["clientToken"]
             self.world.written.setdefault(token, record)
@@ -379,8 +381,7 @@ class HealthImaging:
         if record is None or record["parameters"] != parameters:
             world.violation("a job was started whose exact request no record holds")
         request = world.at_work[-1]
-        # KNOWN: where DescribeStacks (or the role for it) fails once, a rollback is taken for an update like any other.
-        if request.startswith(("Delete", "Rollback")) and request not in world.status_unknown:
+        if request.startswith(("Delete", "Rollback")):
             world.violation(f"{request} started a job")
         if world.was_answered(request):
             world.violation(f"{request} started a job after it was answered")
@@ -414,7 +415,7 @@ class HealthImaging:
             attempt=record.get("attempt", 0),
         )
         for earlier in world.jobs.values():
-            if earlier.intent != job.intent:
+            if earlier.intent != job.intent or earlier.job_id in world.disowned:
                 continue
             if earlier.token == job.token:
                 # HealthImaging forgot the token. Nobody can tell, as long as no record says that the job was started.
@@ -442,7 +443,12 @@ class HealthImaging:
                 properties["message"] = f"s3://{SOURCE}/in/{PATIENT}/1.dcm cannot be read"
             return {"jobProperties": properties}
 
-        return self.world.call("GetDICOMImportJob", effect)
+        try:
+            return self.world.call("GetDICOMImportJob", effect)
+        except ClientError as failure:
+            if failure.response["Error"]["Code"] == "ResourceNotFoundException":
+                self.world.disowned.add(jobId)
+            raise
 
 
 @dataclass
@@ -526,7 +532,7 @@ class Clients:
 class AnsweringUrls:
     """Stands for ``urllib`` where CloudFormation is answered."""
 
-    error = SimpleNamespace(URLError=URLError)
+    error = SimpleNamespace(URLError=URLError, HTTPError=HTTPError)
 
     def __init__(self, world: World) -> None:
         self._world = world

@@ -103,6 +103,11 @@ class Request:
         return import_request(self.scope, self.properties).intent
 
     @property
+    def series(self) -> str:
+        """What is to be imported, whatever the run."""
+        return import_request(self.scope, self.properties).series
+
+    @property
     def forgiving(self) -> bool:
         """Whether it must end well whatever happens."""
         return self.kind in ("Delete", "Rollback")
@@ -264,9 +269,9 @@ class Stage:
                 world.violation("an import that must not be skipped was skipped")
         elif status == "NOTHING_TO_IMPORT":
             started = any(started_by == request.id for started_by, _ in world.starts)
-            if started and not self._joined_and_failed(request):
+            if started and not self._saw_its_attempt_fail_by_another(request):
                 world.violation("a job was started and the answer said that there was nothing to import")
-        elif job is None or job.intent != request.intent:
+        elif job is None or not self._asks_for(request, job):
             world.violation(f"the answer named a job that is not this import's: {data}")
         elif status in ("SUBMITTED", "IN_PROGRESS"):
             if request.kind == "Delete" or event["ResourceProperties"].get("Completion", "wait") == "wait":
@@ -285,38 +290,41 @@ class Stage:
         if not self._was_good(job):
             world.violation(f"a job was a success that nobody tolerates: {data['Summary']}")
 
+    def _asks_for(self, request: Request, job: Job) -> bool:
+        """Whether the job is the request's: without a run_id it means the run that succeeded last."""
+        if request.properties.get("RunId") is None:
+            return request.series == self.requests[job.submitted_by].series
+        return request.intent == job.intent
+
     def _was_good(self, job: Job) -> bool:
         """Whether the job succeeded by the tolerance of anybody who asked for it."""
         if not job.imported or not job.has_manifest or job.outcome == "garbage":
             return False
-        asked = [request.properties for request in self.requests.values() if request.intent == job.intent]
+        asked = [one.properties for one in self.requests.values() if self._asks_for(one, job)]
         return any(_tolerates(wanted, job) for wanted in asked)
 
     def _may_be_repeated(self, job: Job) -> bool:
         """Whether the next attempt may begin: somebody who asked does not tolerate how the job ended.
-
-        KNOWN: a manifest that comes later than two minutes after the job's end comes too late, and the job's import is
-        repeated though it was good.
 
         KNOWN: a start whose answer was lost and whose repetition is refused is written down as refused, and the job
         that runs all the same is repeated.
         """
         if job.token in self.world.refused:
             return True
-        if job.manifest_at is None or job.manifest_at > job.ends_at + 100 or not self._was_good(job):
+        if not self._was_good(job):
             return True
-        asked = [request.properties for request in self.requests.values() if request.intent == job.intent]
+        asked = [one.properties for one in self.requests.values() if self._asks_for(one, job)]
         return not all(_tolerates(wanted, job) for wanted in asked)
 
     def _started_unasked(self, request_id: str) -> bool:
         """Whether a request that was answered starts a job."""
         request = self.requests[request_id]
         # KNOWN: nothing remembers that the first call answered for itself; the event's next delivery begins anew.
-        return bool(request.answers) and not request.answered_by_first_call and not self._joined_and_failed(request)
+        return bool(request.answers) and not request.answered_by_first_call
 
-    def _joined_and_failed(self, request: Request) -> bool:
-        """KNOWN: who waits for a job whose failure another request writes down first begins the next attempt."""
-        mine = [token for token, record in self.world.written.items() if record["intent"] == request.intent]
+    def _saw_its_attempt_fail_by_another(self, request: Request) -> bool:
+        """KNOWN: a request loses the step that started its job, a deletion judges the job, the request starts anew."""
+        mine = {token for token, record in self.world.written.items() if record["asked_by"] == request.id}
         return any(self.world.failed_by.get(token, request.id) != request.id for token in mine)
 
     # -- Lambda --------------------------------------------------------------------------------------------------------
@@ -349,8 +357,7 @@ class Stage:
             self.world.violation(f"the log named the patient: {line}")
         if "Signature" in output:
             self.world.violation("the log held the address for the answer")
-        # KNOWN: zipfile takes a lost connection for a broken zip: botocore's connection errors are OSErrors.
-        if '"step": "unexpected"' in output and "BadZipFile" not in output:
+        if '"step": "unexpected"' in output:
             self.unexpected.append(output)
         if '"step": "not answered"' in output:
             self.gave_up_answering.add(request_id)
@@ -507,7 +514,7 @@ class Stage:
         world = self.world
         for request in self.requests.values():
             tokens = {token for started_by, token in world.starts if started_by == request.id}
-            if len(tokens) > 1 and not self._joined_and_failed(request):
+            if len(tokens) > 1 and not self._saw_its_attempt_fail_by_another(request):
                 world.violation(f"{request.id} started more than one attempt")
             if len(request.answers) > 1 and not _answered_blindly(request):
                 said = [(answer["Status"], answer["Reason"]) for answer in request.answers]
@@ -530,9 +537,10 @@ class Stage:
         return world.violations
 
     def _check_forgiving(self, request: Request, execution: Execution | None) -> None:
-        # What never came to a step, or lost one for good, cannot know that it is a rollback.
+        # What never came to a step, lost one for good or may not ask cannot know that it is a rollback.
         lost = request.stopped or request.answered_by_first_call or execution is None or execution.lost_a_step
-        if not (request.kind == "Rollback" and (lost or request.id in self.world.status_unknown)):
+        lost = lost or request.id in self.world.status_unknown
+        if not (request.kind == "Rollback" and lost):
             self.world.violation(f"{request.id} failed: {request.answers[0]['Reason']}")
 
 
