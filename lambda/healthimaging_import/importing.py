@@ -126,10 +126,7 @@ class Importer:
                 progress.run_id = self.records.latest_run(self.request.series) or ""
             resolved = dataclasses.replace(self.request, run_id=progress.run_id)
             return dataclasses.replace(self, request=resolved).step(progress)
-        try:
-            outcome = self._step(progress)
-        finally:
-            progress.began = True
+        outcome = self._step(progress)
         if outcome.finished and outcome.job_id and self.may_start:
             self.records.note_latest_run(self.request.series, self.request.run_id)
         return outcome
@@ -144,6 +141,7 @@ class Importer:
             if outcome is not None:
                 return outcome
             stored = self._claim(stored)
+            progress.began = True
         record = stored.record
         if record.state == records.SUCCEEDED:
             log.line("remembered", job_id=record.job.get("jobId"), attempt=record.attempt)
@@ -151,9 +149,9 @@ class Importer:
         if record.state == records.FAILED:
             raise Refused(record.reason)
         stored = self._join(stored, progress)
+        progress.joined = True
         if record.state == records.CLAIMED:
             stored = self._start(stored)
-        progress.joined = True
         return self._follow(stored, progress)
 
     def take_over(self) -> None:
@@ -174,7 +172,10 @@ class Importer:
                 raise Refused("a later request for this import replaced this one; a job that runs goes on")
             return stored
         wanted = "" if self.may_start else self.asked_by
-        return stored if follower == wanted else self.records.save(stored.record.changed(followed_by=wanted), stored)
+        if follower != wanted:
+            stored = self.records.save(stored.record.changed(followed_by=wanted), stored)
+        progress.began = True
+        return stored
 
     def _prepare(self, progress: Progress) -> Outcome | None:
         """Make the source ready and look at it; an outcome here ends the step without a job."""
