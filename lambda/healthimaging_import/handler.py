@@ -21,6 +21,7 @@ from healthimaging_import.rules import ANSWERED
 _RESERVE_SECONDS = 30
 _START_PATIENCE_SECONDS = 60
 _LONGEST_PAUSE = 30.0
+_DEPLOY_AGAIN = "then deploy again: what was started is found again and not started twice"
 
 
 def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN401 - Lambda's context has no public type
@@ -59,10 +60,7 @@ def _rescue(notice: dict[str, Any]) -> dict[str, Any]:
         if detail.get("error") == ANSWERED:
             return {}
         event, what = Event.parse(json.loads(detail["input"])["event"]), str(detail.get("status"))
-        reason = (
-            f"the request was not finished ({what}); see the function's log group, then deploy again: what was started "
-            "is found again and not started twice"
-        )
+        reason = f"the request was not finished ({what}); see the function's log group, {_DEPLOY_AGAIN}"
         send(event, Answer(success=event.is_let_go, reason=reason))
         log.line("rescued", request_id=event.request_id, what=what)
     except Exception as error:  # noqa: BLE001 - nobody is left to tell, and another try would end the same
@@ -71,7 +69,7 @@ def _rescue(notice: dict[str, Any]) -> dict[str, Any]:
 
 
 def _start_execution(event: Event, raw: dict[str, Any]) -> dict[str, Any]:
-    from healthimaging_import.aws import Clients  # noqa: PLC0415 - as above
+    from healthimaging_import.aws import Clients  # noqa: PLC0415 - the answering path must not need boto3
     from healthimaging_import.faults import explained  # noqa: PLC0415
     from healthimaging_import.problems import TryLater  # noqa: PLC0415
 
@@ -158,8 +156,7 @@ def _answer(state: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN
         name = str(state.get("error", {}).get("Error", "unknown"))
         answer = Answer(
             success=event.is_let_go,
-            reason=f"the function could not finish a step ({name}); see its log group, then deploy again: what was "
-            "started is found again and not started twice",
+            reason=f"the function could not finish a step ({name}); see its log group, {_DEPLOY_AGAIN}",
         )
     send(event, answer)
     log.line("answered", success=answer.success, request_id=event.request_id)

@@ -66,7 +66,6 @@ class Progress:
 
     unpacked: int = 0
     ready: bool = False
-    began: bool = False
     joined: bool = False
     run_id: str | None = None
     ended_at: float = 0.0
@@ -141,7 +140,7 @@ class Importer:
             if outcome is not None:
                 return outcome
             stored = self._claim(stored)
-            progress.began = True
+            progress.joined = True
         record = stored.record
         if record.state == records.SUCCEEDED:
             log.line("remembered", job_id=record.job.get("jobId"), attempt=record.attempt)
@@ -149,7 +148,6 @@ class Importer:
         if record.state == records.FAILED:
             raise Refused(record.reason)
         stored = self._join(stored, progress)
-        progress.joined = True
         if record.state == records.CLAIMED:
             stored = self._start(stored)
         return self._follow(stored, progress)
@@ -167,14 +165,14 @@ class Importer:
     def _join(self, stored: Stored, progress: Progress) -> Stored:
         """Go on with an attempt that is at work already, unless somebody else has been told to instead."""
         follower = stored.record.followed_by
-        if progress.began:
+        if progress.joined:
             if follower not in ("", self.asked_by) and not self.follows_to_the_end:
                 raise Refused("a later request for this import replaced this one; a job that runs goes on")
             return stored
         wanted = "" if self.may_start else self.asked_by
         if follower != wanted:
             stored = self.records.save(stored.record.changed(followed_by=wanted), stored)
-        progress.began = True
+        progress.joined = True
         return stored
 
     def _prepare(self, progress: Progress) -> Outcome | None:
