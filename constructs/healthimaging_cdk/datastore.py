@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING
 
 from aws_cdk import (
     Arn,
     ArnFormat,
     Aspects,
-    IResource,
     RemovalPolicy,
     Resource,
     Stack,
@@ -26,36 +25,11 @@ if TYPE_CHECKING:
     from aws_cdk.aws_lambda import IFunction
 
 
-class IDatastore(IResource, Protocol):
-    """A HealthImaging data store, made in this app or anywhere else."""
+class IDatastore(Resource):
+    """A HealthImaging data store, made in this app or anywhere else.
 
-    @property
-    def datastore_id(self) -> str:
-        """The id of the data store, 32 characters of ``0-9a-z``."""
-        ...
-
-    @property
-    def datastore_arn(self) -> str:
-        """The ARN of the data store."""
-        ...
-
-    @property
-    def encryption_key(self) -> IKey | None:
-        """The customer-managed key of the data store, if it is known to have one."""
-        ...
-
-
-class LosslessStorageFormat(Enum):
-    """How HealthImaging keeps lossless pixel data."""
-
-    HTJ2K = "HTJ2K"
-    """High-Throughput JPEG 2000, what a data store has unless told otherwise."""
-    JPEG_2000_LOSSLESS = "JPEG_2000_LOSSLESS"
-    """JPEG 2000 Lossless."""
-
-
-class _DatastoreBase(Resource):
-    """What own and imported data stores share."""
+    An abstract class and not a protocol, so that what every store can do is written once (docs/decisions/0005).
+    """
 
     def __init__(self, scope: Construct, construct_id: str, *, environment_from_arn: str | None = None) -> None:
         super().__init__(scope, construct_id, environment_from_arn=environment_from_arn)
@@ -79,7 +53,16 @@ class _DatastoreBase(Resource):
         return self._encryption_key
 
 
-class Datastore(_DatastoreBase):
+class LosslessStorageFormat(Enum):
+    """How HealthImaging keeps lossless pixel data."""
+
+    HTJ2K = "HTJ2K"
+    """High-Throughput JPEG 2000, what a data store has unless told otherwise."""
+    JPEG_2000_LOSSLESS = "JPEG_2000_LOSSLESS"
+    """JPEG 2000 Lossless."""
+
+
+class Datastore(IDatastore):
     """A HealthImaging data store (``AWS::HealthImaging::Datastore``) that is never replaced by accident.
 
     Name, key and tags of a data store are create-only in CloudFormation: a change of any of them plans a new, empty
@@ -203,7 +186,7 @@ class Datastore(_DatastoreBase):
         if "/imageset/" in datastore_arn:
             violations.add("datastore_arn names an image set: leave '/imageset/...' away")
         violations.raise_any()
-        return cast("IDatastore", _ImportedDatastore(scope, construct_id, datastore_arn, encryption_key))
+        return _ImportedDatastore(scope, construct_id, datastore_arn, encryption_key)
 
     @staticmethod
     def from_datastore_id(
@@ -224,10 +207,10 @@ class Datastore(_DatastoreBase):
         violations.check_shape("datastore_id", datastore_id, "DatastoreId")
         violations.raise_any()
         arn = Stack.of(scope).format_arn(service="medical-imaging", resource="datastore", resource_name=datastore_id)
-        return cast("IDatastore", _ImportedDatastore(scope, construct_id, arn, encryption_key, datastore_id))
+        return _ImportedDatastore(scope, construct_id, arn, encryption_key, datastore_id)
 
 
-class _ImportedDatastore(_DatastoreBase):
+class _ImportedDatastore(IDatastore):
     """A data store that this app only names."""
 
     def __init__(
