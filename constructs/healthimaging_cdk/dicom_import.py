@@ -397,7 +397,11 @@ class DicomImport(Construct):
         source, output = self._input_bucket, self._output_bucket
         statements = [
             iam.PolicyStatement(
-                actions=["medical-imaging:StartDICOMImportJob", "medical-imaging:GetDICOMImportJob"],
+                actions=[
+                    "medical-imaging:GetDICOMImportJob",
+                    "medical-imaging:ListDICOMImportJobs",
+                    "medical-imaging:StartDICOMImportJob",
+                ],
                 resources=[self._datastore.datastore_arn],
             ),
             iam.PolicyStatement(
