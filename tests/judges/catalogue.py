@@ -187,6 +187,28 @@ def _emptied_with_the_stack(app: App, _: Path) -> None:
     Datastore(stack, "Datastore", auto_delete_image_sets=True, removal_policy=RemovalPolicy.DESTROY)
 
 
+def _grants(app: App, _: Path) -> None:
+    stack = Stack(app, "Grants")
+    key = kms.Key(stack, "Key", enable_key_rotation=True)
+    own = Datastore(stack, "Datastore", encryption_key=key)
+    reader = _runs_a_function(stack, "Reader")
+    for store in (own, Datastore.from_datastore_id(stack, "Imported", _DATASTORE_ID)):
+        store.grant_read(reader)
+    own.grant(_runs_a_function(stack, "Tagger"), "medical-imaging:TagResource", "medical-imaging:UntagResource")
+    curator = _runs_a_function(stack, "Curator")
+    own.grant_write(curator)
+    own.grant_delete_image_sets(curator)
+    scheduler = _runs_a_function(stack, "Scheduler")
+    own.grant_start_import(
+        scheduler, iam.Role.from_role_arn(stack, "Role", "arn:aws:iam::111122223333:role/healthimaging")
+    )
+    own.grant_manage_import_jobs(scheduler)
+
+
+def _runs_a_function(stack: Stack, name: str) -> iam.Role:
+    return iam.Role(stack, name, assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+
+
 def _bucket(stack: Stack, name: str, key: kms.IKey) -> s3.IBucket:
     return s3.Bucket.from_bucket_attributes(stack, f"Bucket-{name}", bucket_name=f"amzn-{name}", encryption_key=key)
 
@@ -208,6 +230,7 @@ CATALOGUE: dict[str, Callable[[App, Path], None]] = {
     "two imports": _two_imports,
     "beyond CloudFormation": _beyond_cloudformation,
     "emptied with the stack": _emptied_with_the_stack,
+    "grants": _grants,
     "nested stack": _nested_stack,
     "stage": _stage,
 }
