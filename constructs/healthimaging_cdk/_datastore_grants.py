@@ -198,9 +198,21 @@ class DatastoreGrants:
             ],
         )
         if self.encryption_key is not None and grant.success:
-            rights = {right for row in known.values() for right in row.key}
-            self.encryption_key.grant(grantee, *sorted({"kms:DescribeKey", *rights}))
+            self.encryption_key.grant(grantee, *key_rights(*actions))
         return grant
+
+
+def key_rights(*actions: str) -> list[str]:
+    """What somebody needs of the customer-managed key of a data store for some of HealthImaging's actions."""
+    rows = [_ACTIONS.get(action.partition(":")[2], _UNKNOWN) for action in actions]
+    return sorted({"kms:DescribeKey", *(right for row in rows for right in row.key)})
+
+
+def key_statements(key: IKey | None, *actions: str) -> list[iam.PolicyStatement]:
+    """:func:`key_rights` as a statement of a policy; none without a key."""
+    if key is None:
+        return []
+    return [iam.PolicyStatement(actions=key_rights(*actions), resources=[key.key_arn])]
 
 
 def _action_violations(action: str) -> list[str]:
@@ -219,4 +231,4 @@ def _action_violations(action: str) -> list[str]:
     return []
 
 
-__all__ = ["DatastoreGrants"]
+__all__ = ["DatastoreGrants", "key_rights", "key_statements"]

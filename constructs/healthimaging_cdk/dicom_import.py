@@ -14,6 +14,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from healthimaging_cdk._datastore_grants import key_rights
 from healthimaging_cdk._engine import EngineResource, default_event_bus
 from healthimaging_cdk._job_node import JobNode
 from healthimaging_cdk._runtime import rules
@@ -25,6 +26,11 @@ from healthimaging_cdk.import_source import DEFAULT_PREFIX, ImportSource, Staged
 _DEFAULT_TIMEOUT = Duration.minutes(50)
 _SHORTEST_TIMEOUT = Duration.minutes(1)
 _LONGEST_TIMEOUT = Duration.minutes(55)
+_JOB_ACTIONS = (
+    "medical-imaging:GetDICOMImportJob",
+    "medical-imaging:ListDICOMImportJobs",
+    "medical-imaging:StartDICOMImportJob",
+)
 _MOST_MAPPING_BYTES = 100_000
 _WHOLE = 100
 
@@ -396,14 +402,7 @@ class DicomImport(Construct):
         """What our own function may do for this import."""
         source, output = self._input_bucket, self._output_bucket
         statements = [
-            iam.PolicyStatement(
-                actions=[
-                    "medical-imaging:GetDICOMImportJob",
-                    "medical-imaging:ListDICOMImportJobs",
-                    "medical-imaging:StartDICOMImportJob",
-                ],
-                resources=[self._datastore.datastore_arn],
-            ),
+            iam.PolicyStatement(actions=list(_JOB_ACTIONS), resources=[self._datastore.datastore_arn]),
             iam.PolicyStatement(
                 actions=["iam:PassRole"],
                 resources=[self._data_access_role.role_arn],
@@ -430,7 +429,7 @@ class DicomImport(Construct):
                 resources=[output.arn_for_objects(f"{self._output_prefix}{rules.RECORDS_FOLDER}*")],
             ),
         ]
-        key_arns = [output.encryption_key.key_arn] if output.encryption_key else []
+        keys = [output.encryption_key]
         if staged.asset:
             statements += [
                 iam.PolicyStatement(
@@ -442,11 +441,13 @@ class DicomImport(Construct):
                     resources=[source.arn_for_objects(f"{staged.prefix}*")],
                 ),
             ]
-            key_arns += [source.encryption_key.key_arn] if source.encryption_key else []
-        if key_arns:
-            actions = ["kms:Decrypt", "kms:GenerateDataKey"]
-            statements.append(iam.PolicyStatement(actions=actions, resources=list(dict.fromkeys(key_arns))))
-        return statements
+            keys.append(source.encryption_key)
+        rights = {key.key_arn: {"kms:Decrypt", "kms:GenerateDataKey"} for key in keys if key}
+        if self._datastore.encryption_key:
+            rights.setdefault(self._datastore.encryption_key.key_arn, set()).update(key_rights(*_JOB_ACTIONS))
+        return statements + [
+            iam.PolicyStatement(actions=sorted(actions), resources=[arn]) for arn, actions in rights.items()
+        ]
 
     def _make_outputs(self) -> None:
         """Four for each import: a stack takes 200 outputs."""
