@@ -17,7 +17,15 @@ COUNTS = Counts(10, 6, 3, 1, 2, 1, {"45344": 2})
 
 
 def tell(clients: Clients, *, good: bool = True) -> None:
-    announce(clients.events, datastore_id="d", job_id="j", job_status="COMPLETED", good=good, counts=COUNTS)
+    announce(
+        clients.events,
+        scope="stack/job",
+        datastore_id="d",
+        job_id="j",
+        job_status="COMPLETED",
+        good=good,
+        counts=COUNTS,
+    )
 
 
 def metrics_in(text: str) -> dict[str, Any]:
@@ -50,11 +58,21 @@ def test_one_event_holds_ids_and_numbers(clients: Clients, aws: FakeAws) -> None
     (event,) = aws.events
     assert ("healthimaging-cdk", "DICOM Import Judged") == (event["Source"], event["DetailType"])
     assert {
+        "import": "stack/job",
         "datastoreId": "d",
         "jobId": "j",
         "jobStatus": "COMPLETED",
         "outcome": "FAILED",
-        "counts": COUNTS.as_dict(),
+        "counts": {
+            "scanned": 10,
+            "imported": 6,
+            "rejected": 4,
+            "customer_errors": 3,
+            "server_errors": 1,
+            "image_sets": 2,
+            "non_primary_image_sets": 1,
+            "warnings": {"45344": 2},
+        },
     } == json.loads(event["Detail"])
 
 
