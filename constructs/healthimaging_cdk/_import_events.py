@@ -19,10 +19,10 @@ class ImportEvents:
     """The events of one import: the verdict on each of its jobs, once the job's manifest has been read.
 
     HealthImaging's own events know whether a job ran, not what became of the files. The verdict does, and it comes
-    whether a deploy still waits for the job or not: source ``healthimaging-cdk``, detail type ``DICOM Import Judged``,
-    ids and numbers only (docs/events.md). It comes at least once for a job, and not again when a later deploy finds
-    the outcome remembered. An import that ends without a job (nothing to import, a refused request) sends none: the
-    deploy tells it.
+    for jobs that a detached deploy left running as well: source ``healthimaging-cdk``, detail type ``DICOM Import
+    Judged``, ids and numbers only. It comes at least once for a job, and not again when a later deploy finds the
+    outcome remembered. An import that ends without a job (nothing to import, a refused request) sends none: the deploy
+    tells it. docs/events.md lists the fields, and when no verdict comes.
 
     The rule is made beside the job, not before it. It is there long before a job can end; if it must be, order the two
     with ``import_.node.add_dependency(rule)``.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from botocore.stub import ANY, Stubber
 from healthimaging_import.aws import Clients
 from healthimaging_import.signals import announce
 from healthimaging_import.verdict import Counts
+from tests.conftest import ROOT
 from tests.handler.fake_aws import FakeAws
 
 COUNTS = Counts(10, 6, 3, 1, 2, 1, {"45344": 2})
@@ -74,6 +76,15 @@ def test_one_event_holds_ids_and_numbers(clients: Clients, aws: FakeAws) -> None
             "warnings": {"45344": 2},
         },
     } == json.loads(event["Detail"])
+
+
+def test_the_document_lists_every_field(clients: Clients, aws: FakeAws) -> None:
+    tell(clients)
+    detail = json.loads(aws.events[0]["Detail"])
+    counts = {f"counts.{name}" for name in detail.pop("counts")}
+    document = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `([\w.]+)` \| (?:string|number|object) \|", document, flags=re.MULTILINE)
+    assert {*detail, *counts} == set(listed)
 
 
 @pytest.mark.parametrize(

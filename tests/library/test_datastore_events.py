@@ -1,5 +1,6 @@
 """The rules that a data store and an import make for their events, as synthesized."""
 
+import re
 import subprocess
 import sys
 
@@ -7,6 +8,8 @@ import pytest
 from aws_cdk import App, NestedStack, Stack, Token, assertions
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 
 from healthimaging_cdk import Datastore, DicomImport
@@ -17,6 +20,14 @@ RULE = "AWS::Events::Rule"
 ID = "0123456789abcdef0123456789abcdef"
 HERE = {"account": "111122223333", "region": "us-east-1"}
 WARNING = "healthimaging-cdk:eventsOfAnotherEnvironment"
+DOCUMENT = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
+VERDICTS = {
+    "on_judged": {},
+    "on_succeeded": {"outcome": ["SUCCEEDED"]},
+    "on_failed": {"outcome": ["FAILED"]},
+    "on_files_rejected": {"counts": {"rejected": [{"numeric": [">", 0]}]}},
+}
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def arn(account: str = HERE["account"], region: str = HERE["region"]) -> str:
@@ -48,6 +59,22 @@ def test_each_method_waits_for_its_own_event_of_this_store(stack, method, detail
 def test_every_method_is_known_to_the_tests():
     offered = {name for name in dir(Datastore) if name.startswith("on_")}
     assert {*METHODS, "on_event"} == offered
+
+
+def test_the_document_lists_every_method_with_its_event():
+    rows = re.findall(r"^\| `(on_\w+)` \| ([^|]+) \|$", DOCUMENT, flags=re.MULTILINE)
+    assert [*METHODS.items(), *((method, what) for method, what in rows if method in VERDICTS)] == rows
+    assert set(VERDICTS) == {method for method, _ in rows} - set(METHODS)
+
+
+def test_the_example_of_the_readme_synthesizes(stack, synthesize):
+    (example,) = re.findall(r"### Events\n.*?```python\n(.*?)```", README, flags=re.DOTALL)
+    code = lambda_.InlineCode("def handle(event, context): pass")
+    index = lambda_.Function(stack, "Index", code=code, handler="index.handle", runtime=lambda_.Runtime.PYTHON_3_14)
+    names = {"stack": stack, "targets": targets, "sns": sns, "DicomImport": DicomImport, "index": index}
+    exec(compile(example, "README.md", "exec"), {**names, "audit": sqs.Queue(stack, "Audit")})  # ours
+    rules = [rule["Properties"]["EventPattern"]["source"] for rule in synthesize(stack).of_type(RULE)]
+    assert (2, 2) == (rules.count(["aws.medical-imaging"]), rules.count(["healthimaging-cdk"]))
 
 
 def test_on_event_waits_for_every_event_of_this_store(stack):
@@ -160,14 +187,6 @@ def test_a_store_without_rules_loads_nothing_of_eventbridge():
 
 
 # -- the verdict of an import ----------------------------------------------------------------------------------------
-
-
-VERDICTS = {
-    "on_judged": {},
-    "on_succeeded": {"outcome": ["SUCCEEDED"]},
-    "on_failed": {"outcome": ["FAILED"]},
-    "on_files_rejected": {"counts": {"rejected": [{"numeric": [">", 0]}]}},
-}
 
 
 def name_of(stack: Stack, synthesize) -> dict:
