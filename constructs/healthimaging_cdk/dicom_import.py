@@ -16,6 +16,7 @@ from constructs import Construct
 
 from healthimaging_cdk._datastore_grants import key_rights
 from healthimaging_cdk._engine import EngineResource, default_event_bus
+from healthimaging_cdk._import_events import ImportEvents
 from healthimaging_cdk._job_node import JobNode
 from healthimaging_cdk._runtime import rules
 from healthimaging_cdk._validation import Violations, warn_of_region
@@ -93,7 +94,7 @@ class ImportQuotas:
     """One file: 10 GiB."""
 
 
-class DicomImport(Construct):
+class DicomImport(ImportEvents, Construct):
     """Imports DICOM P10 files into a HealthImaging data store when the stack is deployed.
 
     Whatever is not given is made: a key, a data store, an input and an output bucket, and the role that HealthImaging
@@ -170,7 +171,7 @@ class DicomImport(Construct):
             on_empty: what to do when there is nothing to import; the deploy succeeds unless this says otherwise.
             completion: when the deploy is done with the job: when it has ended, unless this says otherwise. The
                 outcome of a job that nobody waits for reaches metrics (namespace ``HealthImagingCdk``) and the default
-                event bus (source ``healthimaging-cdk``, detail type ``DICOM Import Judged``), as every outcome does.
+                event bus (:meth:`on_judged`), as every outcome does.
             timeout: how long to wait for the job, 1 to 55 minutes, since CloudFormation gives up after an hour.
             tolerance: what may go wrong in a job that still counts as good; anything but importing nothing unless
                 given. Changing it does not import again.

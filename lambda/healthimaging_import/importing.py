@@ -358,6 +358,7 @@ class Importer:
     def _announce(self, record: Record, status: str, counts: Counts, *, good: bool) -> None:
         announce(
             self.clients.events,
+            scope=self.request.scope,
             datastore_id=record.parameters["datastoreId"],
             job_id=record.job["jobId"],
             job_status=status,

@@ -23,6 +23,9 @@ REGIONS = ("us-east-1", "us-west-2", "ap-southeast-2", "eu-west-1", "eu-west-2")
 EVENT_SOURCE = "healthimaging-cdk"
 """The source of the events that tell how an import ended."""
 
+EVENT_DETAIL_TYPE = "DICOM Import Judged"
+"""Their detail type."""
+
 RECORDS_FOLDER = ".healthimaging-cdk/"
 """Where, under the output prefix, an import keeps its records and the manifests they name."""
 

@@ -9,26 +9,36 @@ from typing import Any
 from healthimaging_import import log
 from healthimaging_import.faults import explained
 from healthimaging_import.problems import Refused, TryLater
-from healthimaging_import.rules import EVENT_SOURCE
+from healthimaging_import.rules import EVENT_DETAIL_TYPE, EVENT_SOURCE
 from healthimaging_import.verdict import Counts
 
 NAMESPACE = "HealthImagingCdk"
-EVENT_DETAIL_TYPE = "DICOM Import Judged"
 
 
-def announce(events: Any, *, datastore_id: str, job_id: str, job_status: str, good: bool, counts: Counts) -> None:  # noqa: ANN401
+def announce(
+    events: Any,  # noqa: ANN401 - a boto3 client
+    *,
+    scope: str,
+    datastore_id: str,
+    job_id: str,
+    job_status: str,
+    good: bool,
+    counts: Counts,
+) -> None:
     """Write the metrics (CloudWatch embedded metric format) and put one event on the default bus.
 
-    Ids and numbers only. At least once: a step that dies after this is repeated. That nobody can be told must not
-    change how the import ended.
+    The event names the import by its ``scope``, so that several imports into one store can be told apart. Ids and
+    numbers only. At least once: a step that dies after this is repeated. That nobody can be told must not change how
+    the import ended.
     """
     _write_metrics(datastore_id, good=good, counts=counts)
     detail = {
+        "import": scope,
         "datastoreId": datastore_id,
         "jobId": job_id,
         "jobStatus": job_status,
         "outcome": "SUCCEEDED" if good else "FAILED",
-        "counts": counts.as_dict(),
+        "counts": {**counts.as_dict(), "rejected": counts.rejected},
     }
     entry = {"Source": EVENT_SOURCE, "DetailType": EVENT_DETAIL_TYPE, "Detail": json.dumps(detail, sort_keys=True)}
     try:

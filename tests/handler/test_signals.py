@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -11,13 +12,22 @@ from botocore.stub import ANY, Stubber
 from healthimaging_import.aws import Clients
 from healthimaging_import.signals import announce
 from healthimaging_import.verdict import Counts
+from tests.conftest import ROOT
 from tests.handler.fake_aws import FakeAws
 
 COUNTS = Counts(10, 6, 3, 1, 2, 1, {"45344": 2})
 
 
 def tell(clients: Clients, *, good: bool = True) -> None:
-    announce(clients.events, datastore_id="d", job_id="j", job_status="COMPLETED", good=good, counts=COUNTS)
+    announce(
+        clients.events,
+        scope="stack/job",
+        datastore_id="d",
+        job_id="j",
+        job_status="COMPLETED",
+        good=good,
+        counts=COUNTS,
+    )
 
 
 def metrics_in(text: str) -> dict[str, Any]:
@@ -50,12 +60,31 @@ def test_one_event_holds_ids_and_numbers(clients: Clients, aws: FakeAws) -> None
     (event,) = aws.events
     assert ("healthimaging-cdk", "DICOM Import Judged") == (event["Source"], event["DetailType"])
     assert {
+        "import": "stack/job",
         "datastoreId": "d",
         "jobId": "j",
         "jobStatus": "COMPLETED",
         "outcome": "FAILED",
-        "counts": COUNTS.as_dict(),
+        "counts": {
+            "scanned": 10,
+            "imported": 6,
+            "rejected": 4,
+            "customer_errors": 3,
+            "server_errors": 1,
+            "image_sets": 2,
+            "non_primary_image_sets": 1,
+            "warnings": {"45344": 2},
+        },
     } == json.loads(event["Detail"])
+
+
+def test_the_document_lists_every_field(clients: Clients, aws: FakeAws) -> None:
+    tell(clients)
+    detail = json.loads(aws.events[0]["Detail"])
+    counts = {f"counts.{name}" for name in detail.pop("counts")}
+    document = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `([\w.]+)` \| (?:string|number|object) \|", document, flags=re.MULTILINE)
+    assert {*detail, *counts} == set(listed)
 
 
 @pytest.mark.parametrize(

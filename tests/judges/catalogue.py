@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from aws_cdk import App, Duration, Environment, NestedStack, RemovalPolicy, Size, Stack, Stage, Tags
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sns as sns
 
 from healthimaging_cdk import (
     Completion,
@@ -209,6 +212,21 @@ def _runs_a_function(stack: Stack, name: str) -> iam.Role:
     return iam.Role(stack, name, assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
 
 
+def _events(app: App, _: Path) -> None:
+    stack = Stack(app, "Events")
+    people = sns.Topic.from_topic_arn(stack, "People", "arn:aws:sns:us-east-1:111122223333:people")
+    import_ = DicomImport(stack, "Import")
+    import_.on_failed("Failed", target=targets.SnsTopic(people))
+    rejected = import_.on_files_rejected("Rejected", description="Files that were not imported")
+    rejected.add_target(targets.SnsTopic(people, message=events.RuleTargetInput.from_event_path("$.detail.counts")))
+    import_.on_succeeded("Succeeded", target=targets.SnsTopic(people))
+    import_.datastore.on_image_set_created("Created", target=targets.SnsTopic(people))
+    elsewhere = Datastore.from_datastore_id(stack, "Imported", _DATASTORE_ID)
+    nightly = events.EventPattern(detail={"jobName": [{"prefix": "nightly/"}]})
+    elsewhere.on_import_job_completed("Nightly", event_pattern=nightly, target=targets.SnsTopic(people))
+    elsewhere.on_event("Everything", target=targets.SnsTopic(people))
+
+
 def _bucket(stack: Stack, name: str, key: kms.IKey) -> s3.IBucket:
     return s3.Bucket.from_bucket_attributes(stack, f"Bucket-{name}", bucket_name=f"amzn-{name}", encryption_key=key)
 
@@ -231,6 +249,7 @@ CATALOGUE: dict[str, Callable[[App, Path], None]] = {
     "beyond CloudFormation": _beyond_cloudformation,
     "emptied with the stack": _emptied_with_the_stack,
     "grants": _grants,
+    "events": _events,
     "nested stack": _nested_stack,
     "stage": _stage,
 }
