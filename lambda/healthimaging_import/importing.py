@@ -246,11 +246,12 @@ class Importer:
         if body is None:
             if self.now() - progress.ended_at < _MANIFEST_PATIENCE_SECONDS[status]:
                 raise TryLater(f"import job {job_id} is {status} and has not written its manifest")
-            raise self._failed_without_manifest(stored, status, str(job.get("message") or ""))
-        return self._judge(stored, status, body)
+            raise self._failed_without_manifest(stored, job)
+        return self._judge(stored, job, body)
 
-    def _failed_without_manifest(self, stored: Stored, status: str, message: str) -> Refused:
+    def _failed_without_manifest(self, stored: Stored, job: dict[str, Any]) -> Refused:
         record = stored.record
+        status, message = str(job["jobStatus"]), str(job.get("message") or "")
         job_id, datastore_id = record.job["jobId"], record.parameters["datastoreId"]
         said = f" ({plain(message)})" if message else ""
         reason = (
@@ -260,16 +261,16 @@ class Importer:
         if status == "COMPLETED":
             # It may have imported everything: the next request looks for the manifest again and starts nothing.
             return Refused(f"{reason}; deploy again to look for the manifest once more")
-        self._announce(record, status, Counts(), good=False)
+        self._announce(record, job, Counts(), good=False)
         return self._failed(stored, reason)
 
-    def _judge(self, stored: Stored, status: str, body: bytes) -> Outcome:
-        record = stored.record
+    def _judge(self, stored: Stored, job: dict[str, Any], body: bytes) -> Outcome:
+        record, status = stored.record, str(job["jobStatus"])
         job_id = record.job["jobId"]
         try:
             manifest = read_manifest(body)
         except Refused as refusal:
-            self._announce(record, status, Counts(), good=False)
+            self._announce(record, job, Counts(), good=False)
             raise self._failed(
                 stored, f"import job {job_id} ended with {status}, but {refusal}; {_TRY_AGAIN}"
             ) from None
@@ -283,7 +284,7 @@ class Importer:
             scanned=counts.scanned, imported=counts.imported, image_sets=counts.image_sets,
             warnings=counts.warning_list(),
         )  # fmt: skip
-        self._announce(record, status, counts, good=not problems)
+        self._announce(record, job, counts, good=not problems)
         if problems:
             reason = f"import job {job_id} ended with {status} but {' and '.join(problems)}: {counts.sentence()}"
             raise self._failed(stored, reason + self._causes(manifest) + f"; manifest: {uri}")
@@ -296,14 +297,17 @@ class Importer:
         self.records.save(stored.record.changed(state=records.FAILED, asked_by=self.asked_by, reason=reason), stored)
         return Refused(reason)
 
-    def _announce(self, record: Record, status: str, counts: Counts, *, good: bool) -> None:
+    def _announce(self, record: Record, job: dict[str, Any], counts: Counts, *, good: bool) -> None:
+        submitted_at, ended_at = job.get("submittedAt"), job.get("endedAt")
         announce(
             self.clients.events,
+            import_name=self.request.import_name,
             datastore_id=record.parameters["datastoreId"],
             job_id=record.job["jobId"],
-            job_status=status,
+            job_status=str(job["jobStatus"]),
             good=good,
             counts=counts,
+            seconds=(ended_at - submitted_at).total_seconds() if submitted_at and ended_at else None,
         )
 
     def _causes(self, manifest: Manifest) -> str:
