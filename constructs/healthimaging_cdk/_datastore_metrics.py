@@ -34,12 +34,12 @@ class StorageTier(Enum):
 class DatastoreMetrics:
     """The metrics of a data store, own or imported.
 
-    HealthImaging reports them for data stores made after 2026-02-09, and only once the account has its service-linked
-    role (``aws iam create-service-linked-role --aws-service-name medical-imaging.amazonaws.com``). The metrics of an
-    import are those of :class:`DicomImport`.
+    HealthImaging reports them for data stores made after 2026-02-09, and only in an account that has its service-linked
+    role. What an import does is measured by :class:`DicomImport`.
 
     See:
-        https://docs.aws.amazon.com/healthimaging/latest/devguide/monitoring-cloudwatch.html
+        https://docs.aws.amazon.com/healthimaging/latest/devguide/monitoring-cloudwatch.html,
+        https://docs.aws.amazon.com/healthimaging/latest/devguide/security-iam-service-linked-roles.html
     """
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypedDict
 
-from aws_cdk import Duration, Token
+from aws_cdk import Duration, Stack, Token
 
 if TYPE_CHECKING:
     from aws_cdk import aws_cloudwatch as cloudwatch
@@ -54,7 +54,7 @@ def make_metric(
     *,
     statistic: str,
     dimensions: Mapping[str, str],
-    environment: ResourceEnvironment | None,
+    environment: ResourceEnvironment | Stack | None,
     options: MetricOptions,
 ) -> cloudwatch.Metric:
     """A metric of something that lies in an environment, as far as synth knows it; without one where it is used."""

@@ -17,7 +17,7 @@ from aws_cdk import (
 from aws_cdk.aws_kms import IKey
 from constructs import Construct
 
-from healthimaging_cdk._datastore_metrics import DatastoreMetrics
+from healthimaging_cdk._datastore_metrics import DatastoreMetrics, StorageTier
 from healthimaging_cdk._datastore_resource import make_native
 from healthimaging_cdk._datastore_tags import PRIORITY, DatastoreTags
 from healthimaging_cdk._validation import Violations, warn_of_region
@@ -229,4 +229,4 @@ class _ImportedDatastore(IDatastore):
         self._encryption_key = encryption_key
 
 
-__all__ = ["Datastore", "IDatastore", "LosslessStorageFormat"]
+__all__ = ["Datastore", "IDatastore", "LosslessStorageFormat", "StorageTier"]
