@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from healthimaging_cdk.data_access_role import DataAccessRole
-    from healthimaging_cdk.datastore import Datastore, IDatastore, LosslessStorageFormat
+    from healthimaging_cdk.datastore import Datastore, IDatastore, LosslessStorageFormat, StorageTier
     from healthimaging_cdk.dicom_import import (
         Completion,
         DicomImport,
         ImportQuotas,
         ImportTolerance,
         MetadataMapping,
+        Notify,
         OnEmpty,
     )
+    from healthimaging_cdk.import_alarms import ImportAlarms
+    from healthimaging_cdk.import_dashboard import ImportDashboard
     from healthimaging_cdk.import_source import ImportSource
 
 __all__ = [
@@ -28,12 +31,16 @@ __all__ = [
     "Datastore",
     "DicomImport",
     "IDatastore",
+    "ImportAlarms",
+    "ImportDashboard",
     "ImportQuotas",
     "ImportSource",
     "ImportTolerance",
     "LosslessStorageFormat",
     "MetadataMapping",
+    "Notify",
     "OnEmpty",
+    "StorageTier",
 ]
 
 _MODULES = {
@@ -42,12 +49,16 @@ _MODULES = {
     "Datastore": "datastore",
     "DicomImport": "dicom_import",
     "IDatastore": "datastore",
+    "ImportAlarms": "import_alarms",
+    "ImportDashboard": "import_dashboard",
     "ImportQuotas": "dicom_import",
     "ImportSource": "import_source",
     "ImportTolerance": "dicom_import",
     "LosslessStorageFormat": "datastore",
     "MetadataMapping": "dicom_import",
+    "Notify": "dicom_import",
     "OnEmpty": "dicom_import",
+    "StorageTier": "datastore",
 }
 
 

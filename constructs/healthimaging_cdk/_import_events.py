@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
-from aws_cdk import CfnResource, CustomResource, Stack
-
 from healthimaging_cdk._event_rules import OnEventOptions, make_rule
 from healthimaging_cdk._runtime import rules
 
@@ -28,7 +26,10 @@ class ImportEvents:
     with ``import_.node.add_dependency(rule)``.
     """
 
-    _resource: CustomResource
+    @property
+    def import_name(self) -> str:
+        """What the import is called in metrics and events."""
+        raise NotImplementedError
 
     def on_judged(self, construct_id: str, **options: Unpack[OnEventOptions]) -> events.Rule:
         """A rule for every verdict on a job of this import.
@@ -55,14 +56,11 @@ class ImportEvents:
         return self._rule(construct_id, options, {"counts": {"rejected": [{"numeric": [">", 0]}]}})
 
     def _rule(self, construct_id: str, options: OnEventOptions, detail: Mapping[str, Any]) -> events.Rule:
-        job = cast("CfnResource", self._resource.node.default_child)
-        # What the function calls the asker of a request, in lambda/healthimaging_import/cloudformation.py.
-        scope = f"{Stack.of(job).stack_id}/{job.logical_id}"
         return make_rule(
             cast("Construct", self),
             construct_id,
             options,
             source=rules.EVENT_SOURCE,
             detail_type=rules.EVENT_DETAIL_TYPE,
-            detail={"import": [scope], **detail},
+            detail={"import": [self.import_name], **detail},
         )

@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from aws_cdk import CfnOutput, Duration, RemovalPolicy, Size, Stack, Token
+from aws_cdk import CfnElement, CfnOutput, Duration, RemovalPolicy, Size, Stack, Token
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
@@ -17,12 +17,17 @@ from constructs import Construct
 from healthimaging_cdk._datastore_grants import key_rights
 from healthimaging_cdk._engine import EngineResource, default_event_bus
 from healthimaging_cdk._import_events import ImportEvents
+from healthimaging_cdk._import_metrics import ImportMetrics
 from healthimaging_cdk._job_node import JobNode
+from healthimaging_cdk._notifications import Notifications, Notify
 from healthimaging_cdk._runtime import rules
 from healthimaging_cdk._validation import Violations, warn_of_region
 from healthimaging_cdk.data_access_role import DataAccessRole
 from healthimaging_cdk.datastore import Datastore, IDatastore
 from healthimaging_cdk.import_source import DEFAULT_PREFIX, ImportSource, StagedSource
+
+if TYPE_CHECKING:
+    from aws_cdk import aws_sns as sns
 
 _DEFAULT_TIMEOUT = Duration.minutes(50)
 _SHORTEST_TIMEOUT = Duration.minutes(1)
@@ -94,7 +99,7 @@ class ImportQuotas:
     """One file: 10 GiB."""
 
 
-class DicomImport(ImportEvents, Construct):
+class DicomImport(ImportEvents, ImportMetrics, Construct):
     """Imports DICOM P10 files into a HealthImaging data store when the stack is deployed.
 
     Whatever is not given is made: a key, a data store, an input and an output bucket, and the role that HealthImaging
@@ -142,6 +147,8 @@ class DicomImport(ImportEvents, Construct):
         timeout: Duration = _DEFAULT_TIMEOUT,
         tolerance: ImportTolerance | None = None,
         quotas: ImportQuotas | None = None,
+        notify: Notify | None = None,
+        notification_topic: sns.ITopic | None = None,
         results_expiration: Duration | None = None,
         removal_policy: RemovalPolicy = RemovalPolicy.RETAIN,
     ) -> None:
@@ -176,6 +183,11 @@ class DicomImport(ImportEvents, Construct):
             tolerance: what may go wrong in a job that still counts as good; anything but importing nothing unless
                 given. Changing it does not import again.
             quotas: how much one job takes; AWS's defaults unless given.
+            notify: which outcomes are sent to a topic, also when no deploy waits for them; failures if a topic is
+                given, else none.
+            notification_topic: the topic they are sent to; without one a topic is made if ``notify`` is given,
+                encrypted as what else is made here. A topic of your own that a customer-managed key encrypts has to
+                know its key (``Topic.from_topic_attributes(key_arn=...)``).
             results_expiration: when the results of jobs expire in an output bucket that is made here; never unless
                 given. Records and the manifests they name are kept in any case.
             removal_policy: what becomes of the store, the buckets and the key that are made here when they leave the
@@ -201,10 +213,13 @@ class DicomImport(ImportEvents, Construct):
             results_expiration=results_expiration,
             encryption_key=encryption_key,
             customer_managed_key=customer_managed_key,
+            notify=notify,
+            notification_topic=notification_topic,
         )
         super().__init__(scope, construct_id)
         warn_of_region(self)
-        makes_something = datastore is None or source.input_bucket is None or output_bucket is None
+        makes_topic = notify is not None and notification_topic is None
+        makes_something = datastore is None or source.input_bucket is None or output_bucket is None or makes_topic
         self._encryption_key = encryption_key
         if makes_something and customer_managed_key and encryption_key is None:
             self._encryption_key = _make_key(self, removal_policy)
@@ -262,6 +277,22 @@ class DicomImport(ImportEvents, Construct):
         if emptying is not None:
             # On deletion the other way round: the job ends first, then its image sets go.
             job.resource.node.add_dependency(emptying)
+        self._import_name = rules.import_name(
+            Stack.of(self).stack_name, cast("CfnElement", job.resource.node.default_child).logical_id
+        )
+        self._notification_topic = notification_topic
+        if makes_topic or notification_topic:
+            notifications = Notifications(
+                self,
+                "Notifications",
+                import_name=self._import_name,
+                of=notify or Notify.FAILURES,
+                topic=notification_topic,
+                encryption_key=self._encryption_key,
+            )
+            self._notification_topic = notifications.topic
+            # Nothing is judged before somebody listens.
+            job.resource.node.add_dependency(notifications)
         self._request_role = job.role
         self._resource = job.resource
         self._make_outputs()
@@ -309,6 +340,16 @@ class DicomImport(ImportEvents, Construct):
     def encryption_key(self) -> kms.IKey | None:
         """The customer-managed key of what is made here, if there is one."""
         return self._encryption_key
+
+    @property
+    def notification_topic(self) -> sns.ITopic | None:
+        """The topic that is told how jobs end, if there is one."""
+        return self._notification_topic
+
+    @property
+    def import_name(self) -> str:
+        """What the import is called in metrics and events: the name of its stack and its logical id."""
+        return self._import_name
 
     @property
     def job_id(self) -> str:
@@ -475,6 +516,8 @@ def _validate(
     results_expiration: Duration | None,
     encryption_key: kms.IKey | None,
     customer_managed_key: bool,
+    notify: Notify | None,
+    notification_topic: sns.ITopic | None,
 ) -> None:
     violations = Violations("DicomImport")
     violations.check_shape("job_name", job_name, "JobName")
@@ -490,13 +533,18 @@ def _validate(
             violations.add("results_expiration is for an output bucket made here: add a lifecycle rule to your own")
     _check_mappings(violations, metadata_mappings)
     _check_numbers(violations, timeout, tolerance or ImportTolerance(), quotas or ImportQuotas())
-    for name, value, kind in (("on_empty", on_empty, OnEmpty), ("completion", completion, Completion)):
+    for name, value, kind in (
+        ("on_empty", on_empty, OnEmpty),
+        ("completion", completion, Completion),
+        ("notify", notify or Notify.FAILURES, Notify),
+    ):
         if not isinstance(value, kind):
             allowed = ", ".join(f"{kind.__name__}.{member.name}" for member in kind)
             violations.add(f"{name} must be one of {allowed}, got {value!r}")
     if encryption_key is not None and not customer_managed_key:
         violations.add("encryption_key and customer_managed_key=False exclude each other: leave one away")
-    if encryption_key is not None and datastore and source.input_bucket and output_bucket:
+    made = [datastore, source.input_bucket, output_bucket, notification_topic or not notify]
+    if encryption_key is not None and all(made):
         violations.add("encryption_key is for what is made here, and nothing is: leave it away")
     _check_place(violations, stack, datastore)
     violations.raise_any()
@@ -596,4 +644,4 @@ def _expire_results(bucket: s3.IBucket, output_prefix: str, datastore: IDatastor
         bucket.add_lifecycle_rule(prefix=prefix, expiration=expiration, noncurrent_version_expiration=Duration.days(7))
 
 
-__all__ = ["Completion", "DicomImport", "ImportQuotas", "ImportTolerance", "MetadataMapping", "OnEmpty"]
+__all__ = ["Completion", "DicomImport", "ImportQuotas", "ImportTolerance", "MetadataMapping", "Notify", "OnEmpty"]

@@ -293,8 +293,8 @@ class Importer:
         if body is None:
             if self.now() - progress.ended_at < _MANIFEST_PATIENCE_SECONDS[job.status]:
                 raise TryLater(f"import job {job_id} is {job.status} and has not written its manifest")
-            raise self._failed_without_manifest(stored, job.status, job.message)
-        return self._judge(stored, job.status, body)
+            raise self._failed_without_manifest(stored, job)
+        return self._judge(stored, job, body)
 
     def _look(self, stored: Stored) -> Job:
         record = stored.record
@@ -308,27 +308,27 @@ class Importer:
                 raise TryLater(f"import job {job_id} is not known yet") from None
             raise self._failed(stored, f"import job {job_id} is not known any more; {_TRY_AGAIN}") from None
 
-    def _failed_without_manifest(self, stored: Stored, status: str, message: str) -> Refused:
+    def _failed_without_manifest(self, stored: Stored, job: Job) -> Refused:
         record = stored.record
         job_id, datastore_id = record.job["jobId"], record.parameters["datastoreId"]
-        said = f" ({plain(message)})" if message else ""
+        said = f" ({plain(job.message)})" if job.message else ""
+        self._announce(record, job, Counts(), good=False)
         reason = (
-            f"import job {job_id} ended with {status}{said} and left no manifest; read the rest with: "
+            f"import job {job_id} ended with {job.status}{said} and left no manifest; read the rest with: "
             f"aws medical-imaging get-dicom-import-job --datastore-id {datastore_id} --job-id {job_id}"
         )
-        if status == "COMPLETED":
+        if job.status == "COMPLETED":
             # It may have imported everything: the next request looks for the manifest again and starts nothing.
             return Refused(f"{reason}; deploy again to look for the manifest once more")
-        self._announce(record, status, Counts(), good=False)
         return self._failed(stored, reason)
 
-    def _judge(self, stored: Stored, status: str, body: bytes) -> Outcome:
-        record = stored.record
+    def _judge(self, stored: Stored, job: Job, body: bytes) -> Outcome:
+        record, status = stored.record, job.status
         job_id = record.job["jobId"]
         try:
             manifest = read_manifest(body)
         except Refused as refusal:
-            self._announce(record, status, Counts(), good=False)
+            self._announce(record, job, Counts(), good=False)
             raise self._failed(
                 stored, f"import job {job_id} ended with {status}, but {refusal}; {_TRY_AGAIN}"
             ) from None
@@ -342,7 +342,7 @@ class Importer:
             scanned=counts.scanned, imported=counts.imported, image_sets=counts.image_sets,
             warnings=counts.warning_list(),
         )  # fmt: skip
-        self._announce(record, status, counts, good=not problems)
+        self._announce(record, job, counts, good=not problems)
         if problems:
             reason = f"import job {job_id} ended with {status} but {' and '.join(problems)}: {counts.sentence()}"
             raise self._failed(stored, reason + self._causes(manifest) + f"; manifest: {uri}")
@@ -355,15 +355,16 @@ class Importer:
         self.records.save(stored.record.changed(state=records.FAILED, asked_by=self.asked_by, reason=reason), stored)
         return Refused(reason)
 
-    def _announce(self, record: Record, status: str, counts: Counts, *, good: bool) -> None:
+    def _announce(self, record: Record, job: Job, counts: Counts, *, good: bool) -> None:
         announce(
             self.clients.events,
-            scope=self.request.scope,
+            import_name=self.request.import_name,
             datastore_id=record.parameters["datastoreId"],
             job_id=record.job["jobId"],
-            job_status=status,
+            job_status=job.status,
             good=good,
             counts=counts,
+            seconds=job.seconds,
         )
 
     def _causes(self, manifest: Manifest) -> str:

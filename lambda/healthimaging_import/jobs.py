@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -24,6 +25,8 @@ class Job:
     folder: str
     """Where the job writes its results, as an S3 URI."""
     message: str
+    seconds: float | None
+    """How long it took; None if it has not ended, or HealthImaging does not say."""
 
     @property
     def over(self) -> bool:
@@ -46,8 +49,15 @@ class Jobs:
 
     def get(self, datastore_id: str, job_id: str) -> Job:
         """How a job stands."""
-        found = self._properties(datastore_id, job_id)
-        return Job(found["jobStatus"], found["outputS3Uri"], found["message"])
+        with self._explained():
+            found = self._properties(datastore_id, job_id)
+            began, ended = found.get("submittedAt"), found.get("endedAt")
+            return Job(
+                status=str(found["jobStatus"]),
+                folder=str(found["outputS3Uri"]),
+                message=str(found.get("message") or ""),
+                seconds=(ended - began).total_seconds() if began and ended else None,
+            )
 
     def like(self, parameters: Mapping[str, Any], since: float) -> list[dict[str, str]]:
         """The jobs that a request may have become whose answer nobody wrote down.
@@ -86,21 +96,22 @@ class Jobs:
             page = {"nextToken": token}
 
     def _is_of(self, job_id: str, parameters: Mapping[str, Any]) -> bool:
-        found = self._properties(str(parameters["datastoreId"]), job_id)
-        return (
-            found["inputS3Uri"].rstrip("/") == parameters["inputS3Uri"].rstrip("/")
-            and found["outputS3Uri"].startswith(parameters["outputS3Uri"].rstrip("/"))
-            and found["dataAccessRoleArn"] == parameters["dataAccessRoleArn"]
-        )
+        with self._explained():
+            found = self._properties(str(parameters["datastoreId"]), job_id)
+            return bool(
+                found["inputS3Uri"].rstrip("/") == parameters["inputS3Uri"].rstrip("/")
+                and found["outputS3Uri"].startswith(parameters["outputS3Uri"].rstrip("/"))
+                and found["dataAccessRoleArn"] == parameters["dataAccessRoleArn"]
+            )
 
-    def _properties(self, datastore_id: str, job_id: str) -> dict[str, str]:
-        with explained("medical-imaging", "GetDICOMImportJob", settling=self._settling):
-            found = self._client.get_dicom_import_job(datastoreId=datastore_id, jobId=job_id)["jobProperties"]
-            needed = {name: str(found[name]) for name in ("jobStatus", "outputS3Uri")}
-            return {
-                **needed,
-                **{name: str(found.get(name) or "") for name in ("inputS3Uri", "dataAccessRoleArn", "message")},
-            }
+    def _properties(self, datastore_id: str, job_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._client.get_dicom_import_job(datastoreId=datastore_id, jobId=job_id)[
+            "jobProperties"
+        ]
+        return found
+
+    def _explained(self) -> AbstractContextManager[None]:
+        return explained("medical-imaging", "GetDICOMImportJob", settling=self._settling)
 
 
 def age(job: Mapping[str, str], now: float) -> float:
