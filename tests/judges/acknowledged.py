@@ -45,7 +45,7 @@ _BEYOND = ("beyond CloudFormation",)
 
 def _packs(rule: str, *packs: str) -> tuple[str, ...]:
     """One rule as cdk-nag's compliance packs name it."""
-    return tuple(f"cdk-nag {pack}-{rule}" for pack in packs)
+    return tuple(f"cdk-nag: {pack}-{rule}" for pack in packs)
 
 
 _HIPAA, _NIST, _PCI = "HIPAA.Security", "NIST.800.53.R5", "PCI.DSS.321"
@@ -53,9 +53,10 @@ _HIPAA, _NIST, _PCI = "HIPAA.Security", "NIST.800.53.R5", "PCI.DSS.321"
 ACKNOWLEDGED = [
     Acknowledgement(
         (
-            "cdk-nag AwsSolutions-S1",
+            "cdk-nag: AwsSolutions-S1",
             *_packs("S3BucketLoggingEnabled", _HIPAA, _NIST, _PCI),
-            "checkov CKV_AWS_18",
+            "Control Tower: CT.S3.PR.2",
+            "checkov: CKV_AWS_18",
         ),
         "AWS::S3::Bucket",
         _ACCESS_LOGS,
@@ -68,13 +69,27 @@ ACKNOWLEDGED = [
         "passes buckets that have it (source, output_bucket).",
     ),
     Acknowledgement(
-        _packs("S3DefaultEncryptionKMS", _HIPAA, _NIST, _PCI),
+        (*_packs("S3DefaultEncryptionKMS", _HIPAA, _NIST, _PCI), "Control Tower: CT.S3.PR.10"),
         "AWS::S3::Bucket",
         f"{_NO_CUSTOMER_KEY} The buckets are encrypted with SSE-S3.",
         ("no customer key",),
     ),
     Acknowledgement(
-        ("cdk-nag AwsSolutions-IAM5[Resource::BUCKET/PREFIX*]",),
+        ("Control Tower: CT.S3.PR.9",),
+        "AWS::S3::Bucket",
+        "Object Lock keeps everybody from deleting, also what the law or a patient wants deleted and what was uploaded "
+        "by mistake. For how long is for the user to say. Versions keep what is overwritten, and the bucket outlives "
+        "its stack. Whoever wants a lock passes buckets that have it (source, output_bucket).",
+    ),
+    Acknowledgement(
+        ("Control Tower: CT.S3.PR.4",),
+        "AWS::S3::Bucket",
+        "A notification tells the names of objects, which may name patients, to whoever listens on the event bus, and "
+        "nothing here listens: an import starts on deploy. Whoever wants notifications asks the bucket for them "
+        "(add_event_notification, enable_event_bridge_notification).",
+    ),
+    Acknowledgement(
+        ("cdk-nag: AwsSolutions-IAM5[Resource::BUCKET/PREFIX*]",),
         "AWS::IAM::Role",
         "The wildcard stands for the objects under one prefix of one bucket, whose names are not known at deploy time. "
         "No action and no bucket is a wildcard; the IAM judge checks that of each statement.",
@@ -87,49 +102,70 @@ ACKNOWLEDGED = [
         "nothing from the account's quota of managed policies.",
     ),
     Acknowledgement(
-        ("cdk-nag AwsSolutions-SF1",),
+        ("cdk-nag: AwsSolutions-SF1", "Control Tower: CT.STEPFUNCTIONS.PR.1"),
         "AWS::StepFunctions::StateMachine",
         "Each step is a call of one function, which logs it, and Step Functions keeps the history of a Standard "
         "execution for 90 days. Delivering the same to CloudWatch Logs takes log-delivery actions on Resource * and a "
         "share of the Region's resource policy for logs, which holds 5,120 characters for the whole account.",
     ),
     Acknowledgement(
-        ("cdk-nag AwsSolutions-SF2",),
+        ("cdk-nag: AwsSolutions-SF2", "Control Tower: CT.STEPFUNCTIONS.PR.2"),
         "AWS::StepFunctions::StateMachine",
         "A trace would show what the execution's history shows: one function, called in turn with waits between. X-Ray "
         "takes PutTraceSegments on Resource *, which no condition narrows.",
     ),
     Acknowledgement(
-        (*_packs("CloudWatchLogGroupEncrypted", _HIPAA, _NIST, _PCI), "checkov CKV_AWS_158"),
+        (
+            *_packs("CloudWatchLogGroupEncrypted", _HIPAA, _NIST, _PCI),
+            "Control Tower: CT.CLOUDWATCH.PR.3",
+            "checkov: CKV_AWS_158",
+        ),
         "AWS::Logs::LogGroup",
         _LOG_KEY,
     ),
     Acknowledgement(
-        (*_packs("LambdaConcurrency", _HIPAA, _NIST), "checkov CKV_AWS_115"), "AWS::Lambda::Function", _CONCURRENCY
+        (*_packs("LambdaConcurrency", _HIPAA, _NIST), "checkov: CKV_AWS_115"), "AWS::Lambda::Function", _CONCURRENCY
     ),
-    Acknowledgement((*_packs("LambdaDLQ", _HIPAA, _NIST), "checkov CKV_AWS_116"), "AWS::Lambda::Function", _NO_QUEUE),
+    Acknowledgement((*_packs("LambdaDLQ", _HIPAA, _NIST), "checkov: CKV_AWS_116"), "AWS::Lambda::Function", _NO_QUEUE),
     Acknowledgement(
-        (*_packs("LambdaInsideVPC", _HIPAA, _NIST, _PCI), "checkov CKV_AWS_117"), "AWS::Lambda::Function", _NO_VPC
+        (*_packs("LambdaInsideVPC", _HIPAA, _NIST, _PCI), "Control Tower: CT.LAMBDA.PR.3", "checkov: CKV_AWS_117"),
+        "AWS::Lambda::Function",
+        _NO_VPC,
     ),
     Acknowledgement(
-        ("cfn-lint W3005",),
+        ("cfn-lint: W3005",),
         "AWS::Lambda::Function",
         "CDK writes this DependsOn for every function with a role. It says what the reference says anyway.",
     ),
     Acknowledgement(
-        ("cfn-lint W3005",),
+        ("cfn-lint: W3005",),
         "Custom::HealthImagingImport",
         "The job waits for everything in its data-access role's scope, policies that others attach included, and for "
         "what the user orders it after. CDK writes that out in full; some of it repeats a reference.",
     ),
     Acknowledgement(
-        ("IAM wildcard action kms:*",),
+        ("IAM: wildcard action kms:*",),
         "AWS::KMS::Key",
         "CDK's default key policy, which is AWS's: the account's root, and through it IAM, manages the key. A key that "
         "nobody may manage is lost. The roles made here name the actions and the key.",
     ),
     Acknowledgement(
-        ("cdk-nag AwsSolutions-IAM5[Resource::*]", "IAM medical-imaging:CreateDatastore on *"),
+        ("Control Tower: CT.KMS.PR.3",),
+        "AWS::KMS::Key",
+        "The control wants a Deny on kms:CreateGrant for all but AWS's own requests. HealthImaging makes grants in its "
+        "caller's name, and its guide does not say that these requests carry kms:GrantIsForAWSResource: where they do "
+        "not, no store can be made with such a key. Whoever wants the Deny adds it to the key (add_to_resource_policy "
+        "of encryption_key), best after a trial.",
+    ),
+    Acknowledgement(
+        ("Control Tower: CT.LAMBDA.PR.2",),
+        "AWS::Lambda::Permission",
+        "The control sees a SourceAccount only where it is written out in digits. It is there: the account of the "
+        "stack, by reference, so that the template serves any account.",
+        _BEYOND,
+    ),
+    Acknowledgement(
+        ("cdk-nag: AwsSolutions-IAM5[Resource::*]", "IAM: medical-imaging:CreateDatastore on *"),
         "AWS::IAM::Role",
         "CreateDatastore takes no resource: there is none yet. It is allowed only with the tag that names this stack "
         "(aws:RequestTag).",
@@ -137,8 +173,8 @@ ACKNOWLEDGED = [
     ),
     Acknowledgement(
         (
-            "IAM medical-imaging:DeleteDatastore on any resource",
-            "IAM medical-imaging:TagResource on any resource",
+            "IAM: medical-imaging:DeleteDatastore on any resource",
+            "IAM: medical-imaging:TagResource on any resource",
         ),
         "AWS::IAM::Role",
         "The id of a store is not known before it is made. The right is tied to the tag that names this stack "
@@ -146,39 +182,39 @@ ACKNOWLEDGED = [
         _BEYOND,
     ),
     Acknowledgement(
-        ("IAM medical-imaging:GetDatastore on any resource",),
+        ("IAM: medical-imaging:GetDatastore on any resource",),
         "AWS::IAM::Role",
         "A store that is being deleted may have lost its tags, and its end has to be seen before its key goes. "
         "GetDatastore tells name, key and status of a store and nothing of what it holds.",
         _BEYOND,
     ),
     Acknowledgement(
-        ("cloudformation-validate healthimaging_datastore_has_a_customer_managed_key",),
+        ("cloudformation-validate: healthimaging_datastore_has_a_customer_managed_key",),
         "AWS::HealthImaging::Datastore",
         f"{_NO_CUSTOMER_KEY} HealthImaging encrypts the store with a key that AWS owns.",
         ("no customer key",),
     ),
     Acknowledgement(
-        ("cloudformation-validate healthimaging_datastore_has_a_customer_managed_key",),
+        ("cloudformation-validate: healthimaging_datastore_has_a_customer_managed_key",),
         "AWS::HealthImaging::Datastore",
         "A bare Datastore is one resource and encrypted with a key that AWS owns, as the service does by default; "
         "encryption_key takes the user's. DicomImport, which makes a data store by itself, gives it a key.",
         ("bare datastore", "tagged datastore", "emptied with the stack"),
     ),
     Acknowledgement(
-        ("cloudformation-validate healthimaging_datastore_is_retained",),
+        ("cloudformation-validate: healthimaging_datastore_is_retained",),
         "AWS::HealthImaging::Datastore",
         _REMOVED,
         ("removed with the stack", "emptied with the stack"),
     ),
     Acknowledgement(
-        ("cloudformation-validate healthimaging_bucket_is_retained",),
+        ("cloudformation-validate: healthimaging_bucket_is_retained",),
         "AWS::S3::Bucket",
         _REMOVED,
         ("removed with the stack",),
     ),
     Acknowledgement(
-        ("cloudformation-validate healthimaging_key_is_retained",),
+        ("cloudformation-validate: healthimaging_key_is_retained",),
         "AWS::KMS::Key",
         _REMOVED,
         ("removed with the stack",),
@@ -190,7 +226,7 @@ def table() -> str:
     """The acknowledgements as docs/judges.md shows them."""
     rows = []
     for row in ACKNOWLEDGED:
-        named = [name.partition(" ") for name in row.findings]
+        named = [name.partition(": ") for name in row.findings]
         findings = ", ".join(f"{judge} `{rule}`" for judge, _, rule in named)
         examples = ", ".join(row.examples) or "all"
         if row.but_not:

@@ -23,7 +23,7 @@ class Finding:
     @property
     def name(self) -> str:
         """Judge and rule, as acknowledgements name them."""
-        return f"{self.judge} {self.rule}"
+        return f"{self.judge}: {self.rule}"
 
     def __repr__(self) -> str:
         """The finding as a failed test shows it."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from importlib.metadata import files
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,11 @@ from cfnlint.runner import Runner
 from cloudformation_validate import (
     CompositeEngine,
     CompositeEngineConfig,
+    ExternalRuleSource,
+    ReportStatus,
     Severity,
     TemplateContent,
+    ValidateConfig,
     file_to_external_rule_source,
 )
 
@@ -35,6 +40,9 @@ _PACKS = (AwsSolutionsChecks, HIPAASecurityChecks, NIST80053R5Checks, PCIDSS321C
 _ERRORS = (Severity.ERROR, Severity.FATAL)
 _PREFIX_WILDCARD = re.compile(r"\[Resource::(?:<[^>]+>|[^/\]]+)/(?:[^*]*/)?\*\]")
 _PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
+_CONTROL = re.compile(
+    r"^rule (\w+) when is_cfn_template.*?\[(CT\.[\w-]+\.PR\.\d+)\]: *(.*?)$", re.MULTILINE | re.DOTALL
+)
 
 
 class CloudFormationValidate:
@@ -58,6 +66,48 @@ class CloudFormationValidate:
         kind = (item.entity and item.entity.resource_type) or ""
         where = f"{template.name} {item.entity.logical_id if item.entity else ''}"
         return Finding(self.judge, item.rule_id, kind, template.example, where, item.message)
+
+
+class ControlTower:
+    """The proactive controls of AWS Control Tower, in the engine that reads our own rules.
+
+    AWS publishes them inside a package for CDK, as an archive of its JavaScript; the package itself would start a
+    program of 10 MB for each template.
+    """
+
+    judge = "Control Tower"
+
+    def __init__(self) -> None:
+        self._controls: dict[str, tuple[str, str]] = {}
+        rules = []
+        (archive,) = [file for file in files("cdklabs-cdk-validator-cfnguard") or [] if file.suffix == ".tgz"]
+        with tarfile.open(archive.locate()) as package:
+            for member in package:
+                content = package.extractfile(member) if member.name.endswith(".guard") else None
+                if content is not None:
+                    rules.append(ExternalRuleSource(name=member.name, content=content.read().decode()))
+                    found = _CONTROL.findall(rules[-1].content)
+                    self._controls |= {rule: (control, title) for rule, control, title in found}
+        assert len(rules) == len(self._controls), "each file holds one control"
+        self._engine = CompositeEngine(CompositeEngineConfig(guard_rules=rules))
+        self._config = ValidateConfig(disable_builtin_rules=True)
+
+    @property
+    def controls(self) -> set[str]:
+        """The ids of all controls, such as ``CT.S3.PR.1``."""
+        return {control for control, _ in self._controls.values()}
+
+    def findings(self, template: Template) -> list[Finding]:
+        """Every control that a template breaks."""
+        content = TemplateContent(json.dumps(template.document), template.name)
+        report = self._engine.validate_template(content, self._config)
+        assert report.status == ReportStatus.OK, f"{template.name}: {report.status.name}"
+        return [self._finding(template, item) for item in report.diagnostics if item.rule_id in self._controls]
+
+    def _finding(self, template: Template, item: Any) -> Finding:
+        control, title = self._controls[item.rule_id]
+        where = f"{template.name} {item.entity.logical_id}"
+        return Finding(self.judge, control, item.entity.resource_type, template.example, where, title)
 
 
 class CfnLint:

@@ -47,11 +47,11 @@ def test_fails_for_a_finding_that_nobody_has_acknowledged() -> None:
 @pytest.mark.parametrize(
     "row",
     [
-        Acknowledgement(("cdk-nag CKV_AWS_18",), "AWS::S3::Bucket", "another judge"),
-        Acknowledgement(("checkov CKV_AWS_21",), "AWS::S3::Bucket", "another rule"),
-        Acknowledgement(("checkov CKV_AWS_18",), "AWS::S3::AccessPoint", "another type"),
-        Acknowledgement(("checkov CKV_AWS_18",), "AWS::S3::Bucket", "another example", ("stage",)),
-        Acknowledgement(("checkov CKV_AWS_18",), "AWS::S3::Bucket", "not this example", but_not=("one line",)),
+        Acknowledgement(("cdk-nag: CKV_AWS_18",), "AWS::S3::Bucket", "another judge"),
+        Acknowledgement(("checkov: CKV_AWS_21",), "AWS::S3::Bucket", "another rule"),
+        Acknowledgement(("checkov: CKV_AWS_18",), "AWS::S3::AccessPoint", "another type"),
+        Acknowledgement(("checkov: CKV_AWS_18",), "AWS::S3::Bucket", "another example", ("stage",)),
+        Acknowledgement(("checkov: CKV_AWS_18",), "AWS::S3::Bucket", "not this example", but_not=("one line",)),
     ],
     ids=lambda row: row.reason,
 )
