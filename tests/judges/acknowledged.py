@@ -150,6 +150,22 @@ ACKNOWLEDGED = [
         "nobody may manage is lost. The roles made here name the actions and the key.",
     ),
     Acknowledgement(
+        ("cloudsplaining: permissions management iam:PassRole",),
+        "AWS::IAM::Role",
+        "To start a job is to hand HealthImaging a role. It is one role, named, which may be handed to HealthImaging "
+        "alone (iam:PassedToService); docs/permissions.md has what must be refused.",
+    ),
+    Acknowledgement(
+        (
+            "cloudsplaining: permissions management kms:CreateGrant",
+            "cloudsplaining: permissions management kms:RetireGrant",
+        ),
+        "AWS::IAM::Role",
+        "HealthImaging makes the grants of a data store's key in the name of whoever calls CreateDatastore. The role "
+        "is for that one store, and the key is named.",
+        _BEYOND,
+    ),
+    Acknowledgement(
         ("Control Tower: CT.KMS.PR.3",),
         "AWS::KMS::Key",
         "The control wants a Deny on kms:CreateGrant for all but AWS's own requests. HealthImaging makes grants in its "

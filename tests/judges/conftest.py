@@ -14,7 +14,7 @@ from tests.judges.findings import Finding
 
 V = TypeVar("V")
 
-_JUDGES = ["validate", "control_tower", "cfn_lint", "cdk_nag", "iam", "checkov"]
+_JUDGES = ["validate", "control_tower", "cfn_lint", "cdk_nag", "iam", "cloudsplaining", "checkov"]
 
 
 class Memo(dict[str, V]):
@@ -91,6 +91,15 @@ def cdk_nag_findings(tmp_path_factory: pytest.TempPathFactory, dicom_folder: Pat
 def iam_findings(templates: dict[str, list[Template]]) -> Findings:
     return Memo(
         lambda example: [found for item in templates[example] for found in policies.judge(item, templates[example])]
+    )
+
+
+@pytest.fixture(scope="session")
+def cloudsplaining_findings(templates: dict[str, list[Template]]) -> Findings:
+    return Memo(
+        lambda example: [
+            found for item in templates[example] for found in judging.cloudsplaining(item, templates[example])
+        ]
     )
 
 

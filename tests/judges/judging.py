@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import tarfile
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from importlib.metadata import files
@@ -28,10 +29,12 @@ from cloudformation_validate import (
     ValidateConfig,
     file_to_external_rule_source,
 )
+from cloudsplaining.scan.policy_document import PolicyDocument
 
 from tests.judges.catalogue import Template
 from tests.judges.findings import Finding
 from tests.judges.intrinsics import Resolver
+from tests.judges.policies import policies
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "rules" / "healthimaging.guard"
@@ -195,6 +198,36 @@ def checkov(templates: Iterable[Template], folder: Path) -> Iterator[Finding]:
         kind, _, logical_id = check["resource"].rpartition(".")
         where = f"{template.name} {logical_id}"
         yield Finding("checkov", check["check_id"], kind, template.example, where, check["check_name"])
+
+
+_RISKS_OF_ANY_RESOURCE = [
+    "allows_data_exfiltration_actions",
+    "credentials_exposure",
+    "infrastructure_modification",
+    "service_wildcard",
+    "write_actions_without_constraints",
+]
+
+
+def cloudsplaining(template: Template, siblings: Iterable[Template]) -> Iterator[Finding]:
+    """The risks in what each role may do altogether.
+
+    Managing permissions, and ways to get more of them, count on named resources and under conditions too; the other
+    risks where a statement is for any resource.
+    """
+    statements: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for policy in policies(template, siblings):
+        if policy.kind == "identity":
+            statements[policy.logical_id, policy.resource_type] += policy.statements
+    for (logical_id, kind), together in statements.items():
+        document = {"Version": "2012-10-17", "Statement": together}
+        strict = PolicyDocument(document, flag_conditional_statements=True, flag_resource_arn_statements=True)
+        loose = PolicyDocument(document, flag_conditional_statements=True)
+        risks = [f"privilege escalation {way['type']}" for way in strict.allows_privilege_escalation]
+        risks += [f"permissions management {action}" for action in strict.permissions_management_without_constraints]
+        risks += [f"{risk} {action}" for risk in _RISKS_OF_ANY_RESOURCE for action in getattr(loose, risk)]
+        for risk in risks:
+            yield Finding("cloudsplaining", risk, kind, template.example, f"{template.name} {logical_id}")
 
 
 def state_machines(template: Template, siblings: Iterable[Template]) -> Iterator[str]:
