@@ -32,7 +32,7 @@ _LOG_KEY = (
 _ACCESS_LOGS = (
     "Where access logs go, who reads them and how long they stay is decided once for an account; CloudTrail data "
     "events record the same reads. A bucket made here could only log to one more bucket that is not asked for. Whoever "
-    "wants server access logs passes buckets that have them (source, output_bucket)."
+    "wants server access logs says where to (access_logs_bucket), or passes buckets that have them."
 )
 _NO_CUSTOMER_KEY = "The example is customer_managed_key=False: the user asks for the keys of S3 and HealthImaging."
 _REMOVED = (
@@ -60,6 +60,7 @@ ACKNOWLEDGED = [
         ),
         "AWS::S3::Bucket",
         _ACCESS_LOGS,
+        but_not=("access logs",),
     ),
     Acknowledgement(
         _packs("S3BucketReplicationEnabled", _HIPAA, _NIST, _PCI),
