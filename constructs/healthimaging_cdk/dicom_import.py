@@ -150,6 +150,7 @@ class DicomImport(ImportEvents, ImportMetrics, Construct):
         notify: Notify | None = None,
         notification_topic: sns.ITopic | None = None,
         results_expiration: Duration | None = None,
+        access_logs_bucket: s3.IBucket | None = None,
         removal_policy: RemovalPolicy = RemovalPolicy.RETAIN,
     ) -> None:
         """Make an import.
@@ -190,6 +191,11 @@ class DicomImport(ImportEvents, ImportMetrics, Construct):
                 know its key (``Topic.from_topic_attributes(key_arn=...)``).
             results_expiration: when the results of jobs expire in an output bucket that is made here; never unless
                 given. Records and the manifests they name are kept in any case.
+            access_logs_bucket: where S3 writes server access logs of the buckets that are made here, each under
+                ``<account>/<Region>/<bucket>/<year>/<month>/<day>/``; none are written unless given. It lies in the
+                same account and Region, is encrypted with SSE-S3, and is let take them by its bucket policy, which the
+                owner of an imported one sees to
+                (https://docs.aws.amazon.com/AmazonS3/latest/userguide/enable-server-access-logging.html).
             removal_policy: what becomes of the store, the buckets and the key that are made here when they leave the
                 stack; they are retained unless this says otherwise.
 
@@ -211,6 +217,7 @@ class DicomImport(ImportEvents, ImportMetrics, Construct):
             tolerance=tolerance,
             quotas=quotas,
             results_expiration=results_expiration,
+            access_logs_bucket=access_logs_bucket,
             encryption_key=encryption_key,
             customer_managed_key=customer_managed_key,
             notify=notify,
@@ -228,6 +235,10 @@ class DicomImport(ImportEvents, ImportMetrics, Construct):
             self, "InputBucket", self._encryption_key, removal_policy
         )
         self._output_bucket = output_bucket or _make_bucket(self, "OutputBucket", self._encryption_key, removal_policy)
+        if access_logs_bucket is not None:
+            for bucket, given in ((self._input_bucket, source.input_bucket), (self._output_bucket, output_bucket)):
+                if given is None:
+                    _log_accesses(bucket, access_logs_bucket)
         if results_expiration is not None:
             _expire_results(self._output_bucket, output_prefix, self._datastore, results_expiration)
         staged = source.stage(self)
@@ -514,6 +525,7 @@ def _validate(
     tolerance: ImportTolerance | None,
     quotas: ImportQuotas | None,
     results_expiration: Duration | None,
+    access_logs_bucket: s3.IBucket | None,
     encryption_key: kms.IKey | None,
     customer_managed_key: bool,
     notify: Notify | None,
@@ -541,13 +553,39 @@ def _validate(
         if not isinstance(value, kind):
             allowed = ", ".join(f"{kind.__name__}.{member.name}" for member in kind)
             violations.add(f"{name} must be one of {allowed}, got {value!r}")
-    if encryption_key is not None and not customer_managed_key:
-        violations.add("encryption_key and customer_managed_key=False exclude each other: leave one away")
-    made = [datastore, source.input_bucket, output_bucket, notification_topic or not notify]
-    if encryption_key is not None and all(made):
-        violations.add("encryption_key is for what is made here, and nothing is: leave it away")
+    buckets_are_given = source.input_bucket is not None and output_bucket is not None
+    topic_is_made = notify is not None and notification_topic is None
+    _check_key(
+        violations,
+        encryption_key,
+        customer_managed_key=customer_managed_key,
+        something_is_made=datastore is None or not buckets_are_given or topic_is_made,
+    )
+    _check_access_logs(violations, access_logs_bucket, buckets_are_made=not buckets_are_given)
     _check_place(violations, stack, datastore)
     violations.raise_any()
+
+
+def _check_key(
+    violations: Violations, encryption_key: kms.IKey | None, *, customer_managed_key: bool, something_is_made: bool
+) -> None:
+    if encryption_key is not None and not customer_managed_key:
+        violations.add("encryption_key and customer_managed_key=False exclude each other: leave one away")
+    if encryption_key is not None and not something_is_made:
+        violations.add("encryption_key is for what is made here, and nothing is: leave it away")
+
+
+def _check_access_logs(
+    violations: Violations, access_logs_bucket: s3.IBucket | None, *, buckets_are_made: bool
+) -> None:
+    if access_logs_bucket is not None and not buckets_are_made:
+        violations.add(
+            "access_logs_bucket is for buckets made here, and none is: set server_access_logs_bucket of yours"
+        )
+    if access_logs_bucket is not None and access_logs_bucket.encryption_key is not None:
+        violations.add(
+            "access_logs_bucket has a KMS key, and S3 writes access logs only under SSE-S3: pass another one"
+        )
 
 
 def _check_place(violations: Violations, stack: Stack, datastore: IDatastore | None) -> None:
@@ -634,6 +672,29 @@ def _make_bucket(scope: Construct, name: str, key: kms.IKey | None, removal_poli
         versioned=True,
         lifecycle_rules=[s3.LifecycleRule(abort_incomplete_multipart_upload_after=Duration.days(7))],
         removal_policy=removal_policy,
+    )
+
+
+def _log_accesses(bucket: s3.IBucket, to: s3.IBucket) -> None:
+    """As ``server_access_logs_bucket`` of a Bucket, which without a feature flag needs ACLs in the other bucket."""
+    resource = cast("s3.CfnBucket", bucket.node.default_child)
+    resource.logging_configuration = s3.CfnBucket.LoggingConfigurationProperty(
+        destination_bucket_name=to.bucket_name,
+        target_object_key_format=s3.CfnBucket.TargetObjectKeyFormatProperty(
+            partitioned_prefix=s3.CfnBucket.PartitionedPrefixProperty(partition_date_source="EventTime")
+        ),
+    )
+    conditions: dict[str, dict[str, str]] = {"StringEquals": {"aws:SourceAccount": Stack.of(bucket).account}}
+    if Stack.of(bucket) == Stack.of(to):
+        # In another stack the two would need each other.
+        conditions["ArnLike"] = {"aws:SourceArn": bucket.bucket_arn}
+    to.add_to_resource_policy(
+        iam.PolicyStatement(
+            principals=[iam.ServicePrincipal("logging.s3.amazonaws.com")],
+            actions=["s3:PutObject"],
+            resources=[to.arn_for_objects("*")],
+            conditions=conditions,
+        )
     )
 
 

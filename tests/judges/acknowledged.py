@@ -7,8 +7,6 @@ finding needs any more fails the tests. docs/judges.md shows the same table; pri
 
 from __future__ import annotations
 
-from itertools import groupby
-
 from tests.judges.findings import Acknowledgement
 
 _CONCURRENCY = (
@@ -34,7 +32,7 @@ _LOG_KEY = (
 _ACCESS_LOGS = (
     "Where access logs go, who reads them and how long they stay is decided once for an account; CloudTrail data "
     "events record the same reads. A bucket made here could only log to one more bucket that is not asked for. Whoever "
-    "wants server access logs passes buckets that have them (source, output_bucket)."
+    "wants server access logs says where to (access_logs_bucket), or passes buckets that have them."
 )
 _NO_CUSTOMER_KEY = "The example is customer_managed_key=False: the user asks for the keys of S3 and HealthImaging."
 _REMOVED = (
@@ -46,146 +44,206 @@ _IMAGE_SETS = (
     "and no store is a wildcard; the IAM judge checks that of each statement."
 )
 _BEYOND = ("beyond CloudFormation",)
-_CREATES = (
-    "CreateDatastore takes no resource: there is none yet. It is allowed only with the tag that names this stack "
-    "(aws:RequestTag)."
-)
-_OWN_STORE = (
-    "The id of a store is not known before it is made. The right is tied to the tag that names this stack "
-    "(aws:ResourceTag, aws:RequestTag), which no other store carries."
-)
+
+
+def _packs(rule: str, *packs: str) -> tuple[str, ...]:
+    """One rule as cdk-nag's compliance packs name it."""
+    return tuple(f"cdk-nag: {pack}-{rule}" for pack in packs)
+
+
+_HIPAA, _NIST, _PCI = "HIPAA.Security", "NIST.800.53.R5", "PCI.DSS.321"
 
 ACKNOWLEDGED = [
-    Acknowledgement("cdk-nag", "AwsSolutions-S1", "AWS::S3::Bucket", _ACCESS_LOGS),
-    Acknowledgement("cdk-nag", "HIPAA.Security-S3BucketLoggingEnabled", "AWS::S3::Bucket", _ACCESS_LOGS),
-    Acknowledgement("checkov", "CKV_AWS_18", "AWS::S3::Bucket", _ACCESS_LOGS),
     Acknowledgement(
-        "cdk-nag",
-        "HIPAA.Security-S3BucketReplicationEnabled",
+        (
+            "cdk-nag: AwsSolutions-S1",
+            *_packs("S3BucketLoggingEnabled", _HIPAA, _NIST, _PCI),
+            "Control Tower: CT.S3.PR.2",
+            "checkov: CKV_AWS_18",
+        ),
+        "AWS::S3::Bucket",
+        _ACCESS_LOGS,
+        but_not=("access logs",),
+    ),
+    Acknowledgement(
+        _packs("S3BucketReplicationEnabled", _HIPAA, _NIST, _PCI),
         "AWS::S3::Bucket",
         "Where copies of patients' images may lie is for the user and the law to say, not for a library. The buckets "
         "are versioned and retained; HealthImaging keeps its own copy of what was imported. Whoever wants replication "
         "passes buckets that have it (source, output_bucket).",
     ),
     Acknowledgement(
-        "cdk-nag",
-        "HIPAA.Security-S3DefaultEncryptionKMS",
+        (*_packs("S3DefaultEncryptionKMS", _HIPAA, _NIST, _PCI), "Control Tower: CT.S3.PR.10"),
         "AWS::S3::Bucket",
         f"{_NO_CUSTOMER_KEY} The buckets are encrypted with SSE-S3.",
         ("no customer key",),
     ),
     Acknowledgement(
-        "cdk-nag",
-        "AwsSolutions-IAM5[Resource::BUCKET/PREFIX*]",
+        ("Control Tower: CT.S3.PR.9",),
+        "AWS::S3::Bucket",
+        "Object Lock keeps everybody from deleting, also what the law or a patient wants deleted and what was uploaded "
+        "by mistake. For how long is for the user to say. Versions keep what is overwritten, and the bucket outlives "
+        "its stack. Whoever wants a lock passes buckets that have it (source, output_bucket).",
+    ),
+    Acknowledgement(
+        ("Control Tower: CT.S3.PR.4",),
+        "AWS::S3::Bucket",
+        "A notification tells the names of objects, which may name patients, to whoever listens on the event bus, and "
+        "nothing here listens: an import starts on deploy. Whoever wants notifications asks the bucket for them "
+        "(add_event_notification, enable_event_bridge_notification).",
+    ),
+    Acknowledgement(
+        ("cdk-nag: AwsSolutions-IAM5[Resource::BUCKET/PREFIX*]",),
         "AWS::IAM::Role",
         "The wildcard stands for the objects under one prefix of one bucket, whose names are not known at deploy time. "
         "No action and no bucket is a wildcard; the IAM judge checks that of each statement.",
     ),
-    Acknowledgement("cdk-nag", "AwsSolutions-IAM5[Resource::DATASTORE/imageset/*]", "AWS::IAM::Role", _IMAGE_SETS),
-    Acknowledgement("cdk-nag", "AwsSolutions-IAM5[Resource::DATASTORE/imageset/*]", "AWS::IAM::Policy", _IMAGE_SETS),
+    Acknowledgement(("cdk-nag: AwsSolutions-IAM5[Resource::DATASTORE/imageset/*]",), "AWS::IAM::Role", _IMAGE_SETS),
+    Acknowledgement(("cdk-nag: AwsSolutions-IAM5[Resource::DATASTORE/imageset/*]",), "AWS::IAM::Policy", _IMAGE_SETS),
     Acknowledgement(
-        "cdk-nag",
-        "HIPAA.Security-IAMNoInlinePolicy",
+        _packs("IAMNoInlinePolicy", _HIPAA, _NIST, _PCI),
         "AWS::IAM::Policy",
         "CDK keeps what is granted to a role in one policy of that role, which nobody else can have. Whoever wants a "
         "managed policy grants to an iam.ManagedPolicy instead of a role.",
         ("grants",),
     ),
     Acknowledgement(
-        "cdk-nag",
-        "HIPAA.Security-IAMNoInlinePolicy",
+        _packs("IAMNoInlinePolicy", _HIPAA, _NIST, _PCI),
         "AWS::IAM::Role",
         "The rule is about the access of people, to be managed in groups. These are service roles, each with one "
         "policy of its own: inline, it cannot be attached to anybody else, comes and goes with its role, and takes "
         "nothing from the account's quota of managed policies.",
     ),
     Acknowledgement(
-        "cdk-nag",
-        "AwsSolutions-SF1",
+        ("cdk-nag: AwsSolutions-SF1", "Control Tower: CT.STEPFUNCTIONS.PR.1"),
         "AWS::StepFunctions::StateMachine",
         "Each step is a call of one function, which logs it, and Step Functions keeps the history of a Standard "
         "execution for 90 days. Delivering the same to CloudWatch Logs takes log-delivery actions on Resource * and a "
         "share of the Region's resource policy for logs, which holds 5,120 characters for the whole account.",
     ),
     Acknowledgement(
-        "cdk-nag",
-        "AwsSolutions-SF2",
+        ("cdk-nag: AwsSolutions-SF2", "Control Tower: CT.STEPFUNCTIONS.PR.2"),
         "AWS::StepFunctions::StateMachine",
         "A trace would show what the execution's history shows: one function, called in turn with waits between. X-Ray "
         "takes PutTraceSegments on Resource *, which no condition narrows.",
     ),
-    Acknowledgement("cdk-nag", "HIPAA.Security-CloudWatchLogGroupEncrypted", "AWS::Logs::LogGroup", _LOG_KEY),
-    Acknowledgement("checkov", "CKV_AWS_158", "AWS::Logs::LogGroup", _LOG_KEY),
-    Acknowledgement("cdk-nag", "HIPAA.Security-LambdaConcurrency", "AWS::Lambda::Function", _CONCURRENCY),
-    Acknowledgement("checkov", "CKV_AWS_115", "AWS::Lambda::Function", _CONCURRENCY),
-    Acknowledgement("cdk-nag", "HIPAA.Security-LambdaDLQ", "AWS::Lambda::Function", _NO_QUEUE),
-    Acknowledgement("checkov", "CKV_AWS_116", "AWS::Lambda::Function", _NO_QUEUE),
-    Acknowledgement("cdk-nag", "HIPAA.Security-LambdaInsideVPC", "AWS::Lambda::Function", _NO_VPC),
-    Acknowledgement("checkov", "CKV_AWS_117", "AWS::Lambda::Function", _NO_VPC),
     Acknowledgement(
-        "cfn-lint",
-        "W3005",
+        (
+            *_packs("CloudWatchLogGroupEncrypted", _HIPAA, _NIST, _PCI),
+            "Control Tower: CT.CLOUDWATCH.PR.3",
+            "checkov: CKV_AWS_158",
+        ),
+        "AWS::Logs::LogGroup",
+        _LOG_KEY,
+    ),
+    Acknowledgement(
+        (*_packs("LambdaConcurrency", _HIPAA, _NIST), "checkov: CKV_AWS_115"), "AWS::Lambda::Function", _CONCURRENCY
+    ),
+    Acknowledgement((*_packs("LambdaDLQ", _HIPAA, _NIST), "checkov: CKV_AWS_116"), "AWS::Lambda::Function", _NO_QUEUE),
+    Acknowledgement(
+        (*_packs("LambdaInsideVPC", _HIPAA, _NIST, _PCI), "Control Tower: CT.LAMBDA.PR.3", "checkov: CKV_AWS_117"),
+        "AWS::Lambda::Function",
+        _NO_VPC,
+    ),
+    Acknowledgement(
+        ("cfn-lint: W3005",),
         "AWS::Lambda::Function",
         "CDK writes this DependsOn for every function with a role. It says what the reference says anyway.",
     ),
     Acknowledgement(
-        "cfn-lint",
-        "W3005",
+        ("cfn-lint: W3005",),
         "Custom::HealthImagingImport",
         "The job waits for everything in its data-access role's scope, policies that others attach included, and for "
         "what the user orders it after. CDK writes that out in full; some of it repeats a reference.",
     ),
     Acknowledgement(
-        "IAM",
-        "wildcard action kms:*",
+        ("IAM: wildcard action kms:*",),
         "AWS::KMS::Key",
         "CDK's default key policy, which is AWS's: the account's root, and through it IAM, manages the key. A key that "
         "nobody may manage is lost. The roles made here name the actions and the key.",
     ),
-    Acknowledgement("cdk-nag", "AwsSolutions-IAM5[Resource::*]", "AWS::IAM::Role", _CREATES, _BEYOND),
-    Acknowledgement("IAM", "medical-imaging:CreateDatastore on *", "AWS::IAM::Role", _CREATES, _BEYOND),
-    Acknowledgement("IAM", "medical-imaging:DeleteDatastore on any resource", "AWS::IAM::Role", _OWN_STORE, _BEYOND),
-    Acknowledgement("IAM", "medical-imaging:TagResource on any resource", "AWS::IAM::Role", _OWN_STORE, _BEYOND),
     Acknowledgement(
-        "IAM",
-        "medical-imaging:GetDatastore on any resource",
+        ("cloudsplaining: permissions management iam:PassRole",),
+        "AWS::IAM::Role",
+        "To start a job is to hand HealthImaging a role. It is one role, named, which may be handed to HealthImaging "
+        "alone (iam:PassedToService); docs/permissions.md has what must be refused.",
+    ),
+    Acknowledgement(
+        (
+            "cloudsplaining: permissions management kms:CreateGrant",
+            "cloudsplaining: permissions management kms:RetireGrant",
+        ),
+        "AWS::IAM::Role",
+        "HealthImaging makes the grants of a data store's key in the name of whoever calls CreateDatastore. The role "
+        "is for that one store, and the key is named.",
+        _BEYOND,
+    ),
+    Acknowledgement(
+        ("Control Tower: CT.KMS.PR.3",),
+        "AWS::KMS::Key",
+        "The control wants a Deny on kms:CreateGrant for all but AWS's own requests. HealthImaging makes grants in its "
+        "caller's name, and its guide does not say that these requests carry kms:GrantIsForAWSResource: where they do "
+        "not, no store can be made with such a key. Whoever wants the Deny adds it to the key (add_to_resource_policy "
+        "of encryption_key), best after a trial.",
+    ),
+    Acknowledgement(
+        ("Control Tower: CT.LAMBDA.PR.2",),
+        "AWS::Lambda::Permission",
+        "The control sees a SourceAccount only where it is written out in digits. It is there: the account of the "
+        "stack, by reference, so that the template serves any account.",
+        _BEYOND,
+    ),
+    Acknowledgement(
+        ("cdk-nag: AwsSolutions-IAM5[Resource::*]", "IAM: medical-imaging:CreateDatastore on *"),
+        "AWS::IAM::Role",
+        "CreateDatastore takes no resource: there is none yet. It is allowed only with the tag that names this stack "
+        "(aws:RequestTag).",
+        _BEYOND,
+    ),
+    Acknowledgement(
+        (
+            "IAM: medical-imaging:DeleteDatastore on any resource",
+            "IAM: medical-imaging:TagResource on any resource",
+        ),
+        "AWS::IAM::Role",
+        "The id of a store is not known before it is made. The right is tied to the tag that names this stack "
+        "(aws:ResourceTag, aws:RequestTag), which no other store carries.",
+        _BEYOND,
+    ),
+    Acknowledgement(
+        ("IAM: medical-imaging:GetDatastore on any resource",),
         "AWS::IAM::Role",
         "A store that is being deleted may have lost its tags, and its end has to be seen before its key goes. "
         "GetDatastore tells name, key and status of a store and nothing of what it holds.",
         _BEYOND,
     ),
     Acknowledgement(
-        "cloudformation-validate",
-        "healthimaging_datastore_has_a_customer_managed_key",
+        ("cloudformation-validate: healthimaging_datastore_has_a_customer_managed_key",),
         "AWS::HealthImaging::Datastore",
         f"{_NO_CUSTOMER_KEY} HealthImaging encrypts the store with a key that AWS owns.",
         ("no customer key",),
     ),
     Acknowledgement(
-        "cloudformation-validate",
-        "healthimaging_datastore_has_a_customer_managed_key",
+        ("cloudformation-validate: healthimaging_datastore_has_a_customer_managed_key",),
         "AWS::HealthImaging::Datastore",
         "A bare Datastore is one resource and encrypted with a key that AWS owns, as the service does by default; "
         "encryption_key takes the user's. DicomImport, which makes a data store by itself, gives it a key.",
         ("bare datastore", "tagged datastore", "emptied with the stack"),
     ),
     Acknowledgement(
-        "cloudformation-validate",
-        "healthimaging_datastore_is_retained",
+        ("cloudformation-validate: healthimaging_datastore_is_retained",),
         "AWS::HealthImaging::Datastore",
         _REMOVED,
         ("removed with the stack", "emptied with the stack"),
     ),
     Acknowledgement(
-        "cloudformation-validate",
-        "healthimaging_bucket_is_retained",
+        ("cloudformation-validate: healthimaging_bucket_is_retained",),
         "AWS::S3::Bucket",
         _REMOVED,
         ("removed with the stack",),
     ),
     Acknowledgement(
-        "cloudformation-validate",
-        "healthimaging_key_is_retained",
+        ("cloudformation-validate: healthimaging_key_is_retained",),
         "AWS::KMS::Key",
         _REMOVED,
         ("removed with the stack",),
@@ -196,9 +254,13 @@ ACKNOWLEDGED = [
 def table() -> str:
     """The acknowledgements as docs/judges.md shows them."""
     rows = []
-    for (on, examples, reason), group in groupby(ACKNOWLEDGED, lambda row: (row.on, row.examples, row.reason)):
-        findings = ", ".join(f"{row.judge} `{row.rule}`" for row in group)
-        rows.append(f"| {findings} | {on} | {', '.join(examples) or 'all'} | {reason} |")
+    for row in ACKNOWLEDGED:
+        named = [name.partition(": ") for name in row.findings]
+        findings = ", ".join(f"{judge} `{rule}`" for judge, _, rule in named)
+        examples = ", ".join(row.examples) or "all"
+        if row.but_not:
+            examples += f" but {', '.join(row.but_not)}"
+        rows.append(f"| {findings} | {row.on} | {examples} | {row.reason} |")
     return "\n".join(["| finding | on | examples | why it stays |", "|---|---|---|---|", *rows])
 
 

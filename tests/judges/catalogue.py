@@ -139,6 +139,11 @@ def _results_expiration(app: App, _: Path) -> None:
     DicomImport(Stack(app, "ResultsExpiration"), "Import", results_expiration=Duration.days(30))
 
 
+def _access_logs(app: App, _: Path) -> None:
+    stack = Stack(app, "AccessLogs")
+    DicomImport(stack, "Import", access_logs_bucket=s3.Bucket.from_bucket_name(stack, "Logs", "amzn-access-logs"))
+
+
 def _removed_with_the_stack(app: App, _: Path) -> None:
     DicomImport(Stack(app, "Removed"), "Import", removal_policy=RemovalPolicy.DESTROY)
 
@@ -244,6 +249,7 @@ CATALOGUE: dict[str, Callable[[App, Path], None]] = {
     "tolerant and detached": _tolerant_and_detached,
     "no customer key": _no_customer_key,
     "results expiration": _results_expiration,
+    "access logs": _access_logs,
     "removed with the stack": _removed_with_the_stack,
     "two imports": _two_imports,
     "beyond CloudFormation": _beyond_cloudformation,

@@ -14,6 +14,8 @@ from tests.judges.findings import Finding
 
 V = TypeVar("V")
 
+_JUDGES = ["validate", "control_tower", "cfn_lint", "cdk_nag", "iam", "cloudsplaining", "checkov"]
+
 
 class Memo(dict[str, V]):
     """What a function makes of a name, made when first asked for."""
@@ -50,6 +52,11 @@ def validate_engine() -> judging.CloudFormationValidate:
 
 
 @pytest.fixture(scope="session")
+def control_tower() -> judging.ControlTower:
+    return judging.ControlTower()
+
+
+@pytest.fixture(scope="session")
 def cfn_lint_runner() -> judging.CfnLint:
     return judging.CfnLint()
 
@@ -59,6 +66,11 @@ def validate_findings(
     templates: dict[str, list[Template]], validate_engine: judging.CloudFormationValidate
 ) -> Findings:
     return Memo(lambda example: [found for item in templates[example] for found in validate_engine.findings(item)])
+
+
+@pytest.fixture(scope="session")
+def control_tower_findings(templates: dict[str, list[Template]], control_tower: judging.ControlTower) -> Findings:
+    return Memo(lambda example: [found for item in templates[example] for found in control_tower.findings(item)])
 
 
 @pytest.fixture(scope="session")
@@ -83,6 +95,15 @@ def iam_findings(templates: dict[str, list[Template]]) -> Findings:
 
 
 @pytest.fixture(scope="session")
+def cloudsplaining_findings(templates: dict[str, list[Template]]) -> Findings:
+    return Memo(
+        lambda example: [
+            found for item in templates[example] for found in judging.cloudsplaining(item, templates[example])
+        ]
+    )
+
+
+@pytest.fixture(scope="session")
 def defective() -> Template:
     """A template that checkov sees beside the good ones, so that it starts once."""
     bucket = {"Type": "AWS::S3::Bucket", "Properties": {"AccessControl": "PublicRead"}}
@@ -101,14 +122,8 @@ def checkov_findings(
 
 
 @pytest.fixture(scope="session")
-def all_findings(
-    validate_findings: Findings,
-    cfn_lint_findings: Findings,
-    cdk_nag_findings: Findings,
-    iam_findings: Findings,
-    checkov_findings: Findings,
-) -> list[Finding]:
-    judges = [validate_findings, cfn_lint_findings, cdk_nag_findings, iam_findings, checkov_findings]
+def all_findings(request: pytest.FixtureRequest) -> list[Finding]:
+    judges: list[Findings] = [request.getfixturevalue(f"{judge}_findings") for judge in _JUDGES]
     return [finding for judge in judges for example in CATALOGUE for finding in judge[example]]
 
 

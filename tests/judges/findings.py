@@ -20,6 +20,11 @@ class Finding:
     """Template and logical id, or construct path."""
     message: str = ""
 
+    @property
+    def name(self) -> str:
+        """Judge and rule, as acknowledgements name them."""
+        return f"{self.judge}: {self.rule}"
+
     def __repr__(self) -> str:
         """The finding as a failed test shows it."""
         return f"<{self.judge}: {self.rule} on {self.on} at {self.where}: {self.message}>"
@@ -27,19 +32,22 @@ class Finding:
 
 @dataclass(frozen=True)
 class Acknowledgement:
-    """Why a finding is right to stay."""
+    """Why findings are right to stay: one reason, whichever judges object."""
 
-    judge: str
-    rule: str
+    findings: tuple[str, ...]
+    """Their names: the judge's and the rule's."""
     on: str
     reason: str
     examples: tuple[str, ...] = ()
     """The entries of the catalogue it is for; all of them unless given."""
+    but_not: tuple[str, ...] = ()
+    """The entries it is not for, since they ask for what takes the finding away."""
 
     def covers(self, finding: Finding) -> bool:
         """Whether this is the answer to the finding."""
-        same = (self.judge, self.rule, self.on) == (finding.judge, finding.rule, finding.on)
-        return same and (not self.examples or finding.example in self.examples)
+        if finding.name not in self.findings or finding.on != self.on or finding.example in self.but_not:
+            return False
+        return not self.examples or finding.example in self.examples
 
 
 def unanswered(findings: Iterable[Finding], table: Iterable[Acknowledgement]) -> list[Finding]:

@@ -25,6 +25,7 @@ PSEUDO_PARAMETERS = {
 _ARNS = {
     ("AWS::Events::Rule", "Arn"): f"arn:aws:events:{_REGION}:{_ACCOUNT}:rule/{{}}",
     ("AWS::HealthImaging::Datastore", "DatastoreArn"): f"arn:aws:medical-imaging:{_REGION}:{_ACCOUNT}:datastore/{{}}",
+    ("AWS::HealthImaging::Datastore", "DatastoreId"): "{}",
     ("AWS::IAM::Role", "Arn"): f"arn:aws:iam::{_ACCOUNT}:role/{{}}",
     ("AWS::KMS::Key", "Arn"): f"arn:aws:kms:{_REGION}:{_ACCOUNT}:key/{{}}",
     ("AWS::Lambda::Function", "Arn"): f"arn:aws:lambda:{_REGION}:{_ACCOUNT}:function:{{}}",
@@ -33,6 +34,7 @@ _ARNS = {
         "Custom::HealthImagingDatastore",
         "DatastoreArn",
     ): f"arn:aws:medical-imaging:{_REGION}:{_ACCOUNT}:datastore/{{}}",
+    ("Custom::HealthImagingDatastore", "DatastoreId"): "{}",
     ("AWS::S3::Bucket", "Arn"): "arn:aws:s3:::{}",
     ("AWS::StepFunctions::StateMachine", "Arn"): f"arn:aws:states:{_REGION}:{_ACCOUNT}:stateMachine:{{}}",
     ("AWS::StepFunctions::StateMachine", "Ref"): f"arn:aws:states:{_REGION}:{_ACCOUNT}:stateMachine:{{}}",
@@ -102,6 +104,12 @@ class Resolver:
             if name == "Ref" or name.startswith("Fn::"):
                 return self._call(name, argument)
         return {key: self.resolve(item) for key, item in value.items()}
+
+    def arn(self, logical_id: str) -> str:
+        """The ARN of a resource; the empty string where its type has none that is known here."""
+        kind = self._template.resources[logical_id]["Type"]
+        found = [made for (owner, _), made in _ARNS.items() if owner == kind and made.startswith("arn:")]
+        return found[0].format(logical_id) if found else ""
 
     def _call(self, name: str, argument: Any) -> Any:
         readers: dict[str, Callable[[], Any]] = {

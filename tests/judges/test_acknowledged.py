@@ -15,9 +15,12 @@ _DOCUMENT = Path(__file__).parents[2] / "docs" / "judges.md"
 _BUCKET = Finding("checkov", "CKV_AWS_18", "AWS::S3::Bucket", "one line", "One.template.json Bucket")
 
 
-@pytest.mark.parametrize("row", ACKNOWLEDGED, ids=lambda row: f"{row.judge} {row.rule} {row.on}")
-def test_every_acknowledgement_is_still_needed(row: Acknowledgement, all_findings: list[Finding]) -> None:
-    used_in = {finding.example for finding in all_findings if row.covers(finding)}
+_EACH = [(row, name) for row in ACKNOWLEDGED for name in row.findings]
+
+
+@pytest.mark.parametrize(("row", "name"), _EACH, ids=[f"{name} {row.on}" for row, name in _EACH])
+def test_every_acknowledgement_is_still_needed(row: Acknowledgement, name: str, all_findings: list[Finding]) -> None:
+    used_in = {finding.example for finding in all_findings if finding.name == name and row.covers(finding)}
     assert (set(row.examples) or used_in) == used_in
     assert used_in
 
@@ -31,7 +34,7 @@ def test_the_document_shows_the_table() -> None:
     assert table() in _DOCUMENT.read_text(encoding="utf-8"), "python -m tests.judges.acknowledged prints it anew"
 
 
-@pytest.mark.parametrize("row", ACKNOWLEDGED, ids=lambda row: f"{row.judge} {row.rule} {row.on}")
+@pytest.mark.parametrize("row", ACKNOWLEDGED, ids=lambda row: f"{row.findings[0]} {row.on}")
 def test_every_acknowledgement_gives_a_reason_in_whole_sentences(row: Acknowledgement) -> None:
     assert row.reason.endswith(".")
     assert len(row.reason) > 80
@@ -44,10 +47,11 @@ def test_fails_for_a_finding_that_nobody_has_acknowledged() -> None:
 @pytest.mark.parametrize(
     "row",
     [
-        Acknowledgement("cdk-nag", "CKV_AWS_18", "AWS::S3::Bucket", "another judge"),
-        Acknowledgement("checkov", "CKV_AWS_21", "AWS::S3::Bucket", "another rule"),
-        Acknowledgement("checkov", "CKV_AWS_18", "AWS::S3::AccessPoint", "another type"),
-        Acknowledgement("checkov", "CKV_AWS_18", "AWS::S3::Bucket", "another example", ("stage",)),
+        Acknowledgement(("cdk-nag: CKV_AWS_18",), "AWS::S3::Bucket", "another judge"),
+        Acknowledgement(("checkov: CKV_AWS_21",), "AWS::S3::Bucket", "another rule"),
+        Acknowledgement(("checkov: CKV_AWS_18",), "AWS::S3::AccessPoint", "another type"),
+        Acknowledgement(("checkov: CKV_AWS_18",), "AWS::S3::Bucket", "another example", ("stage",)),
+        Acknowledgement(("checkov: CKV_AWS_18",), "AWS::S3::Bucket", "not this example", but_not=("one line",)),
     ],
     ids=lambda row: row.reason,
 )

@@ -1,4 +1,4 @@
-"""cdk-nag: AwsSolutions and HIPAA Security, as plug-ins of the synth."""
+"""cdk-nag: AwsSolutions, HIPAA Security, NIST 800-53 R5 and PCI DSS 3.2.1, as plug-ins of the synth."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def test_cdk_nag_finds_nothing_that_is_not_acknowledged(
 def test_fails_for_a_bucket_that_anybody_may_read_in_the_clear(tmp_path: Path) -> None:
     found = cdk_nag("seeded", _bucket, tmp_path)
     rules = {finding.rule for finding in unanswered(found, ACKNOWLEDGED)}
-    expected = {"AwsSolutions-S10", "HIPAA.Security-S3BucketSSLRequestsOnly", "HIPAA.Security-S3DefaultEncryptionKMS"}
+    packs = ("HIPAA.Security", "NIST.800.53.R5", "PCI.DSS.321")
+    expected = {"AwsSolutions-S10", *(f"{pack}-S3BucketSSLRequestsOnly" for pack in packs)}
+    expected |= {f"{pack}-S3DefaultEncryptionKMS" for pack in packs}
     assert expected == expected & rules
 
 

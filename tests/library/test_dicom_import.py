@@ -561,3 +561,71 @@ def test_fails_a_source_that_was_made_without_its_checks(stack):
     bucket = s3.Bucket.from_bucket_name(stack, "Bucket", "images")
     with pytest.raises(ValueError, match=r"DicomImport: source\.prefix must end with '/'"):
         DicomImport(stack, "Import", source=ImportSource(bucket, "studies"))
+
+
+def test_buckets_log_no_accesses_unless_asked(stack, synthesize):
+    DicomImport(stack, "Import")
+    assert [None, None] == [
+        bucket["Properties"].get("LoggingConfiguration") for bucket in synthesize(stack).of_type(BUCKET)
+    ]
+
+
+def test_buckets_made_here_log_accesses_to_the_bucket_that_is_given_and_may(stack, synthesize):
+    logs = s3.Bucket(stack, "Logs", object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED)
+    import_ = DicomImport(stack, "Import", access_logs_bucket=logs)
+    found = synthesize(stack)
+    log_id = stack.resolve(logs.bucket_name)["Ref"]
+    logging = {
+        "DestinationBucketName": {"Ref": log_id},
+        "TargetObjectKeyFormat": {"PartitionedPrefix": {"PartitionDateSource": "EventTime"}},
+    }
+    made = {name: item["Properties"] for name, item in found.resources.items() if item["Type"] == BUCKET}
+    assert [None, logging, logging] == [made.pop(log_id).get("LoggingConfiguration")] + [
+        properties["LoggingConfiguration"] for properties in made.values()
+    ]
+    (policy,) = [
+        item["Properties"]["PolicyDocument"]["Statement"]
+        for item in found.of_type("AWS::S3::BucketPolicy")
+        if item["Properties"]["Bucket"] == {"Ref": log_id}
+    ]
+    expected = [
+        {
+            "Action": "s3:PutObject",
+            "Condition": {
+                "ArnLike": {"aws:SourceArn": stack.resolve(bucket.bucket_arn)},
+                "StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}},
+            },
+            "Effect": "Allow",
+            "Principal": {"Service": "logging.s3.amazonaws.com"},
+            "Resource": stack.resolve(logs.arn_for_objects("*")),
+        }
+        for bucket in (import_.input_bucket, import_.output_bucket)
+    ]
+    assert expected == policy
+
+
+def test_a_bucket_that_is_given_keeps_its_own_logging(stack, synthesize):
+    images = s3.Bucket(stack, "Images")
+    logs = s3.Bucket.from_bucket_name(stack, "Logs", "access-logs")
+    DicomImport(stack, "Import", source=ImportSource.bucket(images), access_logs_bucket=logs)
+    logging = [bucket.get("Properties", {}).get("LoggingConfiguration") for bucket in synthesize(stack).of_type(BUCKET)]
+    assert [None, "access-logs"] == [given and given["DestinationBucketName"] for given in logging]
+
+
+def test_the_bucket_for_access_logs_may_lie_in_another_stack(app):
+    logs = s3.Bucket(Stack(app, "Audit"), "Logs")
+    DicomImport(Stack(app, "Images"), "Import", access_logs_bucket=logs)
+    names = [stack.stack_name for stack in app.synth().stacks]
+    assert ["Audit", "Images"] == names  # in the order they are deployed
+
+
+def test_fails_for_access_logs_of_buckets_that_are_not_made_here(stack):
+    logs = s3.Bucket.from_bucket_name(stack, "Logs", "access-logs")
+    with pytest.raises(ValueError, match="access_logs_bucket is for buckets made here"):
+        DicomImport(stack, "Import", **bring_everything(stack), access_logs_bucket=logs)
+
+
+def test_fails_for_an_access_log_bucket_with_a_key(stack):
+    logs = s3.Bucket(stack, "Logs", encryption_key=kms.Key(stack, "Key"))
+    with pytest.raises(ValueError, match="only under SSE-S3"):
+        DicomImport(stack, "Import", access_logs_bucket=logs)
