@@ -295,6 +295,34 @@ def test_a_rollback_waits_for_a_start_that_may_be_on_its_way(deploy: Deploys) ->
     assert NOT_STARTED == rollback.step().job_status
 
 
+def test_a_list_of_jobs_that_is_refused_for_good_leaves_the_attempt_open(source: FakeAws, deploy: Deploys) -> None:
+    first = deploy()
+    with crash(first.importer.clients.healthimaging, "after-call", "StartDICOMImportJob"):
+        first.step()
+    source.fail(LIST, "ResourceNotFoundException", 404)
+    assert "ListDICOMImportJobs answered ResourceNotFoundException" in refusal(first)
+    assert "CLAIMED" == source.record()["state"]
+    finish(source, deploy("second"))
+    assert 1 == len(tokens(source))
+
+
+def test_a_request_that_was_replaced_takes_no_job_back(source: FakeAws, deploy: Deploys) -> None:
+    source.jobs_may_run.clear()
+    deploy().step()
+    rollback = deploy("rollback", may_start=False)
+    rollback.importer.take_over(rollback.progress)
+    late = deploy("late")
+    late.importer = dataclasses.replace(late.importer, still_asked=lambda: False)
+    assert "replaced before it started" in refusal(late)
+    assert "rollback" == source.record()["followed_by"]
+
+
+def test_how_long_a_job_took_is_measured(source: FakeAws, deploy: Deploys, capsys: pytest.CaptureFixture[str]) -> None:
+    finish(source, deploy())
+    (metrics,) = (line for line in map(json.loads, capsys.readouterr().out.splitlines()) if "_aws" in line)
+    assert 0 <= metrics["Duration"] < 60
+
+
 @pytest.mark.parametrize("crash_first", [False, True])
 def test_a_request_that_was_replaced_starts_nothing(source: FakeAws, deploy: Deploys, *, crash_first: bool) -> None:
     first = deploy()
