@@ -20,6 +20,8 @@ if TYPE_CHECKING:
         MetadataMapping,
         OnEmpty,
     )
+    from healthimaging_cdk.health_imaging_endpoints import HealthImagingEndpoints
+    from healthimaging_cdk.import_network import ImportNetwork
     from healthimaging_cdk.import_source import ImportSource
 
 __all__ = [
@@ -27,7 +29,9 @@ __all__ = [
     "DataAccessRole",
     "Datastore",
     "DicomImport",
+    "HealthImagingEndpoints",
     "IDatastore",
+    "ImportNetwork",
     "ImportQuotas",
     "ImportSource",
     "ImportTolerance",
@@ -41,7 +45,9 @@ _MODULES = {
     "DataAccessRole": "data_access_role",
     "Datastore": "datastore",
     "DicomImport": "dicom_import",
+    "HealthImagingEndpoints": "health_imaging_endpoints",
     "IDatastore": "datastore",
+    "ImportNetwork": "import_network",
     "ImportQuotas": "dicom_import",
     "ImportSource": "import_source",
     "ImportTolerance": "dicom_import",

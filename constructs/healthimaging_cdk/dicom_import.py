@@ -16,6 +16,7 @@ from constructs import Construct
 
 from healthimaging_cdk._engine import EngineResource, default_event_bus
 from healthimaging_cdk._job_node import JobNode
+from healthimaging_cdk._network import network_of
 from healthimaging_cdk._runtime import rules
 from healthimaging_cdk._validation import Violations, warn_of_region
 from healthimaging_cdk.data_access_role import DataAccessRole
@@ -255,6 +256,7 @@ class DicomImport(Construct):
         if emptying is not None:
             # On deletion the other way round: the job ends first, then its image sets go.
             job.resource.node.add_dependency(emptying)
+        self._open_endpoints(source, staged)
         self._request_role = job.role
         self._resource = job.resource
         self._make_outputs()
@@ -443,6 +445,16 @@ class DicomImport(Construct):
             actions = ["kms:Decrypt", "kms:GenerateDataKey"]
             statements.append(iam.PolicyStatement(actions=actions, resources=list(dict.fromkeys(key_arns))))
         return statements
+
+    def _open_endpoints(self, source: ImportSource, staged: StagedSource) -> None:
+        """Let the function reach buckets that nobody would think of naming, if it goes through endpoints of ours."""
+        network = network_of(Stack.of(self))
+        if network is None or network.endpoints is None:
+            return
+        if staged.asset:
+            network.endpoints.allow_bucket(staged.asset.bucket)
+        if source.owner_account_id:
+            network.endpoints.allow_bucket(self._input_bucket)
 
     def _make_outputs(self) -> None:
         """Four for each import: a stack takes 200 outputs."""

@@ -23,8 +23,8 @@ _NO_QUEUE = (
 )
 _NO_VPC = (
     "The function calls only public AWS endpoints over TLS and CloudFormation's answering URL; it serves no port and "
-    "reads nothing in a VPC. In one it would need NAT or an interface endpoint for each service, and a stack would "
-    "fail where one is missing."
+    "reads nothing in a VPC. In one it needs NAT or an interface endpoint for each service, and a stack fails where "
+    "one is missing. ImportNetwork puts it into one where a team asks for that; the example of it has no such finding."
 )
 _LOG_KEY = (
     "The log holds ids, counts, statuses and AWS's reasons for refusing a call: no key of an image, no manifest line, "
@@ -46,6 +46,19 @@ _BEYOND = ("beyond CloudFormation",)
 _CREATES = (
     "CreateDatastore takes no resource: there is none yet. It is allowed only with the tag that names this stack "
     "(aws:RequestTag)."
+)
+_IN_VPC = ("in a VPC",)
+_DESCRIBES = (
+    "Lambda asks for it where the function is in a VPC. EC2's Describe actions take no resource. The function's own "
+    "code is denied all of them (lambda:SourceFunctionArn)."
+)
+_INTERFACES = (
+    "Lambda asks for it where the function is in a VPC, for all network interfaces of the account, whose ids are not "
+    "known before they are made. The function's own code is denied all of it (lambda:SourceFunctionArn)."
+)
+_SHARED_ENDPOINT = (
+    "An endpoint's policy grants nothing. This one lets one action pass, in one account. The endpoint has to be there "
+    "before what it is asked for, and serves the functions of all stacks in the VPC."
 )
 _OWN_STORE = (
     "The id of a store is not known before it is made. The right is tied to the tag that names this stack "
@@ -130,6 +143,18 @@ ACKNOWLEDGED = [
         "nobody may manage is lost. The roles made here name the actions and the key.",
     ),
     Acknowledgement("cdk-nag", "AwsSolutions-IAM5[Resource::*]", "AWS::IAM::Role", _CREATES, _BEYOND),
+    Acknowledgement("cdk-nag", "AwsSolutions-IAM5[Resource::*]", "AWS::IAM::Role", _DESCRIBES, _IN_VPC),
+    Acknowledgement("IAM", "ec2:DescribeNetworkInterfaces on *", "AWS::IAM::Role", _DESCRIBES, _IN_VPC),
+    Acknowledgement("IAM", "ec2:DescribeSubnets on *", "AWS::IAM::Role", _DESCRIBES, _IN_VPC),
+    Acknowledgement("IAM", "ec2:AssignPrivateIpAddresses on any resource", "AWS::IAM::Role", _INTERFACES, _IN_VPC),
+    Acknowledgement("IAM", "ec2:CreateNetworkInterface on any resource", "AWS::IAM::Role", _INTERFACES, _IN_VPC),
+    Acknowledgement("IAM", "ec2:DeleteNetworkInterface on any resource", "AWS::IAM::Role", _INTERFACES, _IN_VPC),
+    Acknowledgement("IAM", "ec2:UnassignPrivateIpAddresses on any resource", "AWS::IAM::Role", _INTERFACES, _IN_VPC),
+    Acknowledgement(
+        "IAM", "cloudformation:DescribeStacks on any resource", "AWS::EC2::VPCEndpoint", _SHARED_ENDPOINT, _IN_VPC
+    ),
+    Acknowledgement("IAM", "states:StartExecution on any resource", "AWS::EC2::VPCEndpoint", _SHARED_ENDPOINT, _IN_VPC),
+    Acknowledgement("IAM", "sts:AssumeRole on any resource", "AWS::EC2::VPCEndpoint", _SHARED_ENDPOINT, _IN_VPC),
     Acknowledgement("IAM", "medical-imaging:CreateDatastore on *", "AWS::IAM::Role", _CREATES, _BEYOND),
     Acknowledgement("IAM", "medical-imaging:DeleteDatastore on any resource", "AWS::IAM::Role", _OWN_STORE, _BEYOND),
     Acknowledgement("IAM", "medical-imaging:TagResource on any resource", "AWS::IAM::Role", _OWN_STORE, _BEYOND),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aws_cdk import App, Duration, Environment, NestedStack, RemovalPolicy, Size, Stack, Stage, Tags
+from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
@@ -19,6 +20,8 @@ from healthimaging_cdk import (
     DataAccessRole,
     Datastore,
     DicomImport,
+    HealthImagingEndpoints,
+    ImportNetwork,
     ImportQuotas,
     ImportSource,
     ImportTolerance,
@@ -187,6 +190,26 @@ def _emptied_with_the_stack(app: App, _: Path) -> None:
     Datastore(stack, "Datastore", auto_delete_image_sets=True, removal_policy=RemovalPolicy.DESTROY)
 
 
+def _in_a_vpc(app: App, folder: Path) -> None:
+    stack = Stack(app, "InVpc")
+    vpc = ec2.Vpc.from_vpc_attributes(
+        stack,
+        "Vpc",
+        vpc_id="vpc-0123456789abcdef0",
+        vpc_cidr_block="10.0.0.0/16",
+        availability_zones=["us-east-1a", "us-east-1b"],
+        isolated_subnet_ids=["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"],
+        isolated_subnet_route_table_ids=["rtb-0123456789abcdef0", "rtb-0123456789abcdef1"],
+    )
+    key = kms.Key(stack, "Key", enable_key_rotation=True)
+    store = Datastore(stack, "Datastore", encryption_key=key)
+    bucket = _bucket(stack, "images", key)
+    endpoints = HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, datastores=[store], buckets=[bucket])
+    ImportNetwork(stack, "Network", vpc=vpc, endpoints=endpoints)
+    source = ImportSource.directory(folder, bucket=bucket)
+    DicomImport(stack, "Import", datastore=store, source=source, output_bucket=bucket)
+
+
 def _bucket(stack: Stack, name: str, key: kms.IKey) -> s3.IBucket:
     return s3.Bucket.from_bucket_attributes(stack, f"Bucket-{name}", bucket_name=f"amzn-{name}", encryption_key=key)
 
@@ -208,6 +231,7 @@ CATALOGUE: dict[str, Callable[[App, Path], None]] = {
     "two imports": _two_imports,
     "beyond CloudFormation": _beyond_cloudformation,
     "emptied with the stack": _emptied_with_the_stack,
+    "in a VPC": _in_a_vpc,
     "nested stack": _nested_stack,
     "stage": _stage,
 }

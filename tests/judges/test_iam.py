@@ -128,6 +128,32 @@ def test_fails_for_a_defective_permission_of_a_function(objection: str) -> None:
     assert [objection] == _judge({"Type": "AWS::Lambda::Permission", "Properties": good | FUNCTION[objection]})
 
 
+ENDPOINT: dict[str, dict[str, Any]] = {
+    "wildcard action *": {"Action": "*"},
+    "wildcard action medical-imaging:* on *": {"Resource": "*"},
+    "wildcard action medical-imaging:Get*": {"Action": "medical-imaging:Get*"},
+    "unknown action medical-imaging:StartImportJob": {"Action": "medical-imaging:StartImportJob"},
+    "s3:GetObject on any resource": {"Action": "s3:GetObject", "Resource": "arn:aws:s3:::images*"},
+}
+
+
+@pytest.mark.parametrize("objection", ENDPOINT)
+def test_fails_for_a_defective_policy_of_an_endpoint(objection: str) -> None:
+    good = {"Effect": "Allow", "Principal": "*", "Action": "medical-imaging:*", "Resource": [_STORE]}
+    assert [] == _judge(_endpoint(good))
+    assert [objection] == _judge(_endpoint(good | ENDPOINT[objection]))
+
+
+def _endpoint(statement: dict[str, Any]) -> dict[str, Any]:
+    return {"Type": "AWS::EC2::VPCEndpoint", "Properties": {"PolicyDocument": {"Statement": [statement]}}}
+
+
+def test_what_is_denied_may_be_denied_everywhere() -> None:
+    statement = {"Effect": "Deny", "Action": "ec2:CreateNetworkInterface", "Resource": "*"}
+    condition = {"Null": {"lambda:SourceFunctionArn": "false"}}
+    assert [] == _judge(_role(identity=statement | {"Condition": condition}))
+
+
 def test_fails_for_a_managed_policy() -> None:
     role = _role()
     role["Properties"]["ManagedPolicyArns"] = ["arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"]
