@@ -252,6 +252,7 @@ class EngineResource(Construct):
         wait: Duration | None = None,
         removal_policy: RemovalPolicy | None = None,
         asks_for_stack_status: bool = True,
+        role_name: str | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
         engine = ImportEngine.of(self)
@@ -267,6 +268,7 @@ class EngineResource(Construct):
             # The caller is named here, which in one account is all that sts:AssumeRole needs.
             assumed_by=iam.ArnPrincipal(engine.function_role.role_arn),
             description="What the function of healthimaging-cdk may do for one custom resource",
+            role_name=role_name,
             inline_policies={"Request": iam.PolicyDocument(statements=[*common, *statements])},
         )
         seconds = wait.to_seconds() if wait else rules.DEFAULT_WAIT_SECONDS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from tests.judges import policies
 from tests.judges.acknowledged import ACKNOWLEDGED
 from tests.judges.catalogue import CATALOGUE, Template
 from tests.judges.findings import Finding, unanswered
+from tests.judges.intrinsics import Resolver
 
 pytestmark = pytest.mark.judges
 
@@ -30,6 +32,22 @@ def test_the_judge_reads_policies_of_every_kind(templates: dict[str, list[Templa
     (template,) = templates["one line"]
     kinds = {policy.kind for policy in policies.policies(template, [template])}
     assert set() == {"bucket", "identity", "key", "trust"} - kinds
+
+
+def test_the_policies_for_the_owner_of_a_source_bucket_are_judged_too(templates: dict[str, list[Template]]) -> None:
+    (template,) = templates["bring your own"]
+    resolver = Resolver(template, [template])
+    outputs = {
+        kind: json.loads(resolver.resolve(output["Value"]))
+        for name, output in template.document["Outputs"].items()
+        for kind in ("BucketPolicy", "KeyPolicy")
+        if f"Source{kind}" in name
+    }
+    assert {"BucketPolicy", "KeyPolicy"} == set(outputs)
+    for name, document in outputs.items():
+        kind = "AWS::S3::BucketPolicy" if name == "BucketPolicy" else "AWS::KMS::Key"
+        member = "KeyPolicy" if name == "KeyPolicy" else "PolicyDocument"
+        assert [] == _judge({"Type": kind, "Properties": {member: document}})
 
 
 IDENTITY: dict[str, dict[str, Any]] = {
