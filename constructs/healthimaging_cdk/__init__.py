@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from healthimaging_cdk.data_access_role import DataAccessRole
-    from healthimaging_cdk.datastore import Datastore, IDatastore, LosslessStorageFormat
+    from healthimaging_cdk.datastore import Datastore, IDatastore, LosslessStorageFormat, StorageTier
     from healthimaging_cdk.dicom_import import (
         Completion,
         DicomImport,
         ImportQuotas,
         ImportTolerance,
         MetadataMapping,
+        Notify,
         OnEmpty,
     )
     from healthimaging_cdk.health_imaging_endpoints import HealthImagingEndpoints
     from healthimaging_cdk.import_network import ImportNetwork
+    from healthimaging_cdk.import_alarms import ImportAlarms
+    from healthimaging_cdk.import_dashboard import ImportDashboard
     from healthimaging_cdk.import_source import ImportSource
 
 __all__ = [
@@ -32,12 +35,16 @@ __all__ = [
     "HealthImagingEndpoints",
     "IDatastore",
     "ImportNetwork",
+    "ImportAlarms",
+    "ImportDashboard",
     "ImportQuotas",
     "ImportSource",
     "ImportTolerance",
     "LosslessStorageFormat",
     "MetadataMapping",
+    "Notify",
     "OnEmpty",
+    "StorageTier",
 ]
 
 _MODULES = {
@@ -48,12 +55,16 @@ _MODULES = {
     "HealthImagingEndpoints": "health_imaging_endpoints",
     "IDatastore": "datastore",
     "ImportNetwork": "import_network",
+    "ImportAlarms": "import_alarms",
+    "ImportDashboard": "import_dashboard",
     "ImportQuotas": "dicom_import",
     "ImportSource": "import_source",
     "ImportTolerance": "dicom_import",
     "LosslessStorageFormat": "datastore",
     "MetadataMapping": "dicom_import",
+    "Notify": "dicom_import",
     "OnEmpty": "dicom_import",
+    "StorageTier": "datastore",
 }
 
 

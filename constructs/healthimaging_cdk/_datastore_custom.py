@@ -11,6 +11,7 @@ from aws_cdk.aws_kms import IKey
 from aws_cdk.aws_lambda import IFunction
 from constructs import Construct
 
+from healthimaging_cdk._datastore_grants import key_statements
 from healthimaging_cdk._datastore_resource import StoreResource
 from healthimaging_cdk._engine import EngineResource
 from healthimaging_cdk._runtime import rules
@@ -108,6 +109,9 @@ def empty_on_delete(datastore: Datastore) -> None:
                 resources=[arn],
             ),
             iam.PolicyStatement(actions=["medical-imaging:DeleteImageSet"], resources=[arn, f"{arn}/imageset/*"]),
+            *key_statements(
+                datastore.encryption_key, "medical-imaging:SearchImageSets", "medical-imaging:DeleteImageSet"
+            ),
         ],
         wait=_LONGEST_EMPTYING,
         properties={"DatastoreArn": arn, "DatastoreId": datastore.datastore_id},

@@ -9,6 +9,7 @@ from aws_cdk import Annotations, Aspects, FeatureFlags, IAspect, Stage
 from aws_cdk import aws_iam as iam
 from constructs import IConstruct
 
+from healthimaging_cdk._datastore_grants import key_statements
 from healthimaging_cdk._datastore_resource import StoreResource
 from healthimaging_cdk._runtime import rules
 
@@ -46,15 +47,14 @@ class DatastoreTags:
         from healthimaging_cdk._engine import EngineResource, ImportEngine  # noqa: PLC0415 - a bare store needs none
 
         made = [] if ImportEngine.exists_for(self._datastore) else [ImportEngine.of(self._datastore)]
-        arn = self._datastore.datastore_arn
+        arn, actions = self._datastore.datastore_arn, ["medical-imaging:TagResource", "medical-imaging:UntagResource"]
         tagging = EngineResource(
             self._datastore,
             "Tags",
             resource_type=rules.TAGS,
             statements=[
-                iam.PolicyStatement(
-                    actions=["medical-imaging:TagResource", "medical-imaging:UntagResource"], resources=[arn]
-                )
+                iam.PolicyStatement(actions=actions, resources=[arn]),
+                *key_statements(self._datastore.encryption_key, *actions),
             ],
             properties={"DatastoreArn": arn, "Tags": self._resource.tags.rendered_tags},
         )

@@ -67,7 +67,7 @@ DEFINITION: dict[str, Any] = {
             "Default": "Good?",
         },
         "Wait": {"Type": "Wait", "SecondsPath": "$.wait_seconds", "Next": "Advance"},
-        "Answer": {**_call("answer"), "Next": "Next?"},
+        "Answer": {**_call("answer"), "Next": "Good?"},
         "Good?": {
             "Type": "Choice",
             "Choices": [{"Variable": "$.success", "BooleanEquals": True, "Next": "Succeeded"}],

@@ -17,6 +17,9 @@ from aws_cdk import (
 from aws_cdk.aws_kms import IKey
 from constructs import Construct
 
+from healthimaging_cdk._datastore_events import DatastoreEvents
+from healthimaging_cdk._datastore_grants import DatastoreGrants
+from healthimaging_cdk._datastore_metrics import DatastoreMetrics, StorageTier
 from healthimaging_cdk._datastore_resource import make_native
 from healthimaging_cdk._datastore_tags import PRIORITY, DatastoreTags
 from healthimaging_cdk._validation import Violations, warn_of_region
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     from aws_cdk.aws_lambda import IFunction
 
 
-class IDatastore(Resource):
+class IDatastore(DatastoreEvents, DatastoreGrants, DatastoreMetrics, Resource):
     """A HealthImaging data store, made in this app or anywhere else.
 
     An abstract class and not a protocol, so that what every store can do is written once (docs/decisions/0005).
@@ -228,4 +231,4 @@ class _ImportedDatastore(IDatastore):
         self._encryption_key = encryption_key
 
 
-__all__ = ["Datastore", "IDatastore", "LosslessStorageFormat"]
+__all__ = ["Datastore", "IDatastore", "LosslessStorageFormat", "StorageTier"]

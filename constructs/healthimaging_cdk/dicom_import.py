@@ -6,27 +6,39 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from aws_cdk import CfnOutput, Duration, RemovalPolicy, Size, Stack, Token
+from aws_cdk import CfnElement, CfnOutput, Duration, RemovalPolicy, Size, Stack, Token
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from healthimaging_cdk._datastore_grants import key_rights
 from healthimaging_cdk._engine import EngineResource, default_event_bus
+from healthimaging_cdk._import_events import ImportEvents
+from healthimaging_cdk._import_metrics import ImportMetrics
 from healthimaging_cdk._job_node import JobNode
 from healthimaging_cdk._network import network_of
 from healthimaging_cdk._role_names import fixed_role_name, role_arn, root_stack
+from healthimaging_cdk._notifications import Notifications, Notify
 from healthimaging_cdk._runtime import rules
 from healthimaging_cdk._validation import Violations, warn_of_region
 from healthimaging_cdk.data_access_role import DataAccessRole
 from healthimaging_cdk.datastore import Datastore, IDatastore
 from healthimaging_cdk.import_source import DEFAULT_PREFIX, ImportSource, StagedSource
 
+if TYPE_CHECKING:
+    from aws_cdk import aws_sns as sns
+
 _DEFAULT_TIMEOUT = Duration.minutes(50)
 _SHORTEST_TIMEOUT = Duration.minutes(1)
 _LONGEST_TIMEOUT = Duration.minutes(55)
+_JOB_ACTIONS = (
+    "medical-imaging:GetDICOMImportJob",
+    "medical-imaging:ListDICOMImportJobs",
+    "medical-imaging:StartDICOMImportJob",
+)
 _MOST_MAPPING_BYTES = 100_000
 _WHOLE = 100
 
@@ -89,7 +101,7 @@ class ImportQuotas:
     """One file: 10 GiB."""
 
 
-class DicomImport(Construct):
+class DicomImport(ImportEvents, ImportMetrics, Construct):
     """Imports DICOM P10 files into a HealthImaging data store when the stack is deployed.
 
     Whatever is not given is made: a key, a data store, an input and an output bucket, and the role that HealthImaging
@@ -137,6 +149,8 @@ class DicomImport(Construct):
         timeout: Duration = _DEFAULT_TIMEOUT,
         tolerance: ImportTolerance | None = None,
         quotas: ImportQuotas | None = None,
+        notify: Notify | None = None,
+        notification_topic: sns.ITopic | None = None,
         results_expiration: Duration | None = None,
         removal_policy: RemovalPolicy = RemovalPolicy.RETAIN,
     ) -> None:
@@ -166,11 +180,16 @@ class DicomImport(Construct):
             on_empty: what to do when there is nothing to import; the deploy succeeds unless this says otherwise.
             completion: when the deploy is done with the job: when it has ended, unless this says otherwise. The
                 outcome of a job that nobody waits for reaches metrics (namespace ``HealthImagingCdk``) and the default
-                event bus (source ``healthimaging-cdk``, detail type ``DICOM Import Judged``), as every outcome does.
+                event bus (:meth:`on_judged`), as every outcome does.
             timeout: how long to wait for the job, 1 to 55 minutes, since CloudFormation gives up after an hour.
             tolerance: what may go wrong in a job that still counts as good; anything but importing nothing unless
                 given. Changing it does not import again.
             quotas: how much one job takes; AWS's defaults unless given.
+            notify: which outcomes are sent to a topic, also when no deploy waits for them; failures if a topic is
+                given, else none.
+            notification_topic: the topic they are sent to; without one a topic is made if ``notify`` is given,
+                encrypted as what else is made here. A topic of your own that a customer-managed key encrypts has to
+                know its key (``Topic.from_topic_attributes(key_arn=...)``).
             results_expiration: when the results of jobs expire in an output bucket that is made here; never unless
                 given. Records and the manifests they name are kept in any case.
             removal_policy: what becomes of the store, the buckets and the key that are made here when they leave the
@@ -196,10 +215,13 @@ class DicomImport(Construct):
             results_expiration=results_expiration,
             encryption_key=encryption_key,
             customer_managed_key=customer_managed_key,
+            notify=notify,
+            notification_topic=notification_topic,
         )
         super().__init__(scope, construct_id)
         warn_of_region(self)
-        makes_something = datastore is None or source.input_bucket is None or output_bucket is None
+        makes_topic = notify is not None and notification_topic is None
+        makes_something = datastore is None or source.input_bucket is None or output_bucket is None or makes_topic
         self._encryption_key = encryption_key
         if makes_something and customer_managed_key and encryption_key is None:
             self._encryption_key = _make_key(self, removal_policy)
@@ -263,6 +285,22 @@ class DicomImport(Construct):
             # On deletion the other way round: the job ends first, then its image sets go.
             job.resource.node.add_dependency(emptying)
         self._open_endpoints(source, staged)
+        self._import_name = rules.import_name(
+            Stack.of(self).stack_name, cast("CfnElement", job.resource.node.default_child).logical_id
+        )
+        self._notification_topic = notification_topic
+        if makes_topic or notification_topic:
+            notifications = Notifications(
+                self,
+                "Notifications",
+                import_name=self._import_name,
+                of=notify or Notify.FAILURES,
+                topic=notification_topic,
+                encryption_key=self._encryption_key,
+            )
+            self._notification_topic = notifications.topic
+            # Nothing is judged before somebody listens.
+            job.resource.node.add_dependency(notifications)
         self._request_role = job.role
         self._resource = job.resource
         roles = (None if data_access_role else names[0], self._data_access_role), (names[1], job.role)
@@ -351,6 +389,16 @@ class DicomImport(Construct):
     def encryption_key(self) -> kms.IKey | None:
         """The customer-managed key of what is made here, if there is one."""
         return self._encryption_key
+
+    @property
+    def notification_topic(self) -> sns.ITopic | None:
+        """The topic that is told how jobs end, if there is one."""
+        return self._notification_topic
+
+    @property
+    def import_name(self) -> str:
+        """What the import is called in metrics and events: the name of its stack and its logical id."""
+        return self._import_name
 
     @property
     def job_id(self) -> str:
@@ -442,10 +490,7 @@ class DicomImport(Construct):
         """What our own function may do for this import."""
         source, output = self._input_bucket, self._output_bucket
         statements = [
-            iam.PolicyStatement(
-                actions=["medical-imaging:StartDICOMImportJob", "medical-imaging:GetDICOMImportJob"],
-                resources=[self._datastore.datastore_arn],
-            ),
+            iam.PolicyStatement(actions=list(_JOB_ACTIONS), resources=[self._datastore.datastore_arn]),
             iam.PolicyStatement(
                 actions=["iam:PassRole"],
                 resources=[self._data_access_role.role_arn],
@@ -472,7 +517,7 @@ class DicomImport(Construct):
                 resources=[output.arn_for_objects(f"{self._output_prefix}{rules.RECORDS_FOLDER}*")],
             ),
         ]
-        key_arns = [output.encryption_key.key_arn] if output.encryption_key else []
+        keys = [output.encryption_key]
         if staged.asset:
             statements += [
                 iam.PolicyStatement(
@@ -484,11 +529,13 @@ class DicomImport(Construct):
                     resources=[source.arn_for_objects(f"{staged.prefix}*")],
                 ),
             ]
-            key_arns += [source.encryption_key.key_arn] if source.encryption_key else []
-        if key_arns:
-            actions = ["kms:Decrypt", "kms:GenerateDataKey"]
-            statements.append(iam.PolicyStatement(actions=actions, resources=list(dict.fromkeys(key_arns))))
-        return statements
+            keys.append(source.encryption_key)
+        rights = {key.key_arn: {"kms:Decrypt", "kms:GenerateDataKey"} for key in keys if key}
+        if self._datastore.encryption_key:
+            rights.setdefault(self._datastore.encryption_key.key_arn, set()).update(key_rights(*_JOB_ACTIONS))
+        return statements + [
+            iam.PolicyStatement(actions=sorted(actions), resources=[arn]) for arn, actions in rights.items()
+        ]
 
     def _open_endpoints(self, source: ImportSource, staged: StagedSource) -> None:
         """Let the function reach buckets that nobody would think of naming, if it goes through endpoints of ours."""
@@ -535,6 +582,8 @@ def _validate(
     results_expiration: Duration | None,
     encryption_key: kms.IKey | None,
     customer_managed_key: bool,
+    notify: Notify | None,
+    notification_topic: sns.ITopic | None,
 ) -> None:
     violations = Violations("DicomImport")
     violations.check_shape("job_name", job_name, "JobName")
@@ -550,13 +599,18 @@ def _validate(
             violations.add("results_expiration is for an output bucket made here: add a lifecycle rule to your own")
     _check_mappings(violations, metadata_mappings)
     _check_numbers(violations, timeout, tolerance or ImportTolerance(), quotas or ImportQuotas())
-    for name, value, kind in (("on_empty", on_empty, OnEmpty), ("completion", completion, Completion)):
+    for name, value, kind in (
+        ("on_empty", on_empty, OnEmpty),
+        ("completion", completion, Completion),
+        ("notify", notify or Notify.FAILURES, Notify),
+    ):
         if not isinstance(value, kind):
             allowed = ", ".join(f"{kind.__name__}.{member.name}" for member in kind)
             violations.add(f"{name} must be one of {allowed}, got {value!r}")
     if encryption_key is not None and not customer_managed_key:
         violations.add("encryption_key and customer_managed_key=False exclude each other: leave one away")
-    if encryption_key is not None and datastore and source.input_bucket and output_bucket:
+    made = [datastore, source.input_bucket, output_bucket, notification_topic or not notify]
+    if encryption_key is not None and all(made):
         violations.add("encryption_key is for what is made here, and nothing is: leave it away")
     _check_place(violations, stack, datastore)
     violations.raise_any()
@@ -656,4 +710,4 @@ def _expire_results(bucket: s3.IBucket, output_prefix: str, datastore: IDatastor
         bucket.add_lifecycle_rule(prefix=prefix, expiration=expiration, noncurrent_version_expiration=Duration.days(7))
 
 
-__all__ = ["Completion", "DicomImport", "ImportQuotas", "ImportTolerance", "MetadataMapping", "OnEmpty"]
+__all__ = ["Completion", "DicomImport", "ImportQuotas", "ImportTolerance", "MetadataMapping", "Notify", "OnEmpty"]

@@ -40,11 +40,11 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN4
 def _receive(event: Event, raw: dict[str, Any]) -> dict[str, Any]:
     log.line("received", request_type=event.request_type, request_id=event.request_id, resource=event.logical_id)
     try:
-        return _start_execution(event, raw)
+        _take_up(event, raw)
     except Exception as error:  # noqa: BLE001 - whatever happens, CloudFormation gets an answer
         # What cannot be cleaned up must not keep the stack from being deleted.
-        send(event, Answer(success=True) if event.is_let_go else _failed(error))
-        return {}
+        send(event, Answer(success=True) if event.is_let_go else Answer(success=False, reason=_reason(error)))
+    return {}
 
 
 def _rescue(notice: dict[str, Any]) -> dict[str, Any]:
@@ -57,9 +57,10 @@ def _rescue(notice: dict[str, Any]) -> dict[str, Any]:
         if notice["source"] == "lambda":
             # It may have died after the start of its execution, which is then found running.
             return _receive(Event.parse(detail["requestPayload"]), detail["requestPayload"])
-        if detail.get("error") == ANSWERED:
+        state = json.loads(detail["input"])
+        if detail.get("error") == ANSWERED or state.get("answered"):
             return {}
-        event, what = Event.parse(json.loads(detail["input"])["event"]), str(detail.get("status"))
+        event, what = Event.parse(state["event"]), str(detail.get("status"))
         reason = f"the request was not finished ({what}); see the function's log group, {_DEPLOY_AGAIN}"
         send(event, Answer(success=event.is_let_go, reason=reason))
         log.line("rescued", request_id=event.request_id, what=what)
@@ -68,32 +69,35 @@ def _rescue(notice: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _start_execution(event: Event, raw: dict[str, Any]) -> dict[str, Any]:
-    from healthimaging_import.aws import Clients  # noqa: PLC0415 - the answering path must not need boto3
-    from healthimaging_import.faults import explained  # noqa: PLC0415
+def _take_up(event: Event, raw: dict[str, Any]) -> None:
     from healthimaging_import.problems import TryLater  # noqa: PLC0415
 
     began = time.monotonic()
     for attempt in itertools.count():
         try:
-            clients = Clients(event.properties["RoleArn"], settling=True)
-            with explained("states", "states:StartExecution", settling=True):
-                states = clients.stepfunctions
-                try:
-                    states.start_execution(
-                        stateMachineArn=event.properties["StateMachineArn"],
-                        name=event.request_id,
-                        input=json.dumps({"event": raw}),
-                    )
-                except states.exceptions.ExecutionAlreadyExists:
-                    log.line("doubled event", request_id=event.request_id)
+            _start_execution(event, event.request_id, {"event": raw})
         except TryLater:
             if time.monotonic() - began > _START_PATIENCE_SECONDS:
                 raise
             time.sleep(_pause(attempt))
         else:
             break
-    return {}
+
+
+def _start_execution(event: Event, name: str, state: dict[str, Any]) -> None:
+    """Start an execution, unless there is one of that name."""
+    from healthimaging_import.aws import Clients  # noqa: PLC0415 - the answering path must not need boto3
+    from healthimaging_import.faults import explained  # noqa: PLC0415
+
+    clients = Clients(event.properties["RoleArn"], settling=True)
+    with explained("states", "states:StartExecution", settling=True):
+        states = clients.stepfunctions
+        try:
+            states.start_execution(
+                stateMachineArn=event.properties["StateMachineArn"], name=name, input=json.dumps(state)
+            )
+        except states.exceptions.ExecutionAlreadyExists:
+            log.line("doubled event", execution=name)
 
 
 def _advance(state: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -107,7 +111,6 @@ def _advance(state: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: AN
             AnswerAndFollow,
             Turn,
             advance,
-            out_of_patience,
             patience,
         )
 
@@ -119,30 +122,37 @@ def _advance(state: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: AN
         )
         try:
             result = advance(event, turn, progress)
+            if isinstance(result, AnswerAndFollow):
+                _follow(event, state)
+                result = result.answer
             state["tries"] = 0
             if isinstance(result, float) and turn.elapsed >= patience(event, turn):
                 reason = f"the request was still at work after {int(turn.elapsed)} seconds; deploy again to go on"
-                return _ended(state, out_of_patience(event, turn, progress, reason))
+                return _ended(state, _given_up(event, progress, reason))
         except TryLater as later:
             if turn.elapsed >= patience(event, turn):
-                return _ended(state, out_of_patience(event, turn, progress, later.reason))
+                return _ended(state, _given_up(event, progress, later.reason))
             log.line("later", reason=later.reason)
             state["tries"] = state.get("tries", 0) + 1
             result = max(later.after, _pause(state["tries"]))
     except Exception as error:  # noqa: BLE001 - whatever happens, CloudFormation gets an answer
-        return _ended(state, _failed(error))
-    if isinstance(result, AnswerAndFollow):
-        return _ended(state, result.answer, follow=True)
+        return _ended(state, _given_up(event, progress, _reason(error)))
     if isinstance(result, Answer):
         return _ended(state, result)
     return {**state, "next": "wait", "wait_seconds": max(1, round(result))}
 
 
-def _ended(state: dict[str, Any], answer: Answer, *, follow: bool = False) -> dict[str, Any]:
-    log.line("ended", success=answer.success, follow=follow)
+def _follow(event: Event, state: dict[str, Any]) -> None:
+    """Have the job followed by an execution of its own, which has nobody to answer, whatever happens to it."""
+    silent = {**state["event"], "ResponseURL": ""}
+    _start_execution(event, f"{event.request_id}-follow", {**state, "event": silent, "answered": True})
+
+
+def _ended(state: dict[str, Any], answer: Answer) -> dict[str, Any]:
+    log.line("ended", success=answer.success)
     if state.get("answered"):
         return {**state, "next": "end", "success": answer.success}
-    return {**state, "next": "answer", "follow": follow, "answer": vars(answer)}
+    return {**state, "next": "answer", "answer": vars(answer)}
 
 
 def _answer(state: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN401, ARG001 - every step has both
@@ -154,26 +164,31 @@ def _answer(state: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN
         answer = Answer(**state["answer"])
     else:
         name = str(state.get("error", {}).get("Error", "unknown"))
-        answer = Answer(
-            success=event.is_let_go,
-            reason=f"the function could not finish a step ({name}); see its log group, {_DEPLOY_AGAIN}",
-        )
+        reason = f"the function could not finish a step ({name}); see its log group, {_DEPLOY_AGAIN}"
+        answer = _given_up(event, state.get("progress") or {}, reason)
     send(event, answer)
     log.line("answered", success=answer.success, request_id=event.request_id)
-    following = bool(state.get("follow")) and "error" not in state
-    done = {"success": answer.success, "answered": True}
-    return {**state, **done, "next": "wait" if following else "end", "wait_seconds": 5}
+    return {**state, "success": answer.success, "answered": True, "next": "end"}
 
 
-def _failed(error: Exception) -> Answer:
-    """The answer to a refusal, or to an error nobody foresaw: its type and place only, its text may hold anything."""
+def _given_up(event: Event, progress: dict[str, Any], reason: str) -> Answer:
+    log.line("given up", request_id=event.request_id)
+    try:
+        from healthimaging_import.resources import given_up  # noqa: PLC0415 - the answering path must not need boto3
+
+        return given_up(event, progress, reason)
+    except Exception:  # noqa: BLE001 - as the path must not
+        return Answer(success=event.is_let_go, reason=reason)
+
+
+def _reason(error: Exception) -> str:
+    """A refusal's own words; of an error nobody foresaw its type and place only, since its text may hold anything."""
     if type(error).__name__ in ("Refused", "TryLater"):
-        return Answer(success=False, reason=str(error))
+        return str(error)
     place = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{place.filename.rsplit('/', 1)[-1]}:{place.lineno}"
     log.line("unexpected", error=type(error).__name__, at=where)
-    reason = f"the function failed with {type(error).__name__} at {where}: this is an error in healthimaging-cdk"
-    return Answer(success=False, reason=reason)
+    return f"the function failed with {type(error).__name__} at {where}: this is an error in healthimaging-cdk"
 
 
 def _pause(attempt: int) -> float:

@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 from healthimaging_import import log, records
 from healthimaging_import.aws import Clients
 from healthimaging_import.faults import explained
+from healthimaging_import.jobs import Job, Jobs, age
 from healthimaging_import.problems import Refused, TryLater
 from healthimaging_import.records import Record, Records, Stored
 from healthimaging_import.request import ImportRequest
@@ -32,6 +33,10 @@ NOT_STARTED = "NOT_STARTED"
 
 _MANIFEST_PATIENCE_SECONDS = {"COMPLETED": 120, "FAILED": 10}
 """How long a manifest may be late. A job that failed early never writes one."""
+_UNKNOWN_JOB_PATIENCE_SECONDS = 300
+"""How long HealthImaging may say that it does not know a job it has just answered with."""
+_LONGEST_START_SECONDS = 30
+"""How long a call of StartDICOMImportJob may be on its way when whoever sent it is replaced."""
 _TRY_AGAIN = "deploy again with another run_id to import again"
 _LONGEST_LIST = 8 * 1024**2
 _MOST_CAUSES = 3
@@ -67,6 +72,7 @@ class Progress:
     unpacked: int = 0
     ready: bool = False
     joined: bool = False
+    taken_over_at: float = 0.0
     run_id: str | None = None
     ended_at: float = 0.0
 
@@ -91,6 +97,7 @@ class Importer:
         settling: whether roles and policies may be too new for IAM to know them everywhere.
         may_start: whether a job may be started; if not, the answer comes from memory alone, and who waited for a
             running job so far stops waiting.
+        still_asked: whether the request is still wanted; asked right before anything is written down or started.
     """
 
     request: ImportRequest
@@ -101,6 +108,7 @@ class Importer:
     tolerance: Tolerance = field(default_factory=Tolerance)
     settling: bool = False
     may_start: bool = True
+    still_asked: Callable[[], bool] = lambda: True
     follows_to_the_end: bool = False
     """Nobody waits any more, so nobody can be replaced: the job is followed for metrics and events."""
 
@@ -109,6 +117,11 @@ class Importer:
         """The records of this import."""
         request = self.request
         return Records(self.clients.s3, request.output_bucket, request.records_prefix, settling=self.settling)
+
+    @property
+    def jobs(self) -> Jobs:
+        """The jobs of HealthImaging."""
+        return Jobs(self.clients.healthimaging, settling=self.settling)
 
     def step(self, progress: Progress) -> Outcome:
         """Do what can be done now.
@@ -132,13 +145,18 @@ class Importer:
 
     def _step(self, progress: Progress) -> Outcome:
         stored = self.records.load(self.request.intent)
-        if not self.may_start and (stored is None or stored.record.state in (records.CLAIMED, records.FAILED)):
-            log.line("not started", reason="only what is remembered was asked for")
-            return Outcome(finished=True, job_status=NOT_STARTED)
-        if stored is None or (self._over_for(stored.record) and not progress.joined):
+        if not self.may_start:
+            stored = self._remembered(stored, progress)
+            if stored is None:
+                log.line("not started", reason="only what is remembered was asked for")
+                return Outcome(finished=True, job_status=NOT_STARTED)
+        claimed_now = stored is None or (self._over_for(stored.record) and not progress.joined)
+        if stored is None or claimed_now:
+            self._refuse_if_replaced()
             outcome = self._prepare(progress)
             if outcome is not None:
                 return outcome
+            self._refuse_if_replaced()
             stored = self._claim(stored)
             progress.joined = True
         record = stored.record
@@ -149,15 +167,35 @@ class Importer:
             raise Refused(record.reason)
         stored = self._join(stored, progress)
         if record.state == records.CLAIMED:
-            stored = self._start(stored)
+            stored = self._start(stored, claimed_now=claimed_now)
         return self._follow(stored, progress)
 
-    def take_over(self) -> None:
+    def take_over(self, progress: Progress) -> None:
         """Make whoever starts or awaits this import's job stop: a rollback or a deletion replaces that request."""
         stored = self.records.load(self.request.intent)
-        at_work = stored and stored.record.state in (records.CLAIMED, records.STARTED)
-        if stored and at_work and stored.record.followed_by != self.asked_by:
+        if stored is None or stored.record.state not in (records.CLAIMED, records.STARTED):
+            return
+        if stored.record.followed_by != self.asked_by:
             self.records.save(stored.record.changed(followed_by=self.asked_by), stored)
+        progress.taken_over_at = self.now()
+
+    def _remembered(self, stored: Stored | None, progress: Progress) -> Stored | None:
+        """What there is to answer from where no job may be started; None if there is no job."""
+        if stored is None or stored.record.state == records.FAILED:
+            return None
+        if stored.record.state != records.CLAIMED:
+            return stored
+        # Written down and not known to be started: whoever was at it may be in the middle of the call, or have died.
+        job = self._sent(stored.record)
+        if job is not None:
+            return self._started(stored, job)
+        if self.now() - progress.taken_over_at < _LONGEST_START_SECONDS:
+            raise TryLater("the start of an import job may be on its way")
+        return None
+
+    def _refuse_if_replaced(self) -> None:
+        if not self.still_asked():
+            raise Refused("this request was replaced before it started a job: the stack is rolled back or deleted")
 
     def _over_for(self, record: Record) -> bool:
         return record.state == records.FAILED and record.asked_by != self.asked_by
@@ -169,6 +207,8 @@ class Importer:
             if follower not in ("", self.asked_by) and not self.follows_to_the_end:
                 raise Refused("a later request for this import replaced this one; a job that runs goes on")
             return stored
+        if self.may_start:
+            self._refuse_if_replaced()
         wanted = "" if self.may_start else self.asked_by
         if follower != wanted:
             stored = self.records.save(stored.record.changed(followed_by=wanted), stored)
@@ -210,66 +250,85 @@ class Importer:
             attempt=attempt,
             asked_by=self.asked_by,
             parameters=self.request.start_parameters(attempt),
+            claimed_at=self.now(),
+            job_before=over.record.job.get("jobId", "") if over else "",
         )
         return self.records.claim(record, over)
 
-    def _start(self, stored: Stored) -> Stored:
-        """Send the request exactly as it was written down."""
+    def _start(self, stored: Stored, *, claimed_now: bool) -> Stored:
+        """Send the request exactly as it was written down, unless an earlier step's start turns out to have arrived."""
+        job = None if claimed_now else self._sent(stored.record)
+        if job is None:
+            if not claimed_now:
+                self._refuse_if_replaced()
+            try:
+                job = self.jobs.start(stored.record.parameters)
+            except Refused as refusal:
+                raise self._failed(stored, f"no job was started: {refusal}") from None
+        return self._started(stored, job)
+
+    def _sent(self, record: Record) -> dict[str, str] | None:
+        if not record.claimed_at:
+            return None
+        found = self.jobs.like(record.parameters, record.claimed_at)
+        if not found:
+            return None
+        others = self.records.jobs_since(record.claimed_at) | {record.job_before}
+        return next((job for job in found if job["jobId"] not in others), None)
+
+    def _started(self, stored: Stored, job: dict[str, str]) -> Stored:
         record = stored.record
-        try:
-            with explained("medical-imaging", "StartDICOMImportJob", settling=self.settling):
-                answer = self.clients.healthimaging.start_dicom_import_job(**record.parameters)
-                job = {"jobId": str(answer["jobId"]), "submittedAt": answer["submittedAt"].isoformat()}
-        except Refused as refusal:
-            raise self._failed(stored, f"no job was started: {refusal}") from None
         log.line("started", job_id=job["jobId"], datastore_id=self.request.datastore_id, attempt=record.attempt)
         return self.records.save(record.changed(state=records.STARTED, job=job), stored)
 
     def _follow(self, stored: Stored, progress: Progress) -> Outcome:
         record = stored.record
+        job_id, submitted_at = record.job["jobId"], record.job["submittedAt"]
+        job = self._look(stored)
+        log.line("checked", job_id=job_id, job_status=job.status)
+        if not job.over:
+            return Outcome(finished=False, job_id=job_id, job_status=job.status, submitted_at=submitted_at)
+        progress.ended_at = progress.ended_at or self.now()
+        body = self._read(job.folder, "job-output-manifest.json")
+        if body is None:
+            if self.now() - progress.ended_at < _MANIFEST_PATIENCE_SECONDS[job.status]:
+                raise TryLater(f"import job {job_id} is {job.status} and has not written its manifest")
+            raise self._failed_without_manifest(stored, job)
+        return self._judge(stored, job, body)
+
+    def _look(self, stored: Stored) -> Job:
+        record = stored.record
         job_id = record.job["jobId"]
         try:
-            with explained("medical-imaging", "GetDICOMImportJob", settling=self.settling):
-                job = self.clients.healthimaging.get_dicom_import_job(
-                    datastoreId=record.parameters["datastoreId"], jobId=job_id
-                )["jobProperties"]
-                status, folder = str(job["jobStatus"]), str(job["outputS3Uri"])
+            return self.jobs.get(record.parameters["datastoreId"], job_id)
         except Refused as refusal:
-            if refusal.code == "ResourceNotFoundException":
-                raise self._failed(stored, f"import job {job_id} is not known any more; {_TRY_AGAIN}") from None
-            raise
-        log.line("checked", job_id=job_id, job_status=status)
-        if status not in ("COMPLETED", "FAILED"):
-            return Outcome(finished=False, job_id=job_id, job_status=status, submitted_at=record.job["submittedAt"])
-        progress.ended_at = progress.ended_at or self.now()
-        body = self._read(folder, "job-output-manifest.json")
-        if body is None:
-            if self.now() - progress.ended_at < _MANIFEST_PATIENCE_SECONDS[status]:
-                raise TryLater(f"import job {job_id} is {status} and has not written its manifest")
-            raise self._failed_without_manifest(stored, status, str(job.get("message") or ""))
-        return self._judge(stored, status, body)
+            if refusal.code != "ResourceNotFoundException":
+                raise
+            if age(record.job, self.now()) < _UNKNOWN_JOB_PATIENCE_SECONDS:
+                raise TryLater(f"import job {job_id} is not known yet") from None
+            raise self._failed(stored, f"import job {job_id} is not known any more; {_TRY_AGAIN}") from None
 
-    def _failed_without_manifest(self, stored: Stored, status: str, message: str) -> Refused:
+    def _failed_without_manifest(self, stored: Stored, job: Job) -> Refused:
         record = stored.record
         job_id, datastore_id = record.job["jobId"], record.parameters["datastoreId"]
-        said = f" ({plain(message)})" if message else ""
+        said = f" ({plain(job.message)})" if job.message else ""
+        self._announce(record, job, Counts(), good=False)
         reason = (
-            f"import job {job_id} ended with {status}{said} and left no manifest; read the rest with: "
+            f"import job {job_id} ended with {job.status}{said} and left no manifest; read the rest with: "
             f"aws medical-imaging get-dicom-import-job --datastore-id {datastore_id} --job-id {job_id}"
         )
-        if status == "COMPLETED":
+        if job.status == "COMPLETED":
             # It may have imported everything: the next request looks for the manifest again and starts nothing.
             return Refused(f"{reason}; deploy again to look for the manifest once more")
-        self._announce(record, status, Counts(), good=False)
         return self._failed(stored, reason)
 
-    def _judge(self, stored: Stored, status: str, body: bytes) -> Outcome:
-        record = stored.record
+    def _judge(self, stored: Stored, job: Job, body: bytes) -> Outcome:
+        record, status = stored.record, job.status
         job_id = record.job["jobId"]
         try:
             manifest = read_manifest(body)
         except Refused as refusal:
-            self._announce(record, status, Counts(), good=False)
+            self._announce(record, job, Counts(), good=False)
             raise self._failed(
                 stored, f"import job {job_id} ended with {status}, but {refusal}; {_TRY_AGAIN}"
             ) from None
@@ -283,7 +342,7 @@ class Importer:
             scanned=counts.scanned, imported=counts.imported, image_sets=counts.image_sets,
             warnings=counts.warning_list(),
         )  # fmt: skip
-        self._announce(record, status, counts, good=not problems)
+        self._announce(record, job, counts, good=not problems)
         if problems:
             reason = f"import job {job_id} ended with {status} but {' and '.join(problems)}: {counts.sentence()}"
             raise self._failed(stored, reason + self._causes(manifest) + f"; manifest: {uri}")
@@ -296,14 +355,16 @@ class Importer:
         self.records.save(stored.record.changed(state=records.FAILED, asked_by=self.asked_by, reason=reason), stored)
         return Refused(reason)
 
-    def _announce(self, record: Record, status: str, counts: Counts, *, good: bool) -> None:
+    def _announce(self, record: Record, job: Job, counts: Counts, *, good: bool) -> None:
         announce(
             self.clients.events,
+            import_name=self.request.import_name,
             datastore_id=record.parameters["datastoreId"],
             job_id=record.job["jobId"],
-            job_status=status,
+            job_status=job.status,
             good=good,
             counts=counts,
+            seconds=job.seconds,
         )
 
     def _causes(self, manifest: Manifest) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,8 @@ from healthimaging_import.faults import explained
 from healthimaging_import.problems import Refused, TryLater
 
 SCHEMA = 1
+_CLOCKS_DIFFER_BY = 60.0
+_INTENT = re.compile(r"[0-9a-f]{64}\.json")
 
 CLAIMED = "CLAIMED"  # the request is written down; it may or may not have reached HealthImaging
 STARTED = "STARTED"  # HealthImaging answered with a job
@@ -37,6 +40,10 @@ class Record:
     job: dict[str, str] = field(default_factory=dict)
     outcome: dict[str, Any] = field(default_factory=dict)
     reason: str = ""
+    claimed_at: float = 0.0
+    """When the request was written down, in seconds; 0 in a record of the first version."""
+    job_before: str = ""
+    """The job of the attempt before, which is not this one's."""
     followed_by: str = ""
     """Who waits for the job instead of those who did before: a rollback or a deletion. Empty: whoever asks."""
     schema: int = SCHEMA
@@ -82,6 +89,20 @@ class Records:
                 raise
             body, etag = answer["Body"].read(), str(answer["ETag"])
         return Stored(_parse(body), etag)
+
+    def jobs_since(self, since: float) -> set[str]:
+        """The jobs in all records that were changed since then, in seconds, or a little earlier."""
+        with explained("s3", "s3:ListBucket (import records)", settling=self._settling):
+            pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
+            names = [
+                found["Key"].removeprefix(self._prefix)
+                for page in pages
+                for found in page.get("Contents", ())
+                if found["LastModified"].timestamp() >= since - _CLOCKS_DIFFER_BY
+            ]
+        intents = [name.removesuffix(".json") for name in names if _INTENT.fullmatch(name)]
+        stored = [self.load(intent) for intent in intents]
+        return {one.record.job.get("jobId", "") for one in stored if one}
 
     def claim(self, record: Record, over: Stored | None) -> Stored:
         """Write a new attempt, only if nobody else has since ``over`` was read.

@@ -13,6 +13,7 @@ from healthimaging_import.rules import (
     RECORDS_FOLDER,
     Quotas,
     ServiceModel,
+    import_name,
     overlap_violations,
     prefix_violations,
     s3_uri,
@@ -62,6 +63,14 @@ class ImportRequest:
             "runId": self.run_id or "",
         }
         return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def import_name(self) -> str:
+        """What the import is called in metrics and events, where ``scope`` is too long to read."""
+        match self.scope.split("/"):
+            case [_, stack_name, _, logical_id]:
+                return import_name(stack_name, logical_id)
+        return self.scope
 
     @property
     def series(self) -> str:

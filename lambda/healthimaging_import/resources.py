@@ -13,7 +13,7 @@ from healthimaging_import.aws import Clients
 from healthimaging_import.cloudformation import Answer, Event
 from healthimaging_import.faults import explained
 from healthimaging_import.importing import NOT_STARTED, NOTHING_TO_IMPORT, Importer, Outcome, Progress
-from healthimaging_import.problems import Refused
+from healthimaging_import.problems import Refused, TryLater
 from healthimaging_import.request import Asset, ImportRequest
 from healthimaging_import.rules import DATASTORE, DEFAULT_WAIT_SECONDS, EMPTYING, IMPORT, TAGS, Quotas
 from healthimaging_import.tags import change_tags, remove_tags
@@ -92,9 +92,8 @@ def advance(event: Event, turn: Turn, progress: dict[str, Any]) -> Step:
     raise Refused(f"this version of the function does not know {event.resource_type}: deploy with a newer library")
 
 
-def out_of_patience(event: Event, turn: Turn, progress: dict[str, Any], reason: str) -> Answer:
-    """The answer when what had to pass first did not pass in time."""
-    log.line("out of patience", elapsed=int(turn.elapsed))
+def given_up(event: Event, progress: dict[str, Any], reason: str) -> Answer:
+    """The answer to a request that cannot be brought to its end."""
     if event.is_let_go or progress.get("rolling_back"):
         return Answer(success=True, data=_attributes_without_a_job(event))
     return Answer(success=False, reason=reason, physical_id=str(progress.get("datastore_id") or ""))
@@ -110,9 +109,9 @@ def _clients(event: Event, turn: Turn) -> Clients:
     return Clients(event.properties.get("RoleArn"), settling=_settling(event, turn))
 
 
-def _stack_status(clients: Clients, event: Event) -> str:
+def _stack_status(clients: Clients, event: Event, *, settling: bool = False) -> str:
     """What CloudFormation is doing with the stack. It must be known: a rollback taken for an update would import."""
-    with explained("cloudformation", "DescribeStacks"):
+    with explained("cloudformation", "DescribeStacks", settling=settling):
         return str(clients.cloudformation.describe_stacks(StackName=event.stack_id)["Stacks"][0]["StackStatus"])
 
 
@@ -266,7 +265,7 @@ def tolerance(properties: Mapping[str, Any]) -> Tolerance:
 def _import(event: Event, turn: Turn, progress: dict[str, Any]) -> Step:
     clients = _clients(event, turn)
     if "rolling_back" not in progress:
-        progress["rolling_back"] = event.request_type == "Update" and "ROLLBACK" in _stack_status(clients, event)
+        progress["rolling_back"] = event.request_type == "Update" and _is_undone(clients, event, turn)
     forgiving = event.request_type == "Delete" or progress["rolling_back"]
     try:
         return _go_on(event, clients, turn, progress, may_start=not forgiving)
@@ -276,6 +275,18 @@ def _import(event: Event, turn: Turn, progress: dict[str, Any]) -> Step:
         # A refusal here would leave a stack that only a person can move: a rollback or a deletion takes what there is.
         log.line("let go", request_type=event.request_type, reason=str(refusal))
         return Answer(success=True, data=_attributes_without_a_job(event))
+
+
+def _is_undone(clients: Clients, event: Event, turn: Turn) -> bool:
+    """Whether CloudFormation takes the stack back, or away.
+
+    Raises:
+        TryLater: it does nothing with the stack, as far as it says: what it said last may be about an earlier deploy.
+    """
+    status = _stack_status(clients, event, settling=_settling(event, turn))
+    if not status.endswith("_IN_PROGRESS"):
+        raise TryLater(f"the stack is {status}, so nobody waits for this request")
+    return "ROLLBACK" in status or status.startswith("DELETE_")
 
 
 def _go_on(event: Event, clients: Clients, turn: Turn, progress: dict[str, Any], *, may_start: bool) -> Step:
@@ -289,14 +300,15 @@ def _go_on(event: Event, clients: Clients, turn: Turn, progress: dict[str, Any],
             tolerance=tolerance(properties),
             settling=_settling(event, turn),
             may_start=may_start,
+            still_asked=lambda: not turn.answered and not _is_undone(clients, event, turn),
             follows_to_the_end=turn.answered,
         )
 
-    if not may_start and not progress.get("took_over"):
-        importer(event.old_properties or event.properties).take_over()
-        progress["took_over"] = True
     kept = Progress.from_dict(progress.get("import") or {})
     try:
+        if not may_start and not progress.get("took_over"):
+            importer(event.old_properties or event.properties).take_over(kept)
+            progress["took_over"] = True
         outcome = importer(event.properties).step(kept)
     finally:
         progress["import"] = vars(kept)

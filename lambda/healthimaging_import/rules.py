@@ -23,6 +23,26 @@ REGIONS = ("us-east-1", "us-west-2", "ap-southeast-2", "eu-west-1", "eu-west-2")
 EVENT_SOURCE = "healthimaging-cdk"
 """The source of the events that tell how an import ended."""
 
+EVENT_DETAIL_TYPE = "DICOM Import Judged"
+"""Their detail type."""
+
+METRIC_NAMESPACE = "HealthImagingCdk"
+"""The CloudWatch namespace of an import's own metrics."""
+
+METRIC_DIMENSIONS = ("DatastoreId", "Import")
+"""Each metric is kept twice: for all imports into a store, and for one import, whichever store it goes into."""
+
+METRIC_UNITS = {
+    "FilesScanned": "Count",
+    "FilesImported": "Count",
+    "FilesRejected": "Count",
+    "ImageSetsGenerated": "Count",
+    "ImportsSucceeded": "Count",
+    "ImportsFailed": "Count",
+    "Duration": "Seconds",
+}
+"""An import's own metrics and their units."""
+
 RECORDS_FOLDER = ".healthimaging-cdk/"
 """Where, under the output prefix, an import keeps its records and the manifests they name."""
 
@@ -175,6 +195,11 @@ def overlap_violations(input_prefix: str, output_prefix: str) -> list[str]:
         given = f"got {output_prefix!r} inside {input_prefix!r}"
         return [f"{problem}, {given}: the next import would scan its own results, choose a prefix or a bucket outside"]
     return []
+
+
+def import_name(stack_name: str, logical_id: str) -> str:
+    """What an import is called in metrics and events: stable, also when its stack is made again, and no secret."""
+    return f"{stack_name}/{logical_id}"
 
 
 def s3_uri(bucket: str, prefix: str) -> str:

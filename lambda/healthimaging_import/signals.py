@@ -9,26 +9,41 @@ from typing import Any
 from healthimaging_import import log
 from healthimaging_import.faults import explained
 from healthimaging_import.problems import Refused, TryLater
-from healthimaging_import.rules import EVENT_SOURCE
+from healthimaging_import.rules import (
+    EVENT_DETAIL_TYPE,
+    EVENT_SOURCE,
+    METRIC_DIMENSIONS,
+    METRIC_NAMESPACE,
+    METRIC_UNITS,
+)
 from healthimaging_import.verdict import Counts
 
-NAMESPACE = "HealthImagingCdk"
-EVENT_DETAIL_TYPE = "DICOM Import Judged"
 
-
-def announce(events: Any, *, datastore_id: str, job_id: str, job_status: str, good: bool, counts: Counts) -> None:  # noqa: ANN401
+def announce(
+    events: Any,  # noqa: ANN401 - boto3's clients have no public type
+    *,
+    import_name: str,
+    datastore_id: str,
+    job_id: str,
+    job_status: str,
+    good: bool,
+    counts: Counts,
+    seconds: float | None,
+) -> None:
     """Write the metrics (CloudWatch embedded metric format) and put one event on the default bus.
 
-    Ids and numbers only. At least once: a step that dies after this is repeated. That nobody can be told must not
-    change how the import ended.
+    Both name the import, so that several imports into one store can be told apart. Ids and numbers only. At least once:
+    a step that dies after this is repeated. That nobody can be told must not change how the import ended. How long the
+    job took (``seconds``) is left out where it is not known.
     """
-    _write_metrics(datastore_id, good=good, counts=counts)
+    _write_metrics(import_name, datastore_id, good=good, counts=counts, seconds=seconds)
     detail = {
+        "import": import_name,
         "datastoreId": datastore_id,
         "jobId": job_id,
         "jobStatus": job_status,
         "outcome": "SUCCEEDED" if good else "FAILED",
-        "counts": counts.as_dict(),
+        "counts": {**counts.as_dict(), "rejected": counts.rejected},
     }
     entry = {"Source": EVENT_SOURCE, "DetailType": EVENT_DETAIL_TYPE, "Detail": json.dumps(detail, sort_keys=True)}
     try:
@@ -40,8 +55,8 @@ def announce(events: Any, *, datastore_id: str, job_id: str, job_status: str, go
         log.line("event not sent", job_id=job_id)
 
 
-def _write_metrics(datastore_id: str, *, good: bool, counts: Counts) -> None:
-    values = {
+def _write_metrics(import_name: str, datastore_id: str, *, good: bool, counts: Counts, seconds: float | None) -> None:
+    values: dict[str, float] = {
         "FilesScanned": counts.scanned,
         "FilesImported": counts.imported,
         "FilesRejected": counts.rejected,
@@ -49,10 +64,13 @@ def _write_metrics(datastore_id: str, *, good: bool, counts: Counts) -> None:
         "ImportsSucceeded": int(good),
         "ImportsFailed": int(not good),
     }
+    if seconds is not None:
+        values["Duration"] = seconds
     directive = {
-        "Namespace": NAMESPACE,
-        "Dimensions": [["DatastoreId"]],
-        "Metrics": [{"Name": name, "Unit": "Count"} for name in values],
+        "Namespace": METRIC_NAMESPACE,
+        "Dimensions": [[name] for name in METRIC_DIMENSIONS],
+        "Metrics": [{"Name": name, "Unit": METRIC_UNITS[name]} for name in values],
     }
     metadata = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [directive]}
-    print(json.dumps({"_aws": metadata, "DatastoreId": datastore_id, **values}), flush=True)  # noqa: T201 - as in log
+    dimensions = dict(zip(METRIC_DIMENSIONS, (datastore_id, import_name), strict=True))
+    print(json.dumps({"_aws": metadata, **dimensions, **values}), flush=True)  # noqa: T201 - as in log

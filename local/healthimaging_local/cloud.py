@@ -208,14 +208,19 @@ class Cloud:
         found: list[dict[str, Any]] = self.control("GET", f"calls?{query}")["calls"]
         return found
 
+    def decisions(self) -> list[dict[str, Any]]:
+        """What the policies of callers decided so far, oldest first: principal, action, resource, decision."""
+        found: list[dict[str, Any]] = self.control("GET", "decisions")["decisions"]
+        return found
+
     def settings(self, **changes: float) -> dict[str, float]:
         """The settings of HealthImaging (quotas, job_seconds, ...), after changing those that are given."""
         answer: dict[str, float] = self.control("PUT", "settings", changes)
         return answer
 
     def clear(self) -> None:
-        """Forget calls and injections, and put the settings back to what the cloud started with."""
-        for name in ("calls", "inject", "settings"):
+        """Forget calls, decisions and injections, and put the settings back to what the cloud started with."""
+        for name in ("calls", "decisions", "inject", "settings"):
             self.control("DELETE", name)
 
     def control(self, method: str, path: str, document: object = None) -> Json:

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import json
 import re
+from contextvars import ContextVar
 from urllib.parse import parse_qs, unquote
 
 from ministack import app
-from ministack.core import iam_actions, responses, router
+from ministack.core import iam_actions, iam_evaluator, responses, router
 from ministack.services import tagging
 from ministack.services.cloudformation import provisioners
 
@@ -103,6 +104,7 @@ def register(settings: Settings) -> MedicalImaging:
     tagging._RESOURCE_TAG_COLLECTORS[SERVICE] = module.tagged_resources
     _extract_resource_arns(module)
     _watch_requests(module)
+    _watch_decisions(module)
     _serve_control_calls(module)
     return module
 
@@ -154,6 +156,28 @@ def _watch_requests(module: MedicalImaging) -> None:
         return answer
 
     app._dispatch_service_request = dispatch
+
+
+def _watch_decisions(module: MedicalImaging) -> None:
+    """Note what the policies of an identity decide; those of a resource, which are asked next, are not the caller's."""
+    of_identity, of_resource = iam_evaluator.evaluate, iam_evaluator.evaluate_resource_policy
+    asks_resource = ContextVar("asks_resource", default=False)
+
+    def evaluate(context: Json, *policies: Json) -> Json:
+        result = of_identity(context, *policies)
+        if not asks_resource.get():
+            module.ledger.note_decision(context.principal_arn, context.action, context.resource_arn, result.decision)
+        return result
+
+    def evaluate_resource_policy(*arguments: Json, **more: Json) -> Json:
+        token = asks_resource.set(True)
+        try:
+            return of_resource(*arguments, **more)
+        finally:
+            asks_resource.reset(token)
+
+    iam_evaluator.evaluate = evaluate
+    iam_evaluator.evaluate_resource_policy = evaluate_resource_policy
 
 
 def _injected(module: MedicalImaging, injection: Injection, request_id: str) -> tuple[int, dict[str, str], bytes]:

@@ -1,4 +1,4 @@
-"""What tests ask of the cloud: which calls were made, and which calls shall fail.
+"""What tests ask of the cloud: which calls were made, what IAM decided, and which calls shall fail.
 
 Served without credentials under ``/_healthimaging/`` on the loopback interface only.
 """
@@ -46,8 +46,20 @@ class Call:
     injected: bool = False
 
 
+@dataclass(frozen=True)
+class Decision:
+    """What an identity's policies said about one action; a call can take several."""
+
+    principal: str
+    action: str
+    """As IAM names it: ``s3:ListBucket`` for ListObjectsV2."""
+    resource: str
+    decision: str
+    """``Allow``, ``Deny`` or ``ImplicitDeny``."""
+
+
 class Ledger:
-    """The calls so far and the errors to come."""
+    """The calls and decisions so far, and the errors to come."""
 
     def __init__(self, settings: Settings) -> None:
         """Answer questions about calls, injections and ``settings``."""
@@ -55,6 +67,7 @@ class Ledger:
         self._initial = asdict(settings)
         self._lock = threading.Lock()
         self._calls: deque[Call] = deque(maxlen=_MOST_CALLS)
+        self._decisions: deque[Decision] = deque(maxlen=_MOST_CALLS)
         self._injections: list[Injection] = []
 
     def note(self, service: str, operation: str, status: int, body: bytes = b"", *, injected: bool = False) -> None:
@@ -67,6 +80,11 @@ class Ledger:
                 token = ""
         with self._lock:
             self._calls.append(Call(service, operation, status, token, injected))
+
+    def note_decision(self, principal: str, action: str, resource: str, decision: str) -> None:
+        """Remember what IAM decided."""
+        with self._lock:
+            self._decisions.append(Decision(principal, action, resource, decision))
 
     def next_error(self, service: str, operation: str) -> Injection | None:
         """The error that this call shall end with, if any; it is used up by asking."""
@@ -119,6 +137,15 @@ class Ledger:
     def _delete_calls(self, _: object, __: object) -> Json:
         with self._lock:
             self._calls.clear()
+        return {}
+
+    def _get_decisions(self, _: object, __: object) -> Json:
+        with self._lock:
+            return {"decisions": [asdict(decision) for decision in self._decisions]}
+
+    def _delete_decisions(self, _: object, __: object) -> Json:
+        with self._lock:
+            self._decisions.clear()
         return {}
 
     def _get_process(self, _: object, __: object) -> Json:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -356,8 +357,10 @@ class FakeAws:
         keys = [key for key in self.keys(bucket) if key.startswith(prefix) and key > after]
         page = keys[: self.page_size]
         more = len(keys) > len(page)
+        changed = f"<LastModified>{datetime.now(UTC).isoformat()}</LastModified>"
         items = "".join(
-            f"<Contents><Key>{escape(quote(key))}</Key><Size>{len(self.objects[bucket, key])}</Size></Contents>"
+            f"<Contents><Key>{escape(quote(key))}</Key><Size>{len(self.objects[bucket, key])}</Size>"
+            f"{changed}</Contents>"
             for key in page
         )
         token = f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>" if more else ""

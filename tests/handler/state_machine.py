@@ -49,7 +49,9 @@ class Machine:
     def request(self, event: dict[str, Any]) -> dict[str, Any]:
         """CloudFormation calls the function; the execution that it starts runs to its end."""
         assert {} == handler.handle(event, self.context)
-        return self.run(json.loads(self.aws.executions[event["RequestId"]]["input"]))
+        end = self.run(json.loads(self.aws.executions[event["RequestId"]]["input"]))
+        follower = self.aws.executions.get(f"{event['RequestId']}-follow")
+        return self.run(json.loads(follower["input"])) if follower else end
 
     def run(self, state: dict[str, Any], most: int = 200) -> dict[str, Any]:
         """Walk through the states until the end; answers the last output."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import re
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +23,8 @@ from tests.handler.fake_aws import DICOM, MANIFEST, RESULTS, SOURCE, FakeAws
 
 Deploys = Callable[..., Any]
 START = "HealthImaging.StartDICOMImportJob"
+GET = "HealthImaging.GetDICOMImportJob"
+LIST = "HealthImaging.ListDICOMImportJobs"
 NOT_DICOM = b"no preamble"
 
 
@@ -180,19 +184,127 @@ def test_a_crash_between_start_and_save_ends_in_one_job_with_the_same_token(
     assert ("CLAIMED", 1) == (source.record()["state"], len(source.jobs()))
     outcome = finish(source, deploy(asker))
     assert [outcome.job_id] == [job.id for job in source.jobs()]
-    assert 2 == len(tokens(source))
-    assert 1 == len(set(tokens(source)))
+    assert 1 == len(tokens(source))
 
 
-def test_a_crashed_start_is_repeated_as_it_was_written_though_the_role_has_changed(
+def test_a_start_that_never_arrived_is_repeated_as_it_was_written_though_the_role_has_changed(
     source: FakeAws, deploy: Deploys
 ) -> None:
     first = deploy(job_name="one")
+    with crash(first.importer.clients.healthimaging, "before-send", "StartDICOMImportJob"):
+        first.step()
+    written = source.record()["parameters"]
+    finish(source, deploy("second", job_name="two", data_access_role_arn="arn:aws:iam::111122223333:role/Other"))
+    del written["datastoreId"]
+    assert [written] == source.starts
+
+
+def test_where_jobs_may_not_be_listed_a_lost_start_is_repeated_with_its_token(source: FakeAws, deploy: Deploys) -> None:
+    first = deploy()
     with crash(first.importer.clients.healthimaging, "after-call", "StartDICOMImportJob"):
         first.step()
-    finish(source, deploy("second", job_name="two", data_access_role_arn="arn:aws:iam::111122223333:role/Other"))
+    source.fail(LIST, "AccessDeniedException", 403)
+    finish(source, deploy("second"))
+    assert 2 == len(tokens(source))
     assert source.starts[0] == source.starts[1]
     assert 1 == len(source.jobs())
+
+
+@pytest.mark.parametrize("code", ["ThrottlingException", "InternalServerException"])
+def test_a_list_of_jobs_that_cannot_be_read_just_then_is_read_later(
+    source: FakeAws, deploy: Deploys, code: str
+) -> None:
+    first = deploy()
+    with crash(first.importer.clients.healthimaging, "after-call", "StartDICOMImportJob"):
+        first.step()
+    source.fail(LIST, code, 500)
+    with pytest.raises(TryLater):
+        first.step()
+    finish(source, first)
+    assert 1 == len(tokens(source))
+
+
+@pytest.mark.parametrize(
+    "another",
+    [
+        {"input_prefix": "other/"},
+        {"output_prefix": "elsewhere/"},
+        {"data_access_role_arn": "arn:aws:iam::111122223333:role/Other"},
+        {},
+    ],
+    ids=lambda another: next(iter(another), "the run before"),
+)
+def test_the_job_of_another_import_is_not_taken_for_one_whose_answer_was_lost(
+    source: FakeAws, deploy: Deploys, another: dict[str, str]
+) -> None:
+    source.put(SOURCE, "other/1.dcm", DICOM)
+    first = deploy(run_id="1")
+    with crash(first.importer.clients.healthimaging, "before-send", "StartDICOMImportJob"):
+        first.step()
+    other = finish(source, deploy("other", run_id="2", **another))
+    outcome = finish(source, deploy("again", run_id="1"))
+    assert other.job_id != outcome.job_id
+    assert 2 == len(source.jobs())
+
+
+def test_the_job_of_the_attempt_before_is_not_taken_for_this_ones(source: FakeAws, deploy: Deploys) -> None:
+    source.put(SOURCE, "studies/1.dcm", NOT_DICOM)
+    first = deploy()
+    run_job(source, first)
+    assert "imported nothing" in refusal(first)
+    source.put(SOURCE, "studies/1.dcm", DICOM)
+    second = deploy("second")
+    with crash(second.importer.clients.healthimaging, "before-send", "StartDICOMImportJob"):
+        second.step()
+    assert 1 == finish(source, deploy("second")).counts.imported
+    assert 2 == len(source.jobs())
+
+
+def test_a_job_submitted_long_before_is_not_looked_at(source: FakeAws, deploy: Deploys) -> None:
+    finish(source, deploy("first", run_id="1"))
+    second = deploy("second", run_id="2")
+    second.clock = time.time() + 60
+    with crash(second.importer.clients.healthimaging, "before-send", "StartDICOMImportJob"):
+        second.step()
+    looks = source.count(GET)
+    finish(source, second)
+    assert 2 == len(source.jobs())
+    assert looks + 1 == source.count(GET)
+
+
+def test_a_rollback_finds_the_job_of_a_start_whose_answer_was_lost(source: FakeAws, deploy: Deploys) -> None:
+    first = deploy()
+    with crash(first.importer.clients.healthimaging, "after-call", "StartDICOMImportJob"):
+        first.step()
+    rollback = deploy("rollback", may_start=False)
+    rollback.importer.take_over(rollback.progress)
+    assert [finish(source, rollback).job_id] == [job.id for job in source.jobs()]
+    assert 1 == source.count(START)
+
+
+@pytest.mark.usefixtures("source")
+def test_a_rollback_waits_for_a_start_that_may_be_on_its_way(deploy: Deploys) -> None:
+    first = deploy()
+    with crash(first.importer.clients.healthimaging, "before-send", "StartDICOMImportJob"):
+        first.step()
+    rollback = deploy("rollback", may_start=False)
+    rollback.importer.take_over(rollback.progress)
+    with pytest.raises(TryLater, match="on its way"):
+        rollback.step()
+    rollback.clock += 31
+    assert NOT_STARTED == rollback.step().job_status
+
+
+@pytest.mark.parametrize("crash_first", [False, True])
+def test_a_request_that_was_replaced_starts_nothing(source: FakeAws, deploy: Deploys, *, crash_first: bool) -> None:
+    first = deploy()
+    if crash_first:
+        with crash(first.importer.clients.healthimaging, "before-send", "StartDICOMImportJob"):
+            first.step()
+        first.progress = Progress()
+    first.importer = dataclasses.replace(first.importer, still_asked=lambda: False)
+    assert "replaced before it started" in refusal(first)
+    assert 0 == len(source.jobs())
 
 
 @pytest.mark.parametrize("operation", ["PutObject", "GetObject"])
@@ -509,16 +621,16 @@ def test_a_rollback_takes_over_a_running_job_of_what_it_undoes(source: FakeAws, 
     source.jobs_may_run.clear()
     first = deploy()
     first.step()
-    deploy("rollback", may_start=False).importer.take_over()
+    deploy("rollback", may_start=False).importer.take_over(Progress())
     assert "replaced this one" in refusal(first)
     assert "STARTED" == source.record()["state"]
 
 
 def test_taking_over_changes_nothing_where_no_job_runs(source: FakeAws, deploy: Deploys) -> None:
-    deploy("rollback", may_start=False).importer.take_over()
+    deploy("rollback", may_start=False).importer.take_over(Progress())
     finish(source, deploy())
     before = source.record()
-    deploy("rollback", may_start=False).importer.take_over()
+    deploy("rollback", may_start=False).importer.take_over(Progress())
     assert before == source.record()
 
 
@@ -550,6 +662,10 @@ def test_a_run_that_failed_is_not_the_one_that_is_meant(source: FakeAws, deploy:
 def test_a_job_that_is_not_known_any_more_ends_its_attempt(source: FakeAws, deploy: Deploys) -> None:
     first = deploy("first")
     run_job(source, first)
-    source.fail("HealthImaging.GetDICOMImportJob", "ResourceNotFoundException", 404)
+    source.fail(GET, "ResourceNotFoundException", 404)
+    with pytest.raises(TryLater, match="not known yet"):
+        first.step()
+    first.clock = time.time() + 301
+    source.fail(GET, "ResourceNotFoundException", 404)
     assert "deploy again with another run_id" in refusal(first)
     assert 1 == finish(source, deploy("second")).counts.imported

@@ -41,7 +41,10 @@ _REMOVED = (
     "The example is removal_policy=DESTROY: the user asks for it, for instance in a test account. Retaining is the "
     "default, which the other examples are judged by."
 )
-
+_IMAGE_SETS = (
+    "The wildcard stands for the image sets of one data store, whose ids are made when files are imported. No action "
+    "and no store is a wildcard; the IAM judge checks that of each statement."
+)
 _BEYOND = ("beyond CloudFormation",)
 _CREATES = (
     "CreateDatastore takes no resource: there is none yet. It is allowed only with the tag that names this stack "
@@ -90,6 +93,16 @@ ACKNOWLEDGED = [
         "AWS::IAM::Role",
         "The wildcard stands for the objects under one prefix of one bucket, whose names are not known at deploy time. "
         "No action and no bucket is a wildcard; the IAM judge checks that of each statement.",
+    ),
+    Acknowledgement("cdk-nag", "AwsSolutions-IAM5[Resource::DATASTORE/imageset/*]", "AWS::IAM::Role", _IMAGE_SETS),
+    Acknowledgement("cdk-nag", "AwsSolutions-IAM5[Resource::DATASTORE/imageset/*]", "AWS::IAM::Policy", _IMAGE_SETS),
+    Acknowledgement(
+        "cdk-nag",
+        "HIPAA.Security-IAMNoInlinePolicy",
+        "AWS::IAM::Policy",
+        "CDK keeps what is granted to a role in one policy of that role, which nobody else can have. Whoever wants a "
+        "managed policy grants to an iam.ManagedPolicy instead of a role.",
+        ("grants",),
     ),
     Acknowledgement(
         "cdk-nag",

@@ -10,10 +10,13 @@ from typing import Any
 
 from aws_cdk import App, Duration, Environment, NestedStack, RemovalPolicy, Size, Stack, Stage, Tags
 from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sns as sns
 
 from healthimaging_cdk import (
     Completion,
@@ -85,6 +88,13 @@ def _bring_your_own(app: App, _: Path) -> None:
         timeout=Duration.minutes(10),
         quotas=ImportQuotas(files=10_000, total=Size.gibibytes(100), file=Size.gibibytes(20)),
     )
+
+
+def _another_account(app: App, _: Path) -> None:
+    stack = Stack(app, "AnotherAccount", env=_HERE)
+    key = kms.Key.from_key_arn(stack, "Key", _KEY_ARN.replace("111122223333", "444455556666"))
+    source = ImportSource.bucket(_bucket(stack, "images", key), "studies/2026/", owner_account_id="444455556666")
+    DicomImport(stack, "Import", source=source)
 
 
 def _bring_your_own_one_bucket(app: App, _: Path) -> None:
@@ -210,6 +220,43 @@ def _in_a_vpc(app: App, folder: Path) -> None:
     DicomImport(stack, "Import", datastore=store, source=source, output_bucket=bucket)
 
 
+def _grants(app: App, _: Path) -> None:
+    stack = Stack(app, "Grants")
+    key = kms.Key(stack, "Key", enable_key_rotation=True)
+    own = Datastore(stack, "Datastore", encryption_key=key)
+    reader = _runs_a_function(stack, "Reader")
+    for store in (own, Datastore.from_datastore_id(stack, "Imported", _DATASTORE_ID)):
+        store.grant_read(reader)
+    own.grant(_runs_a_function(stack, "Tagger"), "medical-imaging:TagResource", "medical-imaging:UntagResource")
+    curator = _runs_a_function(stack, "Curator")
+    own.grant_write(curator)
+    own.grant_delete_image_sets(curator)
+    scheduler = _runs_a_function(stack, "Scheduler")
+    own.grant_start_import(
+        scheduler, iam.Role.from_role_arn(stack, "Role", "arn:aws:iam::111122223333:role/healthimaging")
+    )
+    own.grant_manage_import_jobs(scheduler)
+
+
+def _runs_a_function(stack: Stack, name: str) -> iam.Role:
+    return iam.Role(stack, name, assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+
+
+def _events(app: App, _: Path) -> None:
+    stack = Stack(app, "Events")
+    people = sns.Topic.from_topic_arn(stack, "People", "arn:aws:sns:us-east-1:111122223333:people")
+    import_ = DicomImport(stack, "Import")
+    import_.on_failed("Failed", target=targets.SnsTopic(people))
+    rejected = import_.on_files_rejected("Rejected", description="Files that were not imported")
+    rejected.add_target(targets.SnsTopic(people, message=events.RuleTargetInput.from_event_path("$.detail.counts")))
+    import_.on_succeeded("Succeeded", target=targets.SnsTopic(people))
+    import_.datastore.on_image_set_created("Created", target=targets.SnsTopic(people))
+    elsewhere = Datastore.from_datastore_id(stack, "Imported", _DATASTORE_ID)
+    nightly = events.EventPattern(detail={"jobName": [{"prefix": "nightly/"}]})
+    elsewhere.on_import_job_completed("Nightly", event_pattern=nightly, target=targets.SnsTopic(people))
+    elsewhere.on_event("Everything", target=targets.SnsTopic(people))
+
+
 def _bucket(stack: Stack, name: str, key: kms.IKey) -> s3.IBucket:
     return s3.Bucket.from_bucket_attributes(stack, f"Bucket-{name}", bucket_name=f"amzn-{name}", encryption_key=key)
 
@@ -221,6 +268,7 @@ CATALOGUE: dict[str, Callable[[App, Path], None]] = {
     "tagged datastore": _tagged_datastore,
     "tagged app": _tagged_app,
     "bring your own": _bring_your_own,
+    "another account": _another_account,
     "bring your own, one bucket": _bring_your_own_one_bucket,
     "directory": _directory,
     "metadata mappings": _metadata_mappings,
@@ -232,6 +280,8 @@ CATALOGUE: dict[str, Callable[[App, Path], None]] = {
     "beyond CloudFormation": _beyond_cloudformation,
     "emptied with the stack": _emptied_with_the_stack,
     "in a VPC": _in_a_vpc,
+    "grants": _grants,
+    "events": _events,
     "nested stack": _nested_stack,
     "stage": _stage,
 }

@@ -32,6 +32,7 @@ ROOT = Path(__file__).parents[2]
 RULES = ROOT / "rules" / "healthimaging.guard"
 
 _ERRORS = (Severity.ERROR, Severity.FATAL)
+_IMAGE_SETS_WILDCARD = re.compile(r"\[Resource::.*/imageset/\*\]")
 _PREFIX_WILDCARD = re.compile(r"\[Resource::(?:<[^>]+>|[^/\]]+)/(?:[^*]*/)?\*\]")
 _PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
 
@@ -95,7 +96,7 @@ def cdk_nag(example: str, build: Callable[[App], None], outdir: Path) -> list[Fi
     return [
         Finding(
             "cdk-nag",
-            _PREFIX_WILDCARD.sub("[Resource::BUCKET/PREFIX*]", violation["ruleName"]),
+            _without_names(violation["ruleName"]),
             types[construct["constructPath"]],
             example,
             construct["constructPath"],
@@ -105,6 +106,12 @@ def cdk_nag(example: str, build: Callable[[App], None], outdir: Path) -> list[Fi
         for violation in plugin["violations"]
         for construct in violation["violatingConstructs"]
     ]
+
+
+def _without_names(rule: str) -> str:
+    if _IMAGE_SETS_WILDCARD.search(rule):
+        return _IMAGE_SETS_WILDCARD.sub("[Resource::DATASTORE/imageset/*]", rule)
+    return _PREFIX_WILDCARD.sub("[Resource::BUCKET/PREFIX*]", rule)
 
 
 def _types(node: dict[str, Any]) -> dict[str, str]:

@@ -160,6 +160,7 @@ def test_the_other_side_can_be_a_stack_of_the_same_app(app, stack):
     import_ = DicomImport(stack, "Import", source=ImportSource.bucket(bucket, "dicom/", owner_account_id=THERE))
     for allowed in import_.source_bucket_policy.to_json()["Statement"]:
         bucket.add_to_resource_policy(iam.PolicyStatement.from_json(allowed))
+    stack.add_dependency(theirs, "the bucket's policy")
     template = app.synth().get_stack_by_name("Theirs").template
     (policy,) = [it for it in template["Resources"].values() if it["Type"] == "AWS::S3::BucketPolicy"]
     allowed = policy["Properties"]["PolicyDocument"]["Statement"]

@@ -13,9 +13,15 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+PROGRAMS = [example for example in EXAMPLES if "app = App()" in example]
+"""The others are fragments."""
 
 
-@pytest.mark.parametrize("example", EXAMPLES)
+def test_the_first_example_is_a_program():
+    assert EXAMPLES[0] in PROGRAMS
+
+
+@pytest.mark.parametrize("example", PROGRAMS)
 def test_the_examples_synthesize(example):
     names: dict = {}
     exec(compile(example, "README.md", "exec"), names)  # the README is ours

@@ -167,6 +167,21 @@ def test_fails_without_the_action_on_this_store(scene: Scene) -> None:
     assert [403] == [item["status"] for item in scene.cloud.calls("StartDICOMImportJob")]
 
 
+def test_what_iam_decides_is_told_with_who_asked_for_what(scene: Scene) -> None:
+    user = scene.user(f"{scene.name}-u", allow("s3:ListBucket", f"arn:aws:s3:::{scene.source}"))
+    client = scene.cloud.client("s3", **user)
+    client.list_objects_v2(Bucket=scene.source)
+    with pytest.raises(ClientError):
+        client.list_objects_v2(Bucket=scene.results)
+    found = [item for item in scene.cloud.decisions() if item["principal"].endswith(f":user/{scene.name}-u")]
+    assert [
+        ("s3:ListBucket", f"arn:aws:s3:::{scene.source}", "Allow"),
+        ("s3:ListBucket", f"arn:aws:s3:::{scene.results}", "ImplicitDeny"),
+    ] == [(item["action"], item["resource"], item["decision"]) for item in found]
+    scene.cloud.clear()
+    assert [] == scene.cloud.decisions()
+
+
 def test_actions_on_image_sets_and_tags_name_their_resource(scene: Scene) -> None:
     scene.run()
     (found,) = scene.imaging.search_image_sets(datastoreId=scene.store)["imageSetsMetadataSummaries"]

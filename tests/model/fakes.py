@@ -113,7 +113,8 @@ class World:
     """By token: the record that said so first."""
     disowned: set[str] = field(default_factory=set)
     """The jobs that HealthImaging said it did not know."""
-    saved_as_started: set[str] = field(default_factory=set)
+    unlisted: bool = False
+    """Whether the function was ever refused the list of jobs."""
     tokens: dict[str, tuple[int, dict[str, Any], str]] = field(default_factory=dict)
     image_sets: dict[str, int] = field(default_factory=dict)
     stack_status: str = "CREATE_IN_PROGRESS"
@@ -123,8 +124,6 @@ class World:
     """The request on whose behalf the function runs, innermost last."""
     failed_by: dict[str, str] = field(default_factory=dict)
     """By token: the request that saw the attempt fail."""
-    refused: set[str] = field(default_factory=set)
-    """The tokens whose start was refused, as far as the record knows."""
     status_unknown: set[str] = field(default_factory=set)
     """The requests that could not be told what CloudFormation does with the stack."""
     was_answered: Callable[[str], bool] = lambda _: False
@@ -337,7 +336,11 @@ class S3:
         keys = sorted(key for bucket, key in self.world.objects if bucket == Bucket and key.startswith(Prefix))
         pages = [keys[first : first + 2] for first in range(0, len(keys), 2)] or [[]]
         for page in pages:
-            contents = [{"Key": key, "Size": len(self.world.objects.get((Bucket, key), b""))} for key in page]
+            changed = datetime.fromtimestamp(self.world.now, UTC)
+            contents = [
+                {"Key": key, "Size": len(self.world.objects.get((Bucket, key), b"")), "LastModified": changed}
+                for key in page
+            ]
             answer = {"Contents": contents} if contents else {}
             yield self.world.call("ListObjectsV2", lambda answer=answer: answer)  # type: ignore[misc]
 
@@ -356,12 +359,8 @@ class S3:
             record = json.loads(body)
             token = record["parameters"]["clientToken"]
             self.world.written.setdefault(token, record)
-            if record["state"] != "CLAIMED":
-                self.world.saved_as_started.add(token)
             if record["state"] == "FAILED":
                 self.world.failed_by[token] = record["asked_by"]
-                if not record["job"]:
-                    self.world.refused.add(token)
         elif bucket == SOURCE:
             self.world.violation("an object of the user was overwritten")
 
@@ -418,25 +417,47 @@ class HealthImaging:
             if earlier.intent != job.intent or earlier.job_id in world.disowned:
                 continue
             if earlier.token == job.token:
-                # HealthImaging forgot the token. Nobody can tell, as long as no record says that the job was started.
-                if job.token in world.saved_as_started:
-                    world.violation("a job was started again that its record knew")
-            elif not earlier.over and not self._orphan(earlier) and earlier.token not in world.refused:
+                # KNOWN: where jobs may not be listed and HealthImaging forgot the token, nobody can tell.
+                if not world.unlisted:
+                    world.violation("a request became a second job")
+            elif not earlier.over and not world.unlisted:
                 world.violation("a new attempt began while the earlier job ran")
-            elif not self._orphan(earlier) and not world.may_be_repeated(earlier):
+            elif not world.unlisted and not world.may_be_repeated(earlier):
                 world.violation("a new attempt began after the earlier one had succeeded")
         world.jobs[job.job_id] = job
         return job
 
-    def _orphan(self, job: Job) -> bool:
-        """Whether HealthImaging forgot the job's token and took the same request for a new one."""
-        return any(other.token == job.token and other.job_id > job.job_id for other in self.world.jobs.values())
+    def list_dicom_import_jobs(self, datastoreId: str, maxResults: int, nextToken: str = "0") -> dict[str, Any]:  # noqa: N803
+        assert maxResults == 50
+
+        def effect() -> dict[str, Any]:
+            jobs = [job for job in self.world.jobs.values() if job.parameters["datastoreId"] == datastoreId]
+            first = int(nextToken)
+            summaries = [
+                {
+                    "jobId": job.job_id,
+                    "jobName": job.parameters.get("jobName", ""),
+                    "jobStatus": job.status,
+                    "datastoreId": datastoreId,
+                    "submittedAt": datetime.fromtimestamp(job.submitted_at, UTC),
+                }
+                for job in jobs[first : first + 2]
+            ]
+            more = {"nextToken": str(first + 2)} if jobs[first + 2 :] else {}
+            return {"jobSummaries": summaries, **more}
+
+        try:
+            return self.world.call("ListDICOMImportJobs", effect)
+        except ClientError as failure:
+            self.world.unlisted |= failure.response["Error"]["Code"] == "AccessDeniedException"
+            raise
 
     def get_dicom_import_job(self, datastoreId: str, jobId: str) -> dict[str, Any]:  # noqa: N803
         def effect() -> dict[str, Any]:
             job = self.world.jobs[jobId]
             assert datastoreId == job.parameters["datastoreId"]
-            properties = {"jobStatus": job.status, "outputS3Uri": job.folder}
+            sent = {name: job.parameters[name] for name in ("inputS3Uri", "dataAccessRoleArn")}
+            properties = {"jobStatus": job.status, "outputS3Uri": job.folder, **sent}
             if not job.over:
                 properties["jobStatus"] = "IN_PROGRESS" if self.world.now > job.submitted_at + 5 else "SUBMITTED"
             if job.status == "FAILED":

@@ -80,7 +80,6 @@ class Request:
     stopped: bool = False
     answered_by_first_call: bool = False
     died_answering: bool = False
-    lost_after_answer: bool = False
 
     @property
     def id(self) -> str:
@@ -209,6 +208,7 @@ class Stage:
         deliver: bool = True,
     ) -> Request:  # fmt: skip
         """Send a request: its event is delivered as soon as time passes."""
+        self.world.now += 3  # between two requests CloudFormation has to hear an answer, and somebody to deploy
         name = f"{kind}-{len(self.requests)}"
         event = {
             "RequestType": "Update" if kind == "Rollback" else kind,
@@ -304,13 +304,7 @@ class Stage:
         return any(_tolerates(wanted, job) for wanted in asked)
 
     def _may_be_repeated(self, job: Job) -> bool:
-        """Whether the next attempt may begin: somebody who asked does not tolerate how the job ended.
-
-        KNOWN: a start whose answer was lost and whose repetition is refused is written down as refused, and the job
-        that runs all the same is repeated.
-        """
-        if job.token in self.world.refused:
-            return True
+        """Whether the next attempt may begin: somebody who asked does not tolerate how the job ended."""
         if not self._was_good(job):
             return True
         asked = [one.properties for one in self.requests.values() if self._asks_for(one, job)]
@@ -395,13 +389,11 @@ class Stage:
 
     def stop(self, execution: Execution) -> None:
         """Stop an execution by hand."""
-        self.requests[execution.name].stopped = True
+        self.requests[_asker(execution.name)].stopped = True
         self._finish(execution, "ABORTED")
 
     def _finish(self, execution: Execution, status: str, error: str = "") -> None:
         execution.status, execution.error = status, error
-        request = self.requests[execution.name]
-        request.lost_after_answer |= bool(request.answers) and status != "SUCCEEDED" and error != handler.ANSWERED
         if status in ("ABORTED", "FAILED", "TIMED_OUT"):
             detail = {"status": status, "input": execution.input, "error": error or None, "name": execution.name}
             event = {"source": "aws.states", "detail-type": "Step Functions Execution Status Change", "detail": detail}
@@ -549,9 +541,13 @@ def _answered_blindly(request: Request) -> bool:
 
     - The first call answers for itself (it may not start an execution, or died three times): nothing remembers that.
     - The function dies in the very call in which the answer went out, until Step Functions and Lambda give up.
-    - An execution that has answered and follows its job is stopped by hand, or loses its last step.
     """
-    return request.answered_by_first_call or request.died_answering or request.lost_after_answer
+    return request.answered_by_first_call or request.died_answering
+
+
+def _asker(execution: str) -> str:
+    """The request that an execution is named after."""
+    return execution.removesuffix("-follow")
 
 
 def _request_id(payload: dict[str, Any]) -> str:

@@ -42,12 +42,21 @@ ERRORS = {
     "UploadFileobj": S3_ERRORS,
     "StartDICOMImportJob": [*COMMON_ERRORS, *IMAGING_ERRORS, "ServiceQuotaExceededException"],
     "GetDICOMImportJob": [*COMMON_ERRORS, *IMAGING_ERRORS],
+    "ListDICOMImportJobs": [*COMMON_ERRORS, *IMAGING_ERRORS],
     "PutEvents": [*COMMON_ERRORS, "InternalException"],
     "Answer": [],
 }
 # fmt: on
 KINDS = ["crash before", "crash after", "unreachable", "answer lost", "meanwhile", "meanwhile after"]
-MALFORMED = {"AssumeRole", "DescribeStacks", "HeadObject", "ListObjectsV2", "StartDICOMImportJob", "GetDICOMImportJob"}
+MALFORMED = {
+    "AssumeRole",
+    "DescribeStacks",
+    "HeadObject",
+    "ListObjectsV2",
+    "StartDICOMImportJob",
+    "GetDICOMImportJob",
+    "ListDICOMImportJobs",
+}
 CRASHES = [("*", kind, "") for kind in KINDS]
 FAULTS = (
     [(operation, kind, "") for operation in ERRORS for kind in KINDS]

@@ -156,21 +156,29 @@ def test_fails_a_request_whose_execution_is_stopped_by_hand(account):
 def test_a_doubled_event_starts_one_execution_and_one_job(account):
     filled(account, "Doubled", "CT_small.dcm")
     function = account.resource_id("Doubled", "AWS::Lambda::Function")
-    template = json.dumps(account.cloudformation.get_template(StackName="Doubled")["TemplateBody"], default=str)
-    assert "Custom::HealthImagingImport" in template
-    history = executions(account, "Doubled", "SUCCEEDED")
+    before = len(executions(account, "Doubled", "SUCCEEDED"))
+    account.cloud.settings(job_seconds=3)
+    stack = account.begin(app("Doubled", run_id="1"))
+    assert eventually(lambda: account.jobs_started() == 1)
+    (running,) = executions(account, "Doubled", "RUNNING")
     states = account.cloud.client("stepfunctions")
-    described = states.describe_execution(executionArn=history[0]["executionArn"])
-    event = json.loads(described["input"])["event"]
-    event["RequestType"] = "Update"
-    event["RequestId"] = "11111111-2222-3333-4444-555555555555"
-    event["OldResourceProperties"] = dict(event["ResourceProperties"])
-    event["ResourceProperties"]["RunId"] = "doubled"
-    client = account.cloud.client("lambda")
+    event = json.loads(states.describe_execution(executionArn=running["executionArn"])["input"])["event"]
     for _ in range(3):
-        client.invoke(FunctionName=function, Payload=json.dumps(event).encode())
-    assert eventually(lambda: executions(account, "Doubled", "RUNNING") == [])
+        account.cloud.client("lambda").invoke(FunctionName=function, Payload=json.dumps(event).encode())
+    assert [running["name"]] == [one["name"] for one in executions(account, "Doubled", "RUNNING")]
+    assert "UPDATE_COMPLETE" == account.end(stack).status
     assert 1 == account.jobs_started()
-    assert len(history) + 1 == len(executions(account, "Doubled", "SUCCEEDED")) + len(
-        executions(account, "Doubled", "FAILED")
-    )
+    assert eventually(lambda: len(executions(account, "Doubled", "SUCCEEDED")) == before + 1)
+
+
+def test_an_event_that_comes_when_nobody_waits_for_it_starts_nothing(account):
+    filled(account, "Late", "CT_small.dcm")
+    function = account.resource_id("Late", "AWS::Lambda::Function")
+    states = account.cloud.client("stepfunctions")
+    ended = executions(account, "Late", "SUCCEEDED")[0]["executionArn"]
+    event = json.loads(states.describe_execution(executionArn=ended)["input"])["event"]
+    event["RequestId"] = "11111111-2222-3333-4444-555555555555"
+    event["ResourceProperties"].update(RunId="late", WaitSeconds="2")
+    account.cloud.client("lambda").invoke(FunctionName=function, Payload=json.dumps(event).encode())
+    assert eventually(lambda: executions(account, "Late", "FAILED"))
+    assert 0 == account.jobs_started()

