@@ -22,9 +22,9 @@ if TYPE_CHECKING:
         OnEmpty,
     )
     from healthimaging_cdk.health_imaging_endpoints import HealthImagingEndpoints
-    from healthimaging_cdk.import_network import ImportNetwork
     from healthimaging_cdk.import_alarms import ImportAlarms
     from healthimaging_cdk.import_dashboard import ImportDashboard
+    from healthimaging_cdk.import_network import ImportNetwork
     from healthimaging_cdk.import_source import ImportSource
 
 __all__ = [
@@ -34,9 +34,9 @@ __all__ = [
     "DicomImport",
     "HealthImagingEndpoints",
     "IDatastore",
-    "ImportNetwork",
     "ImportAlarms",
     "ImportDashboard",
+    "ImportNetwork",
     "ImportQuotas",
     "ImportSource",
     "ImportTolerance",

@@ -20,8 +20,8 @@ from healthimaging_cdk._import_events import ImportEvents
 from healthimaging_cdk._import_metrics import ImportMetrics
 from healthimaging_cdk._job_node import JobNode
 from healthimaging_cdk._network import network_of
-from healthimaging_cdk._role_names import fixed_role_name, role_arn, root_stack
 from healthimaging_cdk._notifications import Notifications, Notify
+from healthimaging_cdk._role_names import fixed_role_name, role_arn, root_stack
 from healthimaging_cdk._runtime import rules
 from healthimaging_cdk._validation import Violations, warn_of_region
 from healthimaging_cdk.data_access_role import DataAccessRole

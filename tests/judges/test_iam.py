@@ -34,19 +34,22 @@ def test_the_judge_reads_policies_of_every_kind(templates: dict[str, list[Templa
     assert set() == {"bucket", "identity", "key", "trust"} - kinds
 
 
-def test_the_policies_for_the_owner_of_a_source_bucket_are_judged_too(templates: dict[str, list[Template]]) -> None:
-    (template,) = templates["bring your own"]
+@pytest.mark.parametrize("name", ["another account", "bring your own"])
+def test_the_policies_for_the_owner_of_a_source_bucket_are_judged_too(
+    templates: dict[str, list[Template]], name: str
+) -> None:
+    (template,) = templates[name]
     resolver = Resolver(template, [template])
     outputs = {
         kind: json.loads(resolver.resolve(output["Value"]))
-        for name, output in template.document["Outputs"].items()
+        for key, output in template.document["Outputs"].items()
         for kind in ("BucketPolicy", "KeyPolicy")
-        if f"Source{kind}" in name
+        if f"Source{kind}" in key
     }
     assert {"BucketPolicy", "KeyPolicy"} == set(outputs)
-    for name, document in outputs.items():
-        kind = "AWS::S3::BucketPolicy" if name == "BucketPolicy" else "AWS::KMS::Key"
-        member = "KeyPolicy" if name == "KeyPolicy" else "PolicyDocument"
+    for output, document in outputs.items():
+        kind = "AWS::S3::BucketPolicy" if output == "BucketPolicy" else "AWS::KMS::Key"
+        member = "KeyPolicy" if output == "KeyPolicy" else "PolicyDocument"
         assert [] == _judge({"Type": kind, "Properties": {member: document}})
 
 
