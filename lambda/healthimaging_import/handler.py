@@ -151,6 +151,8 @@ def _follow(event: Event, state: dict[str, Any]) -> None:
 def _ended(state: dict[str, Any], answer: Answer) -> dict[str, Any]:
     log.line("ended", success=answer.success)
     if state.get("answered"):
+        # Nobody else is told.
+        log.line("followed", success=answer.success, reason=answer.reason)
         return {**state, "next": "end", "success": answer.success}
     return {**state, "next": "answer", "answer": vars(answer)}
 

@@ -312,10 +312,10 @@ def _go_on(event: Event, clients: Clients, turn: Turn, progress: dict[str, Any],
         outcome = importer(event.properties).step(kept)
     finally:
         progress["import"] = vars(kept)
-    return _lead_on(event, turn, outcome)
+    return _lead_on(event, turn, outcome, may_start=may_start)
 
 
-def _lead_on(event: Event, turn: Turn, outcome: Outcome) -> Step:
+def _lead_on(event: Event, turn: Turn, outcome: Outcome, *, may_start: bool) -> Step:
     if outcome.finished:
         return Answer(success=True, data=_attributes(event, outcome))
     if not outcome.job_id:
@@ -328,10 +328,13 @@ def _lead_on(event: Event, turn: Turn, outcome: Outcome) -> Step:
     if not waited_for and (completion == "submit" or (completion == "detach" and over)):
         return AnswerAndFollow(Answer(success=True, data=_attributes(event, outcome)))
     if over:
-        raise Refused(
+        reason = (
             f"import job {outcome.job_id} is still {outcome.job_status} after {int(turn.elapsed)} seconds; it goes on, "
             "and a later deploy of the same stack picks up its result instead of importing again"
         )
+        if waited_for or not may_start:
+            raise Refused(reason)
+        return AnswerAndFollow(Answer(success=False, reason=reason))
     return _next_look(turn.elapsed)
 
 

@@ -46,12 +46,12 @@ class Machine:
         self.context = Context()
         self.before_step: Callable[[int], None] = lambda _: None
 
-    def request(self, event: dict[str, Any]) -> dict[str, Any]:
-        """CloudFormation calls the function; the execution that it starts runs to its end."""
+    def request(self, event: dict[str, Any], *, follow: bool = True) -> dict[str, Any]:
+        """CloudFormation calls the function; the execution that it starts runs to its end, and who follows as well."""
         assert {} == handler.handle(event, self.context)
         end = self.run(json.loads(self.aws.executions[event["RequestId"]]["input"]))
         follower = self.aws.executions.get(f"{event['RequestId']}-follow")
-        return self.run(json.loads(follower["input"])) if follower else end
+        return self.run(json.loads(follower["input"])) if follower and follow else end
 
     def run(self, state: dict[str, Any], most: int = 200) -> dict[str, Any]:
         """Walk through the states until the end; answers the last output."""

@@ -232,7 +232,7 @@ def test_fails_with_the_last_reason_when_the_time_is_over(source: FakeAws, machi
 def test_fails_in_time_while_the_job_goes_on_and_a_later_deploy_picks_it_up(source: FakeAws, machine: Machine) -> None:
     source.jobs_may_run.clear()
     began = machine.clock.seconds
-    machine.request(event(source, "import-create"))
+    machine.request(event(source, "import-create"), follow=False)
     told = answer(source)
     assert "FAILED" == told["Status"]
     assert "seconds; it goes on, and a later deploy of the same stack picks up its result" in told["Reason"]
@@ -243,9 +243,29 @@ def test_fails_in_time_while_the_job_goes_on_and_a_later_deploy_picks_it_up(sour
     assert 1 == len(source.jobs())
 
 
+def test_a_job_that_a_deploy_waited_for_in_vain_is_followed_to_its_verdict(source: FakeAws, machine: Machine) -> None:
+    source.jobs_may_run.clear()
+    machine.request(event(source, "import-create"), follow=False)
+    assert "FAILED" == answer(source)["Status"]
+    assert [] == source.events
+    source.wait_for_jobs()
+    (name,) = (name for name in source.executions if name.endswith("-follow"))
+    assert machine.run(json.loads(source.executions[name]["input"]))["success"]
+    assert "SUCCEEDED" == json.loads(source.events[0]["Detail"])["outcome"]
+    assert 1 == len(source.answers)
+
+
+def test_a_rollback_that_waits_in_vain_for_a_job_ends_well(source: FakeAws, machine: Machine) -> None:
+    source.jobs_may_run.clear()
+    machine.request(event(source, "import-create", Completion="submit"), follow=False)
+    source.stack_status = "UPDATE_ROLLBACK_IN_PROGRESS"
+    machine.request(event(source, "import-update", request_id="back"), follow=False)
+    assert "SUCCESS" == source.answers[-1]["Status"]
+
+
 def test_looks_become_rarer_with_time(source: FakeAws, machine: Machine) -> None:
     source.jobs_may_run.clear()
-    machine.request(event(source, "import-create", WaitSeconds="3600"))
+    machine.request(event(source, "import-create", WaitSeconds="3600"), follow=False)
     assert 2 == machine.waited[0]
     assert sorted(machine.waited) == machine.waited
     assert len(machine.waited) < 100
