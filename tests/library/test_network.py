@@ -8,6 +8,7 @@ import pytest
 from aws_cdk import App, NestedStack, RemovalPolicy, Stack, Tags
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_s3 as s3
+from aws_cdk.assertions import Template
 
 from healthimaging_cdk import Datastore, DicomImport, HealthImagingEndpoints, ImportNetwork, ImportSource
 from tests.conftest import ROOT
@@ -294,6 +295,20 @@ def test_the_bucket_of_a_local_directorys_asset_passes(stack, vpc, synthesize, t
     DicomImport(stack, "Import", source=ImportSource.directory(tmp_path, bucket=bucket), output_bucket=bucket)
     found = reachable(synthesize(stack), "s3")
     assert "arn:aws:s3:::cdk-hnb659fds-assets-111122223333-us-east-1/*" in found
+
+
+def test_buckets_that_an_import_makes_can_be_let_through_later(stack, vpc, synthesize):
+    named = s3.Bucket.from_bucket_name(stack, "Named", "named")
+    endpoints = HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, buckets=[named])
+    ImportNetwork(stack, "Network", vpc=vpc, endpoints=endpoints)
+    import_ = DicomImport(stack, "Import")
+    made = [import_.input_bucket, import_.output_bucket]
+    for bucket in made:
+        endpoints.allow_bucket(bucket)
+    found = synthesize(stack)
+    Template.from_json(found.document)  # refuses a cycle
+    passing = json.dumps(statements(found, "s3"))
+    assert [] == [bucket for bucket in made if json.dumps(stack.resolve(bucket.bucket_arn)) not in passing]
 
 
 def test_a_source_bucket_of_another_account_passes(stack, vpc, synthesize):
