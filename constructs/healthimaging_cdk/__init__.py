@@ -21,8 +21,10 @@ if TYPE_CHECKING:
         Notify,
         OnEmpty,
     )
+    from healthimaging_cdk.health_imaging_endpoints import HealthImagingEndpoints
     from healthimaging_cdk.import_alarms import ImportAlarms
     from healthimaging_cdk.import_dashboard import ImportDashboard
+    from healthimaging_cdk.import_network import ImportNetwork
     from healthimaging_cdk.import_source import ImportSource
 
 __all__ = [
@@ -30,9 +32,11 @@ __all__ = [
     "DataAccessRole",
     "Datastore",
     "DicomImport",
+    "HealthImagingEndpoints",
     "IDatastore",
     "ImportAlarms",
     "ImportDashboard",
+    "ImportNetwork",
     "ImportQuotas",
     "ImportSource",
     "ImportTolerance",
@@ -48,7 +52,9 @@ _MODULES = {
     "DataAccessRole": "data_access_role",
     "Datastore": "datastore",
     "DicomImport": "dicom_import",
+    "HealthImagingEndpoints": "health_imaging_endpoints",
     "IDatastore": "datastore",
+    "ImportNetwork": "import_network",
     "ImportAlarms": "import_alarms",
     "ImportDashboard": "import_dashboard",
     "ImportQuotas": "dicom_import",

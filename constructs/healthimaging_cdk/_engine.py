@@ -18,6 +18,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct, IConstruct
 
+from healthimaging_cdk._network import network_of
 from healthimaging_cdk._runtime import LAMBDA_ROOT, rules
 
 _ID = "HealthImagingImportEngine"
@@ -83,6 +84,7 @@ class ImportEngine(Construct):
 
     def __init__(self, scope: Construct, construct_id: str) -> None:
         super().__init__(scope, construct_id)
+        network = network_of(Stack.of(self))
         log_group = logs.LogGroup(
             self,
             "Logs",
@@ -107,6 +109,7 @@ class ImportEngine(Construct):
                 "LostCalls": iam.PolicyDocument(
                     statements=[iam.PolicyStatement(actions=["events:PutEvents"], resources=[default_event_bus(self)])]
                 ),
+                **({"Network": _network_interfaces(Stack.of(self))} if network else {}),
             },
         )
         self.function = lambda_.Function(
@@ -121,7 +124,12 @@ class ImportEngine(Construct):
             timeout=Duration.minutes(15),
             role=self.function_role.without_policy_updates(),
             log_group=log_group,
+            vpc=network.vpc if network else None,
+            vpc_subnets=network.subnets if network else None,
+            security_groups=network.security_groups if network else None,
         )
+        if network:
+            self.function.node.add_dependency(*network.needs)
         self.state_machine = self._state_machine(self.function.function_arn)
         self.rescue = self._rescue()
 
@@ -244,6 +252,7 @@ class EngineResource(Construct):
         wait: Duration | None = None,
         removal_policy: RemovalPolicy | None = None,
         asks_for_stack_status: bool = True,
+        role_name: str | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
         engine = ImportEngine.of(self)
@@ -259,6 +268,7 @@ class EngineResource(Construct):
             # The caller is named here, which in one account is all that sts:AssumeRole needs.
             assumed_by=iam.ArnPrincipal(engine.function_role.role_arn),
             description="What the function of healthimaging-cdk may do for one custom resource",
+            role_name=role_name,
             inline_policies={"Request": iam.PolicyDocument(statements=[*common, *statements])},
         )
         seconds = wait.to_seconds() if wait else rules.DEFAULT_WAIT_SECONDS
@@ -279,6 +289,38 @@ class EngineResource(Construct):
         )
         # They have to be there before the first request and after the last.
         self.resource.node.add_dependency(engine.rescue)
+
+
+def _network_interfaces(stack: Stack) -> iam.PolicyDocument:
+    """What Lambda needs for a function in a VPC, and the function's own code does not.
+
+    Lambda's guide asks for all resource ids of the account, and has the condition that tells the calls of the code
+    from Lambda's own: https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
+    """
+    interfaces, groups, subnets = (
+        stack.format_arn(service="ec2", resource=kind, resource_name="*")
+        for kind in ("network-interface", "security-group", "subnet")
+    )
+    allowed = [
+        (["ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets"], ["*"]),
+        (["ec2:CreateNetworkInterface"], [interfaces, groups, subnets]),
+        (
+            ["ec2:AssignPrivateIpAddresses", "ec2:DeleteNetworkInterface", "ec2:UnassignPrivateIpAddresses"],
+            [interfaces],
+        ),
+    ]
+    return iam.PolicyDocument(
+        statements=[
+            *(iam.PolicyStatement(actions=actions, resources=resources) for actions, resources in allowed),
+            iam.PolicyStatement(
+                effect=iam.Effect.DENY,
+                actions=sorted(action for actions, _ in allowed for action in actions),
+                resources=["*"],
+                # The code of any function: to name this one would be a cycle.
+                conditions={"Null": {"lambda:SourceFunctionArn": "false"}},
+            ),
+        ]
+    )
 
 
 def default_event_bus(scope: Construct) -> str:

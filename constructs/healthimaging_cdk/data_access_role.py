@@ -40,6 +40,7 @@ class DataAccessRole(iam.Role):
         output_bucket: IBucket,
         output_prefix: str,
         require_source_arn: bool = True,
+        role_name: str | None = None,
     ) -> None:
         """Make the role.
 
@@ -53,6 +54,8 @@ class DataAccessRole(iam.Role):
             output_prefix: their prefix, ending in ``/``; the empty string stands for the whole bucket.
             require_source_arn: whether the trust also asks for ``aws:SourceArn`` to be the data store. AWS does not
                 say whether HealthImaging always sends it: turn this off if a job is refused for lack of it.
+            role_name: the role's name, for instance because another account has to know it; CloudFormation makes one
+                unless given.
 
         Raises:
             ValueError: a prefix does not end in ``/``.
@@ -69,6 +72,7 @@ class DataAccessRole(iam.Role):
             construct_id,
             assumed_by=iam.ServicePrincipal("medical-imaging.amazonaws.com").with_conditions(conditions),
             description="Lets HealthImaging read the source of an import and write its results",
+            role_name=role_name,
             inline_policies={
                 "ImportJob": iam.PolicyDocument(
                     statements=_statements(input_bucket, input_prefix, output_bucket, output_prefix)

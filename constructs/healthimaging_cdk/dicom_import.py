@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, cast
@@ -19,7 +19,9 @@ from healthimaging_cdk._engine import EngineResource, default_event_bus
 from healthimaging_cdk._import_events import ImportEvents
 from healthimaging_cdk._import_metrics import ImportMetrics
 from healthimaging_cdk._job_node import JobNode
+from healthimaging_cdk._network import network_of
 from healthimaging_cdk._notifications import Notifications, Notify
+from healthimaging_cdk._role_names import fixed_role_name, role_arn, root_stack
 from healthimaging_cdk._runtime import rules
 from healthimaging_cdk._validation import Violations, warn_of_region
 from healthimaging_cdk.data_access_role import DataAccessRole
@@ -244,6 +246,9 @@ class DicomImport(ImportEvents, ImportMetrics, Construct):
         staged = source.stage(self)
         self._input_prefix = staged.prefix
         self._output_prefix = output_prefix
+        # The other account names both roles in its policies, which it attaches before they exist.
+        foreign = source.owner_account_id is not None and source.owner_account_id != Stack.of(self).account
+        names = [fixed_role_name(self, purpose) if foreign else None for purpose in ("DataAccess", "Request")]
         self._data_access_role = data_access_role or DataAccessRole(
             self,
             "DataAccessRole",
@@ -253,11 +258,13 @@ class DicomImport(ImportEvents, ImportMetrics, Construct):
             output_bucket=self._output_bucket,
             output_prefix=output_prefix,
             require_source_arn=require_source_arn,
+            role_name=names[0],
         )
         job = EngineResource(
             self,
             "Job",
             resource_type=rules.IMPORT,
+            role_name=names[1],
             statements=self._statements(staged),
             wait=timeout,
             properties={
@@ -288,6 +295,7 @@ class DicomImport(ImportEvents, ImportMetrics, Construct):
         if emptying is not None:
             # On deletion the other way round: the job ends first, then its image sets go.
             job.resource.node.add_dependency(emptying)
+        self._open_endpoints(source, staged)
         self._import_name = rules.import_name(
             Stack.of(self).stack_name, cast("CfnElement", job.resource.node.default_child).logical_id
         )
@@ -306,7 +314,11 @@ class DicomImport(ImportEvents, ImportMetrics, Construct):
             job.resource.node.add_dependency(notifications)
         self._request_role = job.role
         self._resource = job.resource
+        roles = (None if data_access_role else names[0], self._data_access_role), (names[1], job.role)
+        self._reader_arn, self._lister_arn = (role_arn(self, name) if name else role.role_arn for name, role in roles)
         self._make_outputs()
+        if foreign:
+            self._make_policy_outputs()
         self._job = job.resource
 
     @property
@@ -346,6 +358,43 @@ class DicomImport(ImportEvents, ImportMetrics, Construct):
         A source bucket in another account has to let it list, as it has to let the data-access role list and read.
         """
         return self._request_role
+
+    @property
+    def source_bucket_policy(self) -> iam.PolicyDocument:
+        """What the policy of a source bucket in another account has to allow (docs/cross-account.md).
+
+        The data-access role lists and reads, the ``request_role`` lists the input prefix. Both are named by the
+        condition ``aws:PrincipalArn``, so that the other account can attach this before they exist.
+        """
+        bucket, by = self._input_bucket, self._in_this_account
+        prefix = {"StringEquals": {"s3:prefix": self._input_prefix}} if self._input_prefix else {}
+        objects = [bucket.arn_for_objects(f"{self._input_prefix}*")]
+        return iam.PolicyDocument(
+            statements=[
+                # With which prefix HealthImaging lists is not documented.
+                by(self._reader_arn, "s3:ListBucket", [bucket.bucket_arn]),
+                by(self._reader_arn, "s3:GetObject", objects),
+                by(self._lister_arn, "s3:ListBucket", [bucket.bucket_arn], prefix),
+            ]
+        )
+
+    @property
+    def source_key_policy(self) -> iam.PolicyDocument | None:
+        """What the policy of the source bucket's key has to allow, if the bucket is known to have one."""
+        if self._input_bucket.encryption_key is None:
+            return None
+        # In a key policy the resource is the key.
+        return iam.PolicyDocument(statements=[self._in_this_account(self._reader_arn, "kms:Decrypt", ["*"])])
+
+    def _in_this_account(
+        self, arn: str, action: str, resources: list[str], conditions: Mapping[str, Mapping[str, str]] | None = None
+    ) -> iam.PolicyStatement:
+        return iam.PolicyStatement(
+            principals=[iam.AccountPrincipal(Stack.of(self).account)],
+            actions=[action],
+            resources=resources,
+            conditions={"ArnEquals": {"aws:PrincipalArn": arn}, **(conditions or {})},
+        )
 
     @property
     def encryption_key(self) -> kms.IKey | None:
@@ -445,10 +494,7 @@ class DicomImport(ImportEvents, ImportMetrics, Construct):
         return None if context is None else str(context)
 
     def _import_again(self, *, explicit: bool) -> str:
-        stack = Stack.of(self)
-        while stack.nested_stack_parent:
-            stack = stack.nested_stack_parent
-        command = f"cdk deploy {stack.node.path}"
+        command = f"cdk deploy {root_stack(self).node.path}"
         return f"change run_id and {command}" if explicit else f"{command} -c run_id=ANY_NEW_VALUE"
 
     def _statements(self, staged: StagedSource) -> list[iam.PolicyStatement]:
@@ -502,12 +548,32 @@ class DicomImport(ImportEvents, ImportMetrics, Construct):
             iam.PolicyStatement(actions=sorted(actions), resources=[arn]) for arn, actions in rights.items()
         ]
 
+    def _open_endpoints(self, source: ImportSource, staged: StagedSource) -> None:
+        """Let the function reach buckets that nobody would think of naming, if it goes through endpoints of ours."""
+        network = network_of(Stack.of(self))
+        if network is None or network.endpoints is None:
+            return
+        if staged.asset:
+            network.endpoints.allow_bucket(staged.asset.bucket)
+        if source.owner_account_id:
+            network.endpoints.allow_bucket(self._input_bucket)
+
     def _make_outputs(self) -> None:
         """Four for each import: a stack takes 200 outputs."""
         CfnOutput(self, "DatastoreId", value=self.datastore_id, description="The HealthImaging data store")
         CfnOutput(self, "JobId", value=self.job_id, description="The DICOM import job")
         CfnOutput(self, "Summary", value=f"{self.summary} (next step: {self.next_step})", description="What it did")
         CfnOutput(self, "ManifestUri", value=self.manifest_uri, description="The manifest of the job")
+
+    def _make_policy_outputs(self) -> None:
+        """For the account of the source bucket."""
+        for name, policy, owner in (
+            ("SourceBucketPolicy", self.source_bucket_policy, "bucket"),
+            ("SourceKeyPolicy", self.source_key_policy, "bucket's key"),
+        ):
+            if policy is not None:
+                value = Stack.of(self).to_json_string(policy)
+                CfnOutput(self, name, value=value, description=f"To add to the policy of the source {owner}")
 
 
 def _validate(

@@ -41,8 +41,9 @@ class ImportSource:
                 ``Bucket.from_bucket_attributes`` if its objects are encrypted with a customer-managed key.
             prefix: what the keys begin with, ending in ``/``; the empty string stands for the whole bucket.
             owner_account_id: the 12 digits of the owning account when it is another one, sent as
-                ``inputOwnerAccountId``. Its bucket policy must let the data-access role list and read, and the
-                import's ``request_role`` list.
+                ``inputOwnerAccountId``. Its bucket policy, and that of its key, must allow what the import's
+                ``source_bucket_policy`` and ``source_key_policy`` say. The roles of the import then have names that
+                are known before they are made.
 
         Raises:
             ValueError: the prefix does not end in ``/``, or the account id is no account id.

@@ -72,4 +72,6 @@ def _boto3_session(credentials: dict[str, str]) -> boto3.Session:
     core = botocore.session.Session()
     # Searched before botocore's own folder: a runtime's boto3 may be older than a member of the request.
     core.set_config_variable("data_path", str(MODELS))
+    # The global endpoint, which an older boto3 prefers in older Regions, has no VPC endpoint.
+    core.set_config_variable("sts_regional_endpoints", "regional")
     return boto3.Session(botocore_session=core, **credentials)

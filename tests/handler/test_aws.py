@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from botocore.exceptions import ClientError
 
+from healthimaging_import import aws as aws_module
 from healthimaging_import.aws import Clients
 from healthimaging_import.problems import Refused, TryLater
 from healthimaging_import.rules import ServiceModel
@@ -41,6 +42,14 @@ def test_a_role_made_seconds_ago_is_tried_again(aws: FakeAws) -> None:
     with pytest.raises(TryLater):
         _ = clients.s3
     assert clients.s3
+
+
+def test_sts_is_asked_in_the_functions_own_region_whatever_boto3_prefers(monkeypatch: pytest.MonkeyPatch) -> None:
+    # What an older boto3 does by default: in the Regions that are older than it, the one global endpoint.
+    monkeypatch.setenv("AWS_STS_REGIONAL_ENDPOINTS", "legacy")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    sts = aws_module._boto3_session({}).client("sts", region_name="us-east-1")
+    assert "https://sts.us-east-1.amazonaws.com" == sts.meta.endpoint_url
 
 
 def test_the_packaged_model_is_the_one_that_is_used(clients: Clients) -> None:

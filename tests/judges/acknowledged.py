@@ -21,8 +21,8 @@ _NO_QUEUE = (
 )
 _NO_VPC = (
     "The function calls only public AWS endpoints over TLS and CloudFormation's answering URL; it serves no port and "
-    "reads nothing in a VPC. In one it would need NAT or an interface endpoint for each service, and a stack would "
-    "fail where one is missing."
+    "reads nothing in a VPC. In one it needs NAT or an interface endpoint for each service, and a stack fails where "
+    "one is missing. ImportNetwork puts it into one where a team asks for that; the example of it has no such finding."
 )
 _LOG_KEY = (
     "The log holds ids, counts, statuses and AWS's reasons for refusing a call: no key of an image, no manifest line, "
@@ -52,6 +52,19 @@ def _packs(rule: str, *packs: str) -> tuple[str, ...]:
 
 
 _HIPAA, _NIST, _PCI = "HIPAA.Security", "NIST.800.53.R5", "PCI.DSS.321"
+_IN_VPC = ("in a VPC",)
+_DESCRIBES = (
+    "Lambda asks for it where the function is in a VPC. EC2's Describe actions take no resource. The function's own "
+    "code is denied all of them (lambda:SourceFunctionArn)."
+)
+_INTERFACES = (
+    "Lambda asks for it where the function is in a VPC, for all network interfaces of the account, whose ids are not "
+    "known before they are made. The function's own code is denied all of it (lambda:SourceFunctionArn)."
+)
+_SHARED_ENDPOINT = (
+    "An endpoint's policy grants nothing. This one lets one action pass, in one account. The endpoint has to be there "
+    "before what it is asked for, and serves the functions of all stacks in the VPC."
+)
 
 ACKNOWLEDGED = [
     Acknowledgement(
@@ -161,6 +174,37 @@ ACKNOWLEDGED = [
         "AWS::KMS::Key",
         "CDK's default key policy, which is AWS's: the account's root, and through it IAM, manages the key. A key that "
         "nobody may manage is lost. The roles made here name the actions and the key.",
+    ),
+    Acknowledgement(
+        (
+            "cdk-nag: AwsSolutions-IAM5[Resource::*]",
+            "IAM: ec2:DescribeNetworkInterfaces on *",
+            "IAM: ec2:DescribeSubnets on *",
+        ),
+        "AWS::IAM::Role",
+        _DESCRIBES,
+        _IN_VPC,
+    ),
+    Acknowledgement(
+        (
+            "IAM: ec2:AssignPrivateIpAddresses on any resource",
+            "IAM: ec2:CreateNetworkInterface on any resource",
+            "IAM: ec2:DeleteNetworkInterface on any resource",
+            "IAM: ec2:UnassignPrivateIpAddresses on any resource",
+        ),
+        "AWS::IAM::Role",
+        _INTERFACES,
+        _IN_VPC,
+    ),
+    Acknowledgement(
+        (
+            "IAM: cloudformation:DescribeStacks on any resource",
+            "IAM: states:StartExecution on any resource",
+            "IAM: sts:AssumeRole on any resource",
+        ),
+        "AWS::EC2::VPCEndpoint",
+        _SHARED_ENDPOINT,
+        _IN_VPC,
     ),
     Acknowledgement(
         ("cloudsplaining: permissions management iam:PassRole",),

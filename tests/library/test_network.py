@@ -1,0 +1,404 @@
+"""The function in a VPC, and the endpoints that it and the users of a data store go through."""
+
+import ast
+import json
+
+import botocore.session
+import pytest
+from aws_cdk import App, NestedStack, RemovalPolicy, Stack, Tags
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_s3 as s3
+from aws_cdk.assertions import Template
+
+from healthimaging_cdk import Datastore, DicomImport, HealthImagingEndpoints, ImportNetwork, ImportSource
+from tests.conftest import ROOT
+
+ENDPOINT = "AWS::EC2::VPCEndpoint"
+FUNCTION = "AWS::Lambda::Function"
+GROUP = "AWS::EC2::SecurityGroup"
+INGRESS = "AWS::EC2::SecurityGroupIngress"
+HERE = {"account": "111122223333", "region": "us-east-1"}
+HEALTHIMAGING = {"medical-imaging", "runtime-medical-imaging", "dicom-medical-imaging"}
+FOR_IMPORTS = {"cloudformation", "events", "states", "sts"}
+ANSWERS = "arn:aws:s3:::cloudformation-custom-resource-response-useast1/*"
+
+
+@pytest.fixture
+def stack(app):
+    return Stack(app, "Stack", env=HERE)
+
+
+@pytest.fixture
+def vpc(stack):
+    return import_vpc(stack)
+
+
+def import_vpc(stack: Stack) -> ec2.IVpc:
+    return ec2.Vpc.from_vpc_attributes(
+        stack,
+        "Vpc",
+        vpc_id="vpc-1",
+        vpc_cidr_block="10.0.0.0/16",
+        availability_zones=["us-east-1a", "us-east-1b"],
+        isolated_subnet_ids=["subnet-1", "subnet-2"],
+        isolated_subnet_route_table_ids=["rtb-1", "rtb-2"],
+    )
+
+
+def text(value) -> str:
+    """A value of a template with what CDK leaves open filled in."""
+    if isinstance(value, list):
+        return json.dumps([text(item) for item in value])
+    if isinstance(value, dict) and "Fn::Join" in value:
+        return "".join(text(item) for item in value["Fn::Join"][1])
+    pseudo = {"AWS::Partition": "aws", "AWS::Region": "us-east-1"}
+    return pseudo[value["Ref"]] if isinstance(value, dict) else str(value)
+
+
+def service_of(endpoint: dict) -> str:
+    return text(endpoint["Properties"]["ServiceName"]).removeprefix("com.amazonaws.us-east-1.")
+
+
+def by_service(found) -> dict[str, dict]:
+    return {service_of(endpoint): endpoint for endpoint in found.of_type(ENDPOINT)}
+
+
+def statements(found, service: str) -> list[dict]:
+    return by_service(found)[service]["Properties"]["PolicyDocument"]["Statement"]
+
+
+def reachable(found, service: str) -> list[str]:
+    resources = [statement["Resource"] for statement in statements(found, service)]
+    return [text(item) for resource in resources for item in (resource if isinstance(resource, list) else [resource])]
+
+
+def actions(rules) -> set[str]:
+    lists = [rule["Action"] for rule in rules]
+    return {action for given in lists for action in (given if isinstance(given, list) else [given])}
+
+
+def id_of(found, kind: str) -> str:
+    (logical_id,) = [name for name, resource in found.resources.items() if resource["Type"] == kind]
+    return logical_id
+
+
+# -- the function ----------------------------------------------------------------------------------------------------
+
+
+def test_without_a_network_the_function_is_in_no_vpc(stack, synthesize):
+    DicomImport(stack, "Import")
+    found = synthesize(stack)
+    assert "VpcConfig" not in found.only(FUNCTION)["Properties"]
+    assert [] == [kind for kind in found.types() if kind.startswith("AWS::EC2")]
+    assert "ec2:" not in json.dumps(found.document)
+
+
+def test_the_function_of_a_network_is_in_its_vpc(stack, vpc, synthesize):
+    ImportNetwork(stack, "Network", vpc=vpc)
+    DicomImport(stack, "Import")
+    found = synthesize(stack)
+    config = found.only(FUNCTION)["Properties"]["VpcConfig"]
+    assert ["subnet-1", "subnet-2"] == config["SubnetIds"]
+    assert [{"Fn::GetAtt": [id_of(found, GROUP), "GroupId"]}] == config["SecurityGroupIds"]
+
+
+def test_all_imports_and_tags_of_the_stack_share_the_function_in_the_vpc(stack, vpc, synthesize):
+    ImportNetwork(stack, "Network", vpc=vpc)
+    DicomImport(stack, "One")
+    DicomImport(stack, "Two")
+    Tags.of(stack).add("team", "radiology")
+    found = synthesize(stack)
+    assert "VpcConfig" in found.only(FUNCTION)["Properties"]
+    assert 2 == len(found.of_type("Custom::HealthImagingDatastoreTags"))
+
+
+def test_a_function_that_only_tags_is_in_the_vpc_too(stack, vpc, synthesize):
+    Tags.of(Datastore(stack, "Store")).add("team", "radiology")
+    ImportNetwork(stack, "Network", vpc=vpc)
+    assert "VpcConfig" in synthesize(stack).only(FUNCTION)["Properties"]
+
+
+def test_the_network_may_lie_anywhere_in_the_stack(stack, vpc, synthesize):
+    ImportNetwork(s3.Bucket(stack, "Somewhere"), "Network", vpc=vpc)
+    DicomImport(stack, "Import")
+    assert "VpcConfig" in synthesize(stack).only(FUNCTION)["Properties"]
+
+
+def test_the_subnets_and_groups_that_are_given_are_used(stack, vpc, synthesize):
+    subnet = ec2.Subnet.from_subnet_id(stack, "Subnet", "subnet-9")
+    group = ec2.SecurityGroup.from_security_group_id(stack, "Group", "sg-9")
+    network = ImportNetwork(
+        stack, "Network", vpc=vpc, vpc_subnets=ec2.SubnetSelection(subnets=[subnet]), security_groups=[group]
+    )
+    DicomImport(stack, "Import")
+    found = synthesize(stack)
+    expected = {"SubnetIds": ["subnet-9"], "SecurityGroupIds": ["sg-9"]}
+    assert expected == found.only(FUNCTION)["Properties"]["VpcConfig"]
+    assert [] == found.of_type(GROUP)
+    assert ["sg-9"] == [given.security_group_id for given in network.connections.security_groups]
+
+
+def test_nothing_reaches_the_function_and_it_leaves_by_https_alone(stack, vpc, synthesize):
+    ImportNetwork(stack, "Network", vpc=vpc)
+    properties = synthesize(stack).only(GROUP)["Properties"]
+    assert "SecurityGroupIngress" not in properties
+    (rule,) = properties["SecurityGroupEgress"]
+    assert (443, 443, "tcp") == (rule["FromPort"], rule["ToPort"], rule["IpProtocol"])
+
+
+def test_lambda_may_make_network_interfaces_and_the_functions_code_may_not(stack, vpc, synthesize):
+    ImportNetwork(stack, "Network", vpc=vpc)
+    DicomImport(stack, "Import")
+    found = synthesize(stack)
+    role = found.resources[found.only(FUNCTION)["Properties"]["Role"]["Fn::GetAtt"][0]]
+    (policy,) = [policy for policy in role["Properties"]["Policies"] if policy["PolicyName"] == "Network"]
+    rules = policy["PolicyDocument"]["Statement"]
+    allowed = actions(rule for rule in rules if rule["Effect"] == "Allow")
+    denied = actions(rule for rule in rules if rule["Effect"] == "Deny")
+    # https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
+    required = {
+        "ec2:AssignPrivateIpAddresses",
+        "ec2:CreateNetworkInterface",
+        "ec2:DeleteNetworkInterface",
+        "ec2:DescribeNetworkInterfaces",
+        "ec2:DescribeSubnets",
+        "ec2:UnassignPrivateIpAddresses",
+    }
+    assert (required, required) == (allowed, denied)
+    (deny,) = [rule for rule in rules if rule["Effect"] == "Deny"]
+    assert ("*", {"Null": {"lambda:SourceFunctionArn": "false"}}) == (deny["Resource"], deny["Condition"])
+    changing = [rule for rule in rules if "ec2:DescribeSubnets" not in rule["Action"]]
+    assert "'*'" not in str([rule["Resource"] for rule in changing])
+
+
+def test_the_function_comes_after_its_endpoints_and_goes_before_them(stack, vpc, synthesize):
+    endpoints = HealthImagingEndpoints(stack, "Endpoints", vpc=vpc)
+    ImportNetwork(stack, "Network", vpc=vpc, endpoints=endpoints)
+    DicomImport(stack, "Import")
+    found = synthesize(stack)
+    needed = {name for name, it in found.resources.items() if it["Type"] in {ENDPOINT, GROUP, INGRESS}}
+    assert 8 + 2 + 1 == len(needed)
+    assert set() == needed - set(found.only(FUNCTION)["DependsOn"])
+
+
+def test_a_nested_stack_has_a_network_of_its_own(stack, vpc, synthesize):
+    ImportNetwork(stack, "Network", vpc=vpc)
+    nested = NestedStack(stack, "Nested")
+    DicomImport(nested, "Import")
+    assert "VpcConfig" not in synthesize(nested).only(FUNCTION)["Properties"]
+
+
+def test_fails_a_network_after_the_function(stack, vpc):
+    DicomImport(stack, "Import")
+    with pytest.raises(ValueError, match="ImportNetwork: the stack has its function already: make the network before"):
+        ImportNetwork(stack, "Network", vpc=vpc)
+    assert stack.node.try_find_child("Network") is None
+
+
+def test_fails_a_network_for_endpoints_that_name_a_store_which_the_function_empties(stack, vpc):
+    store = Datastore(stack, "Store", auto_delete_image_sets=True, removal_policy=RemovalPolicy.DESTROY)
+    endpoints = HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, datastores=[store])
+    with pytest.raises(ValueError, match="before data stores that the function makes or empties"):
+        ImportNetwork(stack, "Network", vpc=vpc, endpoints=endpoints)
+
+
+def test_fails_a_second_network(stack, vpc):
+    ImportNetwork(stack, "Network", vpc=vpc)
+    with pytest.raises(ValueError, match="the stack has a network already: its imports share one function"):
+        ImportNetwork(stack, "Other", vpc=vpc)
+
+
+def test_fails_no_security_group(stack, vpc):
+    with pytest.raises(ValueError, match="security_groups is empty: leave it away, and one is made"):
+        ImportNetwork(stack, "Network", vpc=vpc, security_groups=[])
+
+
+# -- the endpoints ---------------------------------------------------------------------------------------------------
+
+
+def test_endpoints_are_made_for_healthimaging_for_imports_and_for_s3(stack, vpc, synthesize):
+    HealthImagingEndpoints(stack, "Endpoints", vpc=vpc)
+    found = by_service(synthesize(stack))
+    assert HEALTHIMAGING | FOR_IMPORTS | {"s3"} == set(found)
+    interfaces = [it["Properties"] for service, it in found.items() if service != "s3"]
+    assert {"Interface"} == {it["VpcEndpointType"] for it in interfaces}
+    assert {True} == {it["PrivateDnsEnabled"] for it in interfaces}
+    assert [["subnet-1", "subnet-2"]] * 7 == [it["SubnetIds"] for it in interfaces]
+    assert ("Gateway", ["rtb-1", "rtb-2"]) == (
+        found["s3"]["Properties"]["VpcEndpointType"],
+        found["s3"]["Properties"]["RouteTableIds"],
+    )
+
+
+def test_every_service_that_the_function_calls_has_an_endpoint(stack, vpc, synthesize):
+    HealthImagingEndpoints(stack, "Endpoints", vpc=vpc)
+    called = set()
+    botocore_session = botocore.session.Session()
+    for path in (ROOT / "lambda").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "client":
+                model = botocore_session.get_service_model(node.args[0].value)
+                operations = [model.operation_model(name) for name in model.operation_names]
+                prefixes = {(it.endpoint or {}).get("hostPrefix", "") for it in operations}
+                # Others put an account or a bucket there.
+                called |= {f"{prefix}{model.endpoint_prefix}" for prefix in prefixes if "{" not in prefix}
+    assert {"s3", "sts", "states", "medical-imaging"} <= called
+    # The names of hosts that only other operations of a service have.
+    assert {"sync-states"} == called - set(by_service(synthesize(stack)))
+
+
+@pytest.mark.parametrize("service", sorted(HEALTHIMAGING))
+def test_only_the_given_stores_and_their_image_sets_pass(stack, vpc, synthesize, service):
+    arn = f"arn:aws:medical-imaging:us-east-1:111122223333:datastore/{'0' * 32}"
+    store = Datastore.from_datastore_arn(stack, "Store", arn)
+    HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, datastores=[store])
+    assert [arn, f"{arn}/imageset/*"] == reachable(synthesize(stack), service)
+
+
+@pytest.mark.parametrize("service", sorted(HEALTHIMAGING))
+def test_unless_stores_are_given_those_of_the_account_and_region_pass(stack, vpc, synthesize, service):
+    HealthImagingEndpoints(stack, "Endpoints", vpc=vpc)
+    found = synthesize(stack)
+    assert ["arn:aws:medical-imaging:us-east-1:111122223333:datastore/*", "*"] == reachable(found, service)
+    named = statements(found, service)[1]["Action"]
+    assert ["medical-imaging:CreateDatastore", "medical-imaging:ListDatastores"] == named
+
+
+def test_only_the_given_buckets_and_answers_to_cloudformation_pass(stack, vpc, synthesize):
+    bucket = s3.Bucket.from_bucket_name(stack, "Bucket", "images")
+    HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, buckets=[bucket])
+    assert ["arn:aws:s3:::images", "arn:aws:s3:::images/*", ANSWERS] == reachable(synthesize(stack), "s3")
+
+
+def test_unless_buckets_are_given_those_of_the_account_pass(stack, vpc, synthesize):
+    HealthImagingEndpoints(stack, "Endpoints", vpc=vpc)
+    found = synthesize(stack)
+    first, answers = statements(found, "s3")
+    assert {"StringEquals": {"aws:ResourceAccount": "111122223333"}} == first["Condition"]
+    # CloudFormation's bucket is not the account's, and its URL is signed by CloudFormation.
+    assert ("s3:PutObject", ANSWERS) == (answers["Action"], text(answers["Resource"]))
+    assert "Condition" not in answers
+
+
+def test_the_bucket_for_answers_has_the_region_without_dashes_also_when_it_is_a_token(app, synthesize):
+    stack = Stack(app, "Anywhere")
+    HealthImagingEndpoints(stack, "Endpoints", vpc=import_vpc(stack))
+    expected = {"Fn::Join": ["", {"Fn::Split": ["-", {"Ref": "AWS::Region"}]}]}
+    assert json.dumps(expected) in json.dumps(synthesize(stack).document)
+
+
+def test_the_bucket_of_a_local_directorys_asset_passes(stack, vpc, synthesize, tmp_path):
+    (tmp_path / "image.dcm").write_bytes(b"DICM")
+    bucket = s3.Bucket.from_bucket_name(stack, "Bucket", "images")
+    endpoints = HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, buckets=[bucket])
+    ImportNetwork(stack, "Network", vpc=vpc, endpoints=endpoints)
+    DicomImport(stack, "Import", source=ImportSource.directory(tmp_path, bucket=bucket), output_bucket=bucket)
+    found = reachable(synthesize(stack), "s3")
+    assert "arn:aws:s3:::cdk-hnb659fds-assets-111122223333-us-east-1/*" in found
+
+
+def test_buckets_that_an_import_makes_can_be_let_through_later(stack, vpc, synthesize):
+    named = s3.Bucket.from_bucket_name(stack, "Named", "named")
+    endpoints = HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, buckets=[named])
+    ImportNetwork(stack, "Network", vpc=vpc, endpoints=endpoints)
+    import_ = DicomImport(stack, "Import")
+    made = [import_.input_bucket, import_.output_bucket]
+    for bucket in made:
+        endpoints.allow_bucket(bucket)
+    found = synthesize(stack)
+    Template.from_json(found.document)  # refuses a cycle
+    passing = json.dumps(statements(found, "s3"))
+    assert [] == [bucket for bucket in made if json.dumps(stack.resolve(bucket.bucket_arn)) not in passing]
+
+
+def test_a_source_bucket_of_another_account_passes(stack, vpc, synthesize):
+    bucket = s3.Bucket.from_bucket_name(stack, "Bucket", "theirs")
+    endpoints = HealthImagingEndpoints(stack, "Endpoints", vpc=vpc)
+    ImportNetwork(stack, "Network", vpc=vpc, endpoints=endpoints)
+    DicomImport(stack, "Import", source=ImportSource.bucket(bucket, owner_account_id="444455556666"))
+    assert "arn:aws:s3:::theirs" in reachable(synthesize(stack), "s3")
+
+
+def test_of_other_services_only_what_an_import_asks_for_passes(stack, vpc, synthesize):
+    HealthImagingEndpoints(stack, "Endpoints", vpc=vpc)
+    found = synthesize(stack)
+    actual = {
+        service: [(rule["Action"], text(rule["Resource"])) for rule in statements(found, service)]
+        for service in FOR_IMPORTS - {"events"}
+    }
+    assert {
+        "cloudformation": [("cloudformation:DescribeStacks", "arn:aws:cloudformation:us-east-1:111122223333:stack/*")],
+        "states": [("states:StartExecution", "arn:aws:states:us-east-1:111122223333:stateMachine:*")],
+        "sts": [("sts:AssumeRole", "arn:aws:iam::111122223333:role/*")],
+    } == actual
+    assert "PolicyDocument" not in by_service(found)["events"]["Properties"]
+
+
+def test_everybody_in_the_vpc_may_connect_by_https(stack, vpc, synthesize):
+    HealthImagingEndpoints(stack, "Endpoints", vpc=vpc)
+    found = synthesize(stack)
+    (rule,) = found.only(GROUP)["Properties"]["SecurityGroupIngress"]
+    assert ("10.0.0.0/16", 443, 443) == (rule["CidrIp"], rule["FromPort"], rule["ToPort"])
+    groups = [it["Properties"]["SecurityGroupIds"] for it in found.of_type(ENDPOINT) if service_of(it) != "s3"]
+    assert [[{"Fn::GetAtt": [id_of(found, GROUP), "GroupId"]}]] * 7 == groups
+
+
+def test_with_clients_only_they_and_the_function_may_connect(stack, vpc, synthesize):
+    viewer = ec2.SecurityGroup.from_security_group_id(stack, "Viewer", "sg-viewer", mutable=False)
+    own = ec2.SecurityGroup.from_security_group_id(stack, "Own", "sg-own", mutable=False)
+    endpoints = HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, clients=[viewer])
+    ImportNetwork(stack, "Network", vpc=vpc, endpoints=endpoints, security_groups=[own])
+    found = synthesize(stack)
+    assert "SecurityGroupIngress" not in found.only(GROUP)["Properties"]
+    rules = [rule["Properties"] for rule in found.of_type(INGRESS)]
+    assert ["sg-own", "sg-viewer"] == sorted(rule["SourceSecurityGroupId"] for rule in rules)
+    assert {(443, 443)} == {(rule["FromPort"], rule["ToPort"]) for rule in rules}
+
+
+def test_a_client_can_be_let_in_later(stack, vpc, synthesize):
+    endpoints = HealthImagingEndpoints(stack, "Endpoints", vpc=vpc)
+    viewer = ec2.SecurityGroup.from_security_group_id(stack, "Viewer", "sg-viewer", mutable=False)
+    endpoints.connections.allow_default_port_from(viewer)
+    assert "sg-viewer" == synthesize(stack).only(INGRESS)["Properties"]["SourceSecurityGroupId"]
+
+
+def test_endpoints_that_exist_are_left_out(stack, vpc, synthesize):
+    endpoints = HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, leave_out=["s3", "sts"])
+    assert HEALTHIMAGING | FOR_IMPORTS - {"sts"} == set(by_service(synthesize(stack)))
+    assert set(endpoints.interface_endpoints) == HEALTHIMAGING | FOR_IMPORTS - {"sts"}
+    assert endpoints.s3_endpoint is None
+
+
+def test_where_nothing_is_imported_four_endpoints_do(stack, vpc, synthesize):
+    HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, for_imports=False)
+    assert HEALTHIMAGING | {"s3"} == set(by_service(synthesize(stack)))
+
+
+def test_the_endpoints_may_lie_in_a_stack_before_that_of_the_import(app: App):
+    network = Stack(app, "Network", env=HERE)
+    data = Stack(app, "Data", env=HERE)
+    imports = Stack(app, "Imports", env=HERE)
+    vpc = import_vpc(network)
+    store = Datastore(data, "Store")
+    endpoints = HealthImagingEndpoints(network, "Endpoints", vpc=vpc, datastores=[store])
+    ImportNetwork(imports, "ImportNetwork", vpc=vpc, endpoints=endpoints)
+    DicomImport(imports, "Import", datastore=store)
+    app.synth()
+    assert {"Network", "Data"} == {stack.stack_name for stack in imports.dependencies}
+    assert ["Data"] == [stack.stack_name for stack in network.dependencies]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"leave_out": ["S3"]}, r"leave_out takes medical-imaging, .*, sts, s3, got 'S3'"),
+        ({"for_imports": False, "leave_out": sorted(HEALTHIMAGING | {"s3"})}, "leave_out names every endpoint"),
+        ({"datastores": []}, "datastores is empty, which lets nobody through"),
+        ({"buckets": []}, "buckets is empty, which lets nobody through"),
+        ({"clients": []}, "clients is empty, which lets nobody through"),
+    ],
+)
+def test_fails_endpoints_that_nobody_can_want(stack, vpc, options, message):
+    with pytest.raises(ValueError, match=f"HealthImagingEndpoints: {message}"):
+        HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, **options)
+    assert stack.node.try_find_child("Endpoints") is None
