@@ -183,7 +183,7 @@ def test_each_metric_of_an_import_is_that_of_its_own_function(stack, method, exp
     assert {
         "namespace": "HealthImagingCdk",
         "name": name,
-        "dimensions": {"Import": import_.import_name},
+        "dimensions": {"Import": stack.resolve(import_.import_name)},
         "statistic": statistic,
         "seconds": 300,
     } == described(stack, getattr(import_, method)())

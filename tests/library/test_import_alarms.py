@@ -52,11 +52,11 @@ def test_there_are_two_alarms_unless_more_is_asked_for(stack, import_, synthesiz
 
 def test_one_failed_job_rings_and_silence_does_not(stack, import_, synthesize):
     found = properties(synthesize, ImportAlarms(stack, "Alarms", import_).failed_imports)
-    assert import_.import_name in found.pop("AlarmDescription")
+    assert stack.resolve(import_.import_name) in found.pop("AlarmDescription")
     assert {
         "Namespace": "HealthImagingCdk",
         "MetricName": "ImportsFailed",
-        "Dimensions": [{"Name": "Import", "Value": import_.import_name}],
+        "Dimensions": [{"Name": "Import", "Value": stack.resolve(import_.import_name)}],
         "Statistic": "Sum",
         "Period": 300,
         "Threshold": 0,

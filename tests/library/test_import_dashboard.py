@@ -42,7 +42,9 @@ def test_it_shows_every_metric_of_each_import(stack, synthesize):
     ImportDashboard(stack, "Dashboard", imports=imports)
     shown = {tuple(row[:4]) for row in rows(body(stack, synthesize)) if row[0] == "HealthImagingCdk"}
     expected = {
-        ("HealthImagingCdk", name, "Import", import_.import_name) for import_ in imports for name in rules.METRIC_UNITS
+        ("HealthImagingCdk", name, "Import", stack.resolve(import_.import_name))
+        for import_ in imports
+        for name in rules.METRIC_UNITS
     }
     assert expected == shown
 
@@ -105,7 +107,7 @@ def test_it_says_where_the_results_of_each_import_lie_and_begins_with_a_week(sta
     bucket = f"<{stack.resolve(import_.output_bucket.bucket_name)['Ref']}>"
     (text,) = (w["properties"]["markdown"] for w in found["widgets"] if w["type"] == "text")
     console = "https://<AWS::Region>.console.aws.amazon.com"
-    assert f"**{import_.import_name}** into data store" in text
+    assert f"**{stack.resolve(import_.import_name)}** into data store" in text
     assert f"[{bucket}]({console}/s3/buckets/{bucket})" in text
     assert "-P7D" == found["start"]
     assert "imports" == synthesize(stack).only(DASHBOARD)["Properties"]["DashboardName"]

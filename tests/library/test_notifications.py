@@ -58,7 +58,7 @@ def test_the_rule_waits_for_the_outcomes_that_are_asked_for(stack, synthesize, n
     assert {
         "source": ["healthimaging-cdk"],
         "detail-type": ["DICOM Import Judged"],
-        "detail": {"import": [import_.import_name], **condition},
+        "detail": {"import": [stack.resolve(import_.import_name)], **condition},
     } == rule_of(stack, synthesize)["EventPattern"]
 
 
@@ -71,7 +71,7 @@ def test_a_topic_alone_means_failures(stack, synthesize):
     import_ = DicomImport(stack, "Import", notification_topic=topic)
     assert topic is import_.notification_topic
     detail = rule_of(stack, synthesize)["EventPattern"]["detail"]
-    assert {"import": [import_.import_name], "outcome": ["FAILED"]} == detail
+    assert {"import": [stack.resolve(import_.import_name)], "outcome": ["FAILED"]} == detail
     synthesize(stack).only(TOPIC)
 
 
