@@ -23,6 +23,7 @@ PSEUDO_PARAMETERS = {
 }
 
 _ARNS = {
+    ("AWS::CloudWatch::Alarm", "Arn"): f"arn:aws:cloudwatch:{_REGION}:{_ACCOUNT}:alarm:{{}}",
     ("AWS::Events::Rule", "Arn"): f"arn:aws:events:{_REGION}:{_ACCOUNT}:rule/{{}}",
     ("AWS::HealthImaging::Datastore", "DatastoreArn"): f"arn:aws:medical-imaging:{_REGION}:{_ACCOUNT}:datastore/{{}}",
     ("AWS::IAM::Role", "Arn"): f"arn:aws:iam::{_ACCOUNT}:role/{{}}",
@@ -34,6 +35,7 @@ _ARNS = {
         "DatastoreArn",
     ): f"arn:aws:medical-imaging:{_REGION}:{_ACCOUNT}:datastore/{{}}",
     ("AWS::S3::Bucket", "Arn"): "arn:aws:s3:::{}",
+    ("AWS::SNS::Topic", "Ref"): f"arn:aws:sns:{_REGION}:{_ACCOUNT}:{{}}",
     ("AWS::StepFunctions::StateMachine", "Arn"): f"arn:aws:states:{_REGION}:{_ACCOUNT}:stateMachine:{{}}",
     ("AWS::StepFunctions::StateMachine", "Ref"): f"arn:aws:states:{_REGION}:{_ACCOUNT}:stateMachine:{{}}",
 }
