@@ -9,9 +9,12 @@ import pytest
 from aws_cdk import Duration, Stack, Token
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
 
+import healthimaging_cdk
 from healthimaging_cdk import DicomImport, ImportAlarms, Notify
+from tests.conftest import ROOT
 
 ALARM = "AWS::CloudWatch::Alarm"
 HOUR = 3600
@@ -148,6 +151,28 @@ def test_cloudwatch_may_publish_and_use_the_key_for_alarms_of_this_account(stack
         "ArnLike": {"aws:SourceArn": stack.resolve(alarms)},
     }
     assert [expected, expected] == [statement["Condition"] for statement in let_in]
+
+
+@pytest.mark.parametrize(
+    ("section", "made"),
+    [
+        ("Metrics and alarms", {ALARM: 3, "AWS::CloudWatch::Dashboard": 1}),
+        ("Notifications", {"AWS::SNS::Subscription": 1}),
+    ],
+)
+def test_the_examples_of_the_readme_synthesize(stack, synthesize, section, made):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(rf"### {section}\n.*?```python\n(.*?)```", readme, flags=re.DOTALL)
+    public = {name: getattr(healthimaging_cdk, name) for name in healthimaging_cdk.__all__}
+    names = {
+        "stack": stack,
+        "Duration": Duration,
+        "subscriptions": subscriptions,
+        "on_call": sns.Topic(stack, "OnCall"),
+    }
+    exec(compile(example, "README.md", "exec"), {**public, **names})  # ours
+    found = synthesize(stack)
+    assert made == {kind: len(found.of_type(kind)) for kind in made}
 
 
 @pytest.mark.parametrize("percent", [-0.1, 100, 250])
