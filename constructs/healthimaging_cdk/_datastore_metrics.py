@@ -129,7 +129,7 @@ class DatastoreMetrics:
         )
         env = cast("IResource", self).env
         return cloudwatch.MathExpression(
-            expression=f"SUM(SEARCH('{found}', 'Sum', {wanted['period'].to_seconds():g}))",
+            expression=f"SUM(SEARCH('{found}', 'Sum', {int(wanted['period'].to_seconds())}))",
             search_account=known(env.account),
             search_region=known(env.region),
             **wanted,

@@ -83,7 +83,7 @@ class ImportMetrics:
 
         wanted: GraphOptions = {"period": Duration.minutes(5), "label": "Rejected files (%)", **options}
         # Ids are shared by everything in one graph, and another import or period must not have the same.
-        suffix = f"{cast('IConstruct', self).node.addr[-8:]}_{wanted['period'].to_seconds():g}"
+        suffix = f"{cast('IConstruct', self).node.addr[-8:]}_{int(wanted['period'].to_seconds())}"
         rejected, scanned = f"rejected_{suffix}", f"scanned_{suffix}"
         return cloudwatch.MathExpression(
             expression=f"100 * {rejected} / {scanned}",

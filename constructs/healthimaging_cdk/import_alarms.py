@@ -170,8 +170,8 @@ def _check(violations: Violations, rejected_percent: float, no_success_for: Dura
         violations.add(f"rejected_percent takes 0 to below 100, known at synth, got {rejected_percent}")
     if no_success_for is None:
         return
-    hours = None if no_success_for.is_unresolved() else no_success_for.to_seconds() / _HOUR.to_seconds()
-    if hours is None or not hours.is_integer() or not 1 <= hours <= _MOST_HOURS:
+    hours = None if no_success_for.is_unresolved() else no_success_for.to_hours(integral=False)
+    if hours is None or hours % 1 or not 1 <= hours <= _MOST_HOURS:
         given = "a token" if hours is None else f"{hours:g} hours"
         violations.add(
             f"no_success_for takes whole hours, 1 hour to 7 days, known at synth, got {given}: a CloudWatch alarm "

@@ -20,6 +20,9 @@ _WIDTH = 24
 _HALF = 12
 _THIRD = 8
 _HEIGHT = 6
+# Of each import a number sums one metric, and an expression takes 2,048 characters (MetricDataQuery).
+_MOST = 50
+_MOST_ALARMS = 100
 _GREEN, _RED = cloudwatch.Color.GREEN, cloudwatch.Color.RED
 
 
@@ -52,25 +55,32 @@ class ImportDashboard(Construct):
         Args:
             scope: the parent construct.
             construct_id: the id in the scope.
-            imports: the imports to show; none unless given.
-            datastores: the data stores to show; those of the imports unless given.
-            alarms: the alarms to show at the top; none unless given.
+            imports: the imports to show, at most 50; none unless given.
+            datastores: the data stores to show, at most 50; those of the imports unless given.
+            alarms: the alarms to show at the top, at most 100 in all; none unless given.
             dashboard_name: the name in CloudWatch; CloudFormation makes one unless given.
 
         Raises:
-            ValueError: there is nothing to show.
+            ValueError: there is nothing to show, or more than CloudWatch takes.
         """
         violations = Violations("ImportDashboard")
         shown = [import_.datastore for import_ in imports] if datastores is None else datastores
         stores = list({store.node.path: store for store in shown}.values())
         if not imports and not stores:
             violations.add("imports and datastores are empty: give at least one of them")
+        every = [alarm for group in alarms for alarm in group.alarms]
+        for name, count, most in (
+            ("imports", len(imports), _MOST),
+            ("datastores", len(stores), _MOST),
+            ("alarms", len(every), _MOST_ALARMS),
+        ):
+            if count > most:
+                violations.add(f"{name} are {count}, one dashboard shows at most {most}: make several")
         violations.raise_any()
         super().__init__(scope, construct_id)
         self._dashboard = cloudwatch.Dashboard(self, "Resource", dashboard_name=dashboard_name, default_interval=_WEEK)
         self._dashboard.add_widgets(_headline(Stack.of(self).region, imports, stores))
-        if alarms:
-            every = [alarm for group in alarms for alarm in group.alarms]
+        if every:
             self._dashboard.add_widgets(cloudwatch.AlarmStatusWidget(title="Alarms", alarms=every, width=_WIDTH))
         if imports:
             self._dashboard.add_widgets(*_numbers(imports))

@@ -35,6 +35,7 @@ _ACCESS_LOGS = (
     "wants server access logs says where to (access_logs_bucket), or passes buckets that have them."
 )
 _NO_CUSTOMER_KEY = "The example is customer_managed_key=False: the user asks for the keys of S3 and HealthImaging."
+_WITHOUT_KEY = ("no customer key", "notified, no customer key")
 _REMOVED = (
     "The example is removal_policy=DESTROY: the user asks for it, for instance in a test account. Retaining is the "
     "default, which the other examples are judged by."
@@ -89,7 +90,7 @@ ACKNOWLEDGED = [
         (*_packs("S3DefaultEncryptionKMS", _HIPAA, _NIST, _PCI), "Control Tower: CT.S3.PR.10"),
         "AWS::S3::Bucket",
         f"{_NO_CUSTOMER_KEY} The buckets are encrypted with SSE-S3.",
-        ("no customer key",),
+        _WITHOUT_KEY,
     ),
     Acknowledgement(
         ("Control Tower: CT.S3.PR.9",),
@@ -174,6 +175,14 @@ ACKNOWLEDGED = [
         "AWS::KMS::Key",
         "CDK's default key policy, which is AWS's: the account's root, and through it IAM, manages the key. A key that "
         "nobody may manage is lost. The roles made here name the actions and the key.",
+    ),
+    Acknowledgement(
+        ("IAM: wildcard action kms:GenerateDataKey*",),
+        "AWS::KMS::Key",
+        "CDK's grant_publish writes it, as AWS's page on encrypted topics does: the wildcard stands for the ways of "
+        "making a data key with this key. Only CloudWatch has the right, and only for alarms of this account and "
+        "Region (aws:SourceAccount, aws:SourceArn).",
+        ("watched",),
     ),
     Acknowledgement(
         (
@@ -265,7 +274,7 @@ ACKNOWLEDGED = [
         ("cloudformation-validate: healthimaging_datastore_has_a_customer_managed_key",),
         "AWS::HealthImaging::Datastore",
         f"{_NO_CUSTOMER_KEY} HealthImaging encrypts the store with a key that AWS owns.",
-        ("no customer key",),
+        _WITHOUT_KEY,
     ),
     Acknowledgement(
         ("cloudformation-validate: healthimaging_datastore_has_a_customer_managed_key",),

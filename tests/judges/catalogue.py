@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aws_cdk import App, Duration, Environment, NestedStack, RemovalPolicy, Size, Stack, Stage, Tags
+from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
@@ -17,6 +18,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sqs as sqs
 
 from healthimaging_cdk import (
     Completion,
@@ -24,13 +26,17 @@ from healthimaging_cdk import (
     Datastore,
     DicomImport,
     HealthImagingEndpoints,
+    ImportAlarms,
+    ImportDashboard,
     ImportNetwork,
     ImportQuotas,
     ImportSource,
     ImportTolerance,
     LosslessStorageFormat,
     MetadataMapping,
+    Notify,
     OnEmpty,
+    StorageTier,
 )
 from stacks.data_stack import DataStack
 from stacks.import_stack import ImportStack
@@ -262,6 +268,40 @@ def _events(app: App, _: Path) -> None:
     elsewhere.on_event("Everything", target=targets.SnsTopic(people))
 
 
+def _watched(app: App, _: Path) -> None:
+    stack = Stack(app, "Watched")
+    import_ = DicomImport(stack, "Import", notify=Notify.REJECTIONS)
+    alarms = ImportAlarms(
+        stack,
+        "Alarms",
+        import_,
+        rejected_percent=1,
+        no_success_for=Duration.days(1),
+        dead_letter_queue=sqs.Queue.from_queue_arn(stack, "Queue", "arn:aws:sqs:us-east-1:111122223333:undelivered"),
+        notification_topic=import_.notification_topic,
+    )
+    ImportDashboard(stack, "Dashboard", imports=[import_], alarms=[alarms]).dashboard.add_widgets(
+        cloudwatch.GraphWidget(
+            left=[
+                import_.datastore.metric_storage_bytes(StorageTier.ARCHIVE_INSTANT_ACCESS),
+                import_.datastore.metric_call_count("GetImageFrame"),
+            ],
+        )
+    )
+
+
+def _notified(app: App, _: Path) -> None:
+    stack = Stack(app, "Notified")
+    topic_arn = "arn:aws:sns:us-east-1:111122223333:people"
+    people = sns.Topic.from_topic_attributes(stack, "People", topic_arn=topic_arn, key_arn=_KEY_ARN)
+    DicomImport(stack, "Import", notification_topic=people)
+
+
+def _notified_without_customer_key(app: App, _: Path) -> None:
+    stack = Stack(app, "NotifiedWithoutCustomerKey")
+    DicomImport(stack, "Import", customer_managed_key=False, notify=Notify.OUTCOMES)
+
+
 def _bucket(stack: Stack, name: str, key: kms.IKey) -> s3.IBucket:
     return s3.Bucket.from_bucket_attributes(stack, f"Bucket-{name}", bucket_name=f"amzn-{name}", encryption_key=key)
 
@@ -288,6 +328,9 @@ CATALOGUE: dict[str, Callable[[App, Path], None]] = {
     "in a VPC": _in_a_vpc,
     "grants": _grants,
     "events": _events,
+    "watched": _watched,
+    "notified": _notified,
+    "notified, no customer key": _notified_without_customer_key,
     "nested stack": _nested_stack,
     "stage": _stage,
 }

@@ -23,6 +23,7 @@ PSEUDO_PARAMETERS = {
 }
 
 _ARNS = {
+    ("AWS::CloudWatch::Alarm", "Arn"): f"arn:aws:cloudwatch:{_REGION}:{_ACCOUNT}:alarm:{{}}",
     ("AWS::Events::Rule", "Arn"): f"arn:aws:events:{_REGION}:{_ACCOUNT}:rule/{{}}",
     ("AWS::HealthImaging::Datastore", "DatastoreArn"): f"arn:aws:medical-imaging:{_REGION}:{_ACCOUNT}:datastore/{{}}",
     ("AWS::HealthImaging::Datastore", "DatastoreId"): "{}",
@@ -36,6 +37,7 @@ _ARNS = {
     ): f"arn:aws:medical-imaging:{_REGION}:{_ACCOUNT}:datastore/{{}}",
     ("Custom::HealthImagingDatastore", "DatastoreId"): "{}",
     ("AWS::S3::Bucket", "Arn"): "arn:aws:s3:::{}",
+    ("AWS::SNS::Topic", "Ref"): f"arn:aws:sns:{_REGION}:{_ACCOUNT}:{{}}",
     ("AWS::StepFunctions::StateMachine", "Arn"): f"arn:aws:states:{_REGION}:{_ACCOUNT}:stateMachine:{{}}",
     ("AWS::StepFunctions::StateMachine", "Ref"): f"arn:aws:states:{_REGION}:{_ACCOUNT}:stateMachine:{{}}",
 }
