@@ -29,6 +29,11 @@ class IDatastore(Resource):
     """A HealthImaging data store, made in this app or anywhere else.
 
     An abstract class and not a protocol, so that what every store can do is written once (docs/decisions/0005).
+
+    Example:
+        >>> def share(store: IDatastore) -> None:
+        ...     CfnOutput(store, "Arn", value=store.datastore_arn)
+        >>> share(Datastore(stack, "Store"))
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, environment_from_arn: str | None = None) -> None:
@@ -54,7 +59,11 @@ class IDatastore(Resource):
 
 
 class LosslessStorageFormat(Enum):
-    """How HealthImaging keeps lossless pixel data."""
+    """How HealthImaging keeps lossless pixel data.
+
+    Example:
+        >>> Datastore(stack, "Store", lossless_storage_format=LosslessStorageFormat.JPEG_2000_LOSSLESS)
+    """
 
     HTJ2K = "HTJ2K"
     """High-Throughput JPEG 2000, what a data store has unless told otherwise."""
@@ -148,7 +157,11 @@ class Datastore(IDatastore):
             empty_on_delete(self)
 
     def apply_removal_policy(self, policy: RemovalPolicy) -> None:
-        """Say what becomes of the store when it leaves the stack or is replaced."""
+        """Say what becomes of the store when it leaves the stack or is replaced.
+
+        Example:
+            >>> store.apply_removal_policy(RemovalPolicy.DESTROY)
+        """
         self._resource.resource.apply_removal_policy(policy, apply_to_update_replace_policy=True)
 
     @property
@@ -180,6 +193,10 @@ class Datastore(IDatastore):
 
         Raises:
             ValueError: the ARN is not that of a data store.
+
+        Example:
+            >>> arn = "arn:aws:medical-imaging:us-east-1:111122223333:datastore/0123456789abcdef0123456789abcdef"
+            >>> store = Datastore.from_datastore_arn(stack, "Store", arn)
         """
         violations = Violations("Datastore.from_datastore_arn")
         violations.check_shape("datastore_arn", datastore_arn, "Arn")
@@ -202,6 +219,9 @@ class Datastore(IDatastore):
 
         Raises:
             ValueError: the id breaks the rule of the service model.
+
+        Example:
+            >>> store = Datastore.from_datastore_id(stack, "Store", "0123456789abcdef0123456789abcdef")
         """
         violations = Violations("Datastore.from_datastore_id")
         violations.check_shape("datastore_id", datastore_id, "DatastoreId")

@@ -30,7 +30,11 @@ _WHOLE = 100
 
 
 class OnEmpty(Enum):
-    """What a deploy does when there is nothing to import."""
+    """What a deploy does when there is nothing to import.
+
+    Example:
+        >>> DicomImport(stack, "Import", on_empty=OnEmpty.FAIL)
+    """
 
     SKIP = "skip"
     """It succeeds and says so, with the command that imports later."""
@@ -39,7 +43,11 @@ class OnEmpty(Enum):
 
 
 class Completion(Enum):
-    """When a deploy is done with an import job."""
+    """When a deploy is done with an import job.
+
+    Example:
+        >>> DicomImport(stack, "Import", completion=Completion.DETACH)
+    """
 
     WAIT = "wait"
     """When the job has ended, and only if it imported what it should. A job that outlasts the timeout fails it."""
@@ -51,7 +59,11 @@ class Completion(Enum):
 
 @dataclass(frozen=True)
 class ImportTolerance:
-    """What may go wrong in an import that still counts as good. A job that imported nothing never does."""
+    """What may go wrong in an import that still counts as good. A job that imported nothing never does.
+
+    Example:
+        >>> DicomImport(stack, "Import", tolerance=ImportTolerance(rejected_percent=0.5))
+    """
 
     rejected_files: int | None = None
     """How many files may be rejected; any number unless given."""
@@ -65,7 +77,12 @@ class ImportTolerance:
 
 @dataclass(frozen=True)
 class MetadataMapping:
-    """A DICOM JSON metadata file, and the study or series whose instances it describes."""
+    """A DICOM JSON metadata file, and the study or series whose instances it describes.
+
+    Example:
+        >>> mapping = MetadataMapping("1.2.840.113619.2.176.2025", "metadata/study.json")
+        >>> DicomImport(stack, "Import", metadata_mappings=[mapping])
+    """
 
     study_instance_uid: str
     """The Study Instance UID."""
@@ -77,7 +94,11 @@ class MetadataMapping:
 
 @dataclass(frozen=True)
 class ImportQuotas:
-    """How much one import job takes, where AWS has raised the account's quotas. AWS's defaults are the defaults."""
+    """How much one import job takes, where AWS has raised the account's quotas. AWS's defaults are the defaults.
+
+    Example:
+        >>> DicomImport(stack, "Import", quotas=ImportQuotas(files=20_000, total=Size.gibibytes(50)))
+    """
 
     files: int = rules.Quotas.files
     """Files in one job: 5,000."""
@@ -104,8 +125,8 @@ class DicomImport(Construct):
     this project's ``app.py`` does, and a failed import rolls back nothing that holds data.
 
     Example:
-        >>> import_ = DicomImport(stack, "Import")
-        >>> import_.job_id  # doctest: +SKIP
+        >>> import_ = DicomImport(stack, "Import", source=ImportSource.bucket(images, "studies/2026/"))
+        >>> CfnOutput(stack, "ImportedFiles", value=import_.number_of_imported_files)
 
     See:
         https://docs.aws.amazon.com/healthimaging/latest/APIReference/API_StartDICOMImportJob.html
