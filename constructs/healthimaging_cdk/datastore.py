@@ -124,10 +124,13 @@ class Datastore(IDatastore):
                 this says otherwise. A store that holds image sets cannot be deleted by CloudFormation at all.
 
         Raises:
-            ValueError: the name breaks a rule of the service model, or a store to be emptied is to be retained.
+            ValueError: the name breaks a rule of the service model, the key lies in another Region, or a store to be
+                emptied is to be retained.
         """
         violations = Violations("Datastore")
         violations.check_shape("datastore_name", datastore_name, "DatastoreName")
+        own = "use a key of the stack's Region"
+        violations.check_place("encryption_key", encryption_key, Stack.of(scope), region=own)
         if auto_delete_image_sets and removal_policy != RemovalPolicy.DESTROY:
             violations.add("auto_delete_image_sets needs removal_policy=RemovalPolicy.DESTROY: others keep the store")
         violations.raise_any()

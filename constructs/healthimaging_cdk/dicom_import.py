@@ -202,6 +202,7 @@ class DicomImport(Construct):
         _validate(
             stack=Stack.of(scope),
             datastore=datastore,
+            data_access_role=data_access_role,
             on_empty=on_empty,
             completion=completion,
             source=source,
@@ -477,6 +478,7 @@ def _validate(
     *,
     stack: Stack,
     datastore: IDatastore | None,
+    data_access_role: iam.IRole | None,
     on_empty: OnEmpty,
     completion: Completion,
     source: ImportSource,
@@ -513,20 +515,12 @@ def _validate(
         violations.add("encryption_key and customer_managed_key=False exclude each other: leave one away")
     if encryption_key is not None and datastore and source.input_bucket and output_bucket:
         violations.add("encryption_key is for what is made here, and nothing is: leave it away")
-    _check_place(violations, stack, datastore)
+    # A function of this stack starts the job, in its own account and Region, and IAM passes roles within an account.
+    there = "import from a stack there"
+    violations.check_place("datastore", datastore, stack, account=there, region=there)
+    violations.check_place("data_access_role", data_access_role, stack, account="use a role of the stack's account")
+    violations.check_place("encryption_key", encryption_key, stack, region="use a key of the stack's Region")
     violations.raise_any()
-
-
-def _check_place(violations: Violations, stack: Stack, datastore: IDatastore | None) -> None:
-    """A job is started by a function of this stack, in its own account and Region."""
-    if datastore is None:
-        return
-    for what, there, here in (
-        ("account", datastore.env.account, stack.account),
-        ("Region", datastore.env.region, stack.region),
-    ):
-        if not Token.is_unresolved(there) and not Token.is_unresolved(here) and there != here:
-            violations.add(f"datastore lies in {what} {there} and the stack in {here}: import from a stack there")
 
 
 def _check_mappings(violations: Violations, metadata_mappings: Sequence[MetadataMapping]) -> None:
