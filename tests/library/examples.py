@@ -17,6 +17,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
@@ -33,6 +34,7 @@ MODULES = {
     "s3": s3,
     "sns": sns,
     "sqs": sqs,
+    "subscriptions": subscriptions,
     "targets": targets,
 }
 
@@ -61,6 +63,7 @@ PREPARED: dict[str, Callable[[Construct], Any]] = {
     "results": lambda scope: s3.Bucket(scope, "Results"),
     "scheduler": _role("Scheduler"),
     "store": lambda scope: healthimaging_cdk.Datastore(scope, "Store"),
+    "their_key": lambda scope: kms.Key.from_key_arn(scope, "TheirKey", "arn:aws:kms:us-east-1:444455556666:key/1"),
     "topic": lambda scope: sns.Topic(scope, "Topic"),
     "viewer": _role("Viewer"),
     "vpc": lambda scope: ec2.Vpc(scope, "Vpc"),
