@@ -21,7 +21,12 @@ _PERIOD = Duration.minutes(5)
 
 
 class StorageTier(Enum):
-    """The storage tiers by which CloudWatch counts the bytes of image sets."""
+    """The storage tiers by which CloudWatch counts the bytes of image sets.
+
+    Example:
+        >>> archived = store.metric_storage_bytes(StorageTier.ARCHIVE_INSTANT_ACCESS)
+        >>> studies = store.metric("DICOMStudyCount")
+    """
 
     ALL = "AllStorage"
     """All tiers together."""

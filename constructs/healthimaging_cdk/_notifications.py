@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 
 class Notify(Enum):
-    """Which outcomes of an import are sent to its notification topic."""
+    """Which outcomes of an import are sent to its notification topic.
+
+    Example:
+        >>> import_ = DicomImport(stack, "Import", notify=Notify.REJECTIONS)
+    """
 
     FAILURES = "failures"
     """Jobs that ended and did not import what they should."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from aws_cdk import Annotations, Stack, Token
+from aws_cdk import Annotations, IResource, Stack, Token
 from constructs import IConstruct
 
 from healthimaging_cdk._runtime import rules
@@ -39,6 +39,28 @@ class Violations:
         """Check the S3 URI that a bucket and a prefix make."""
         if not Token.is_unresolved(bucket_name) and not Token.is_unresolved(prefix):
             self.check_shape(argument, rules.s3_uri(bucket_name, prefix), "S3Uri")
+
+    def check_place(
+        self, argument: str, resource: IResource | None, stack: Stack, *, account: str = "", region: str = ""
+    ) -> None:
+        """Check that a resource lies where the stack does, as far as both are known.
+
+        Args:
+            argument: its name, for the message.
+            resource: the resource; None passes.
+            stack: the stack that uses it.
+            account: what to do if it lies in another account, where that cannot work.
+            region: what to do if it lies in another Region, where that cannot work.
+        """
+        if resource is None:
+            return
+        env = resource.env
+        for what, there, here, advice in (
+            ("account", env.account, stack.account, account),
+            ("Region", env.region, stack.region, region),
+        ):
+            if advice and there != here and not Token.is_unresolved(there) and not Token.is_unresolved(here):
+                self.add(f"{argument} lies in {what} {there} and the stack in {here}: {advice}")
 
     def _when_known(self, check: Callable[[], list[str]], *values: str) -> None:
         if not any(Token.is_unresolved(value) for value in values):

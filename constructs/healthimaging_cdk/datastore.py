@@ -32,6 +32,11 @@ class IDatastore(DatastoreEvents, DatastoreGrants, DatastoreMetrics, Resource):
     """A HealthImaging data store, made in this app or anywhere else.
 
     An abstract class and not a protocol, so that what every store can do is written once (docs/decisions/0005).
+
+    Example:
+        >>> def share(store: IDatastore) -> None:
+        ...     CfnOutput(store, "Arn", value=store.datastore_arn)
+        >>> share(Datastore(stack, "Store"))
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, environment_from_arn: str | None = None) -> None:
@@ -57,7 +62,11 @@ class IDatastore(DatastoreEvents, DatastoreGrants, DatastoreMetrics, Resource):
 
 
 class LosslessStorageFormat(Enum):
-    """How HealthImaging keeps lossless pixel data."""
+    """How HealthImaging keeps lossless pixel data.
+
+    Example:
+        >>> Datastore(stack, "Store", lossless_storage_format=LosslessStorageFormat.JPEG_2000_LOSSLESS)
+    """
 
     HTJ2K = "HTJ2K"
     """High-Throughput JPEG 2000, what a data store has unless told otherwise."""
@@ -80,6 +89,9 @@ class Datastore(IDatastore):
 
     Example:
         >>> store = Datastore(stack, "Store", datastore_name="radiology")
+        >>> granted = store.grant_read(viewer)
+        >>> granted = store.grant(auditor, "medical-imaging:GetDatastore")
+        >>> rule = store.on_image_set_created("Created", target=targets.LambdaFunction(index))
 
     See:
         https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-healthimaging-datastore.html
@@ -118,10 +130,13 @@ class Datastore(IDatastore):
                 this says otherwise. A store that holds image sets cannot be deleted by CloudFormation at all.
 
         Raises:
-            ValueError: the name breaks a rule of the service model, or a store to be emptied is to be retained.
+            ValueError: the name breaks a rule of the service model, the key lies in another Region, or a store to be
+                emptied is to be retained.
         """
         violations = Violations("Datastore")
         violations.check_shape("datastore_name", datastore_name, "DatastoreName")
+        own = "use a key of the stack's Region"
+        violations.check_place("encryption_key", encryption_key, Stack.of(scope), region=own)
         if auto_delete_image_sets and removal_policy != RemovalPolicy.DESTROY:
             violations.add("auto_delete_image_sets needs removal_policy=RemovalPolicy.DESTROY: others keep the store")
         violations.raise_any()
@@ -151,7 +166,11 @@ class Datastore(IDatastore):
             empty_on_delete(self)
 
     def apply_removal_policy(self, policy: RemovalPolicy) -> None:
-        """Say what becomes of the store when it leaves the stack or is replaced."""
+        """Say what becomes of the store when it leaves the stack or is replaced.
+
+        Example:
+            >>> store.apply_removal_policy(RemovalPolicy.DESTROY)
+        """
         self._resource.resource.apply_removal_policy(policy, apply_to_update_replace_policy=True)
 
     @property
@@ -183,6 +202,10 @@ class Datastore(IDatastore):
 
         Raises:
             ValueError: the ARN is not that of a data store.
+
+        Example:
+            >>> arn = "arn:aws:medical-imaging:us-east-1:111122223333:datastore/0123456789abcdef0123456789abcdef"
+            >>> store = Datastore.from_datastore_arn(stack, "Store", arn)
         """
         violations = Violations("Datastore.from_datastore_arn")
         violations.check_shape("datastore_arn", datastore_arn, "Arn")
@@ -205,6 +228,9 @@ class Datastore(IDatastore):
 
         Raises:
             ValueError: the id breaks the rule of the service model.
+
+        Example:
+            >>> store = Datastore.from_datastore_id(stack, "Store", "0123456789abcdef0123456789abcdef")
         """
         violations = Violations("Datastore.from_datastore_id")
         violations.check_shape("datastore_id", datastore_id, "DatastoreId")

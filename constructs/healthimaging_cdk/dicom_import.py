@@ -44,7 +44,11 @@ _WHOLE = 100
 
 
 class OnEmpty(Enum):
-    """What a deploy does when there is nothing to import."""
+    """What a deploy does when there is nothing to import.
+
+    Example:
+        >>> DicomImport(stack, "Import", on_empty=OnEmpty.FAIL)
+    """
 
     SKIP = "skip"
     """It succeeds and says so, with the command that imports later."""
@@ -53,7 +57,11 @@ class OnEmpty(Enum):
 
 
 class Completion(Enum):
-    """When a deploy is done with an import job."""
+    """When a deploy is done with an import job.
+
+    Example:
+        >>> DicomImport(stack, "Import", completion=Completion.DETACH)
+    """
 
     WAIT = "wait"
     """When the job has ended, and only if it imported what it should. A job that outlasts the timeout fails it."""
@@ -65,7 +73,11 @@ class Completion(Enum):
 
 @dataclass(frozen=True)
 class ImportTolerance:
-    """What may go wrong in an import that still counts as good. A job that imported nothing never does."""
+    """What may go wrong in an import that still counts as good. A job that imported nothing never does.
+
+    Example:
+        >>> DicomImport(stack, "Import", tolerance=ImportTolerance(rejected_percent=0.5))
+    """
 
     rejected_files: int | None = None
     """How many files may be rejected; any number unless given."""
@@ -79,7 +91,12 @@ class ImportTolerance:
 
 @dataclass(frozen=True)
 class MetadataMapping:
-    """A DICOM JSON metadata file, and the study or series whose instances it describes."""
+    """A DICOM JSON metadata file, and the study or series whose instances it describes.
+
+    Example:
+        >>> mapping = MetadataMapping("1.2.840.113619.2.176.2025", "metadata/study.json")
+        >>> DicomImport(stack, "Import", metadata_mappings=[mapping])
+    """
 
     study_instance_uid: str
     """The Study Instance UID."""
@@ -91,7 +108,11 @@ class MetadataMapping:
 
 @dataclass(frozen=True)
 class ImportQuotas:
-    """How much one import job takes, where AWS has raised the account's quotas. AWS's defaults are the defaults."""
+    """How much one import job takes, where AWS has raised the account's quotas. AWS's defaults are the defaults.
+
+    Example:
+        >>> DicomImport(stack, "Import", quotas=ImportQuotas(files=20_000, total=Size.gibibytes(50)))
+    """
 
     files: int = rules.Quotas.files
     """Files in one job: 5,000."""
@@ -118,8 +139,8 @@ class DicomImport(ImportEvents, ImportMetrics, Construct):
     this project's ``app.py`` does, and a failed import rolls back nothing that holds data.
 
     Example:
-        >>> import_ = DicomImport(stack, "Import")
-        >>> import_.job_id  # doctest: +SKIP
+        >>> import_ = DicomImport(stack, "Import", source=ImportSource.bucket(images, "studies/2026/"))
+        >>> CfnOutput(stack, "ImportedFiles", value=import_.number_of_imported_files)
 
     See:
         https://docs.aws.amazon.com/healthimaging/latest/APIReference/API_StartDICOMImportJob.html
@@ -208,6 +229,7 @@ class DicomImport(ImportEvents, ImportMetrics, Construct):
         _validate(
             stack=Stack.of(scope),
             datastore=datastore,
+            data_access_role=data_access_role,
             on_empty=on_empty,
             completion=completion,
             source=source,
@@ -580,6 +602,7 @@ def _validate(
     *,
     stack: Stack,
     datastore: IDatastore | None,
+    data_access_role: iam.IRole | None,
     on_empty: OnEmpty,
     completion: Completion,
     source: ImportSource,
@@ -628,7 +651,11 @@ def _validate(
         something_is_made=datastore is None or not buckets_are_given or topic_is_made,
     )
     _check_access_logs(violations, access_logs_bucket, buckets_are_made=not buckets_are_given)
-    _check_place(violations, stack, datastore)
+    # A function of this stack starts the job, in its own account and Region, and IAM passes roles within an account.
+    there = "import from a stack there"
+    violations.check_place("datastore", datastore, stack, account=there, region=there)
+    violations.check_place("data_access_role", data_access_role, stack, account="use a role of the stack's account")
+    violations.check_place("encryption_key", encryption_key, stack, region="use a key of the stack's Region")
     violations.raise_any()
 
 
@@ -652,18 +679,6 @@ def _check_access_logs(
         violations.add(
             "access_logs_bucket has a KMS key, and S3 writes access logs only under SSE-S3: pass another one"
         )
-
-
-def _check_place(violations: Violations, stack: Stack, datastore: IDatastore | None) -> None:
-    """A job is started by a function of this stack, in its own account and Region."""
-    if datastore is None:
-        return
-    for what, there, here in (
-        ("account", datastore.env.account, stack.account),
-        ("Region", datastore.env.region, stack.region),
-    ):
-        if not Token.is_unresolved(there) and not Token.is_unresolved(here) and there != here:
-            violations.add(f"datastore lies in {what} {there} and the stack in {here}: import from a stack there")
 
 
 def _check_mappings(violations: Violations, metadata_mappings: Sequence[MetadataMapping]) -> None:

@@ -40,6 +40,7 @@ class HealthImagingEndpoints(Construct):
 
     Example:
         >>> endpoints = HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, datastores=[store], buckets=[images])
+        >>> endpoints.allow_bucket(results)
 
     See:
         https://docs.aws.amazon.com/healthimaging/latest/devguide/vpc-interface-endpoints.html

@@ -27,7 +27,7 @@ class ImportAlarms(Construct):
 
     Example:
         >>> alarms = ImportAlarms(stack, "Alarms", import_, rejected_percent=1)
-        >>> alarms.failed_imports.add_alarm_action(action)  # doctest: +SKIP
+        >>> alarms.failed_imports.add_alarm_action(action)
 
     See:
         https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/AlarmThatSendsEmail.html

@@ -34,7 +34,7 @@ class ImportDashboard(Construct):
     the last seven days.
 
     Example:
-        >>> ImportDashboard(stack, "Dashboard", imports=[import_], alarms=[alarms])  # doctest: +SKIP
+        >>> ImportDashboard(stack, "Dashboard", imports=[import_], alarms=[alarms])
 
     See:
         https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Dashboards.html

@@ -20,7 +20,7 @@ class ImportSource:
     """The DICOM P10 files to import: a prefix of a bucket, or a local directory.
 
     Example:
-        >>> source = ImportSource.bucket(images, "studies/2026/")
+        >>> DicomImport(stack, "Import", source=ImportSource.bucket(images, "studies/2026/"))
     """
 
     input_bucket: IBucket | None
@@ -47,6 +47,9 @@ class ImportSource:
 
         Raises:
             ValueError: the prefix does not end in ``/``, or the account id is no account id.
+
+        Example:
+            >>> source = ImportSource.bucket(images, "studies/2026/", owner_account_id="111122223333")
         """
         violations = Violations("ImportSource.bucket")
         violations.check_prefix("prefix", prefix)
@@ -69,8 +72,11 @@ class ImportSource:
 
         Raises:
             ValueError: the directory does not exist or holds no file, or the prefix does not end in ``/``.
+
+        Example:
+            >>> DicomImport(stack, "Import", source=ImportSource.directory("phantoms"))
         """
-        folder = Path(path)
+        folder = Path(path).absolute()  # jsii has a working directory of its own
         violations = Violations("ImportSource.directory")
         violations.check_prefix("prefix", prefix)
         if not folder.is_dir():
@@ -81,7 +87,11 @@ class ImportSource:
         return ImportSource(bucket, prefix, path=folder)
 
     def stage(self, scope: Construct) -> StagedSource:
-        """Make the asset of a local directory; a bucket is used as it is."""
+        """Make the asset of a local directory; a bucket is used as it is.
+
+        Example:
+            >>> prefix = ImportSource.directory("phantoms").stage(stack).prefix
+        """
         if self.path is None:
             return StagedSource(self.prefix, None)
         asset = Asset(scope, "Files", path=str(self.path))

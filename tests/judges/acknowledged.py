@@ -222,6 +222,13 @@ ACKNOWLEDGED = [
         "alone (iam:PassedToService); docs/permissions.md has what must be refused.",
     ),
     Acknowledgement(
+        ("cloudsplaining: permissions management iam:PassRole",),
+        "AWS::IAM::Policy",
+        "To start a job is to hand HealthImaging a role. It is one role, named, which may be handed to HealthImaging "
+        "alone (iam:PassedToService); docs/permissions.md has what must be refused.",
+        ("grants",),
+    ),
+    Acknowledgement(
         (
             "cloudsplaining: permissions management kms:CreateGrant",
             "cloudsplaining: permissions management kms:RetireGrant",

@@ -110,8 +110,10 @@ class ControlTower:
 
     def _finding(self, template: Template, item: Any) -> Finding:
         control, title = self._controls[item.rule_id]
-        where = f"{template.name} {item.entity.logical_id}"
-        return Finding(self.judge, control, item.entity.resource_type, template.example, where, title)
+        # A control over several resources names none of them.
+        logical_id = item.entity.logical_id if item.entity else ""
+        kind = item.entity.resource_type if item.entity else ""
+        return Finding(self.judge, control, kind, template.example, f"{template.name} {logical_id}", title)
 
 
 class CfnLint:

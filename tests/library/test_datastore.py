@@ -73,7 +73,7 @@ class Boundary:
             node.add_property_override("PermissionsBoundary", "arn:aws:iam::111122223333:policy/edge")
 
 
-@pytest.mark.parametrize("context", [{}, {"@aws-cdk/core:aspectStabilization": True}])
+@pytest.mark.parametrize("context", [{}, {"@aws-cdk/core:aspectStabilization": False}])
 def test_what_serves_the_tags_is_seen_by_other_aspects(synthesize, context):
     stack = Stack(App(context=context), "Stack")
     Datastore(stack, "Store")

@@ -253,6 +253,18 @@ def test_a_changed_file_of_a_directory_changes_the_input_prefix(tmp_path, synthe
     assert all(prefix.startswith("local/") and prefix.endswith("/") for prefix in prefixes)
 
 
+def test_a_relative_directory_is_that_of_the_working_directory_wherever_it_is(tmp_path, monkeypatch, synthesize):
+    templates = []
+    for place in ("one", "another place"):
+        (tmp_path / place / "phantoms").mkdir(parents=True)
+        (tmp_path / place / "phantoms" / "a.dcm").write_bytes(b"one")
+        monkeypatch.chdir(tmp_path / place)
+        stack = Stack(App(), "Stack")
+        DicomImport(stack, "Import", source=ImportSource.directory("phantoms"))
+        templates.append(synthesize(stack).document)
+    assert templates[0] == templates[1]
+
+
 def test_a_dependency_of_the_import_orders_the_job_alone(stack, synthesize):
     import_ = DicomImport(stack, "Import")
     filler = CfnResource(stack, "Filler", type="Test::Fill", properties={"Bucket": import_.input_bucket.bucket_name})

