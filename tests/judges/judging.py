@@ -110,10 +110,17 @@ class ControlTower:
 
     def _finding(self, template: Template, item: Any) -> Finding:
         control, title = self._controls[item.rule_id]
-        # A control over several resources names none of them.
+        # A control over several resources names none of them: then it is the service's that is in its id.
         logical_id = item.entity.logical_id if item.entity else ""
-        kind = item.entity.resource_type if item.entity else ""
+        kind = item.entity.resource_type if item.entity else _only_kind(template, control.split(".")[1])
         return Finding(self.judge, control, kind, template.example, f"{template.name} {logical_id}", title)
+
+
+def _only_kind(template: Template, service: str) -> str:
+    """The one type of a service's resources in a template that a control can be about."""
+    kinds = {resource["Type"] for resource in template.resources.values()}
+    (kind,) = (kind for kind in kinds if kind.upper() == f"AWS::{service}::KEY")
+    return kind
 
 
 class CfnLint:

@@ -53,6 +53,7 @@ _ALWAYS = {
     "other_rule": f"arn:aws:events:{_HERE}:rule/other",
     "other_stack": f"arn:aws:cloudformation:{_HERE}:stack/Other/0123",
     "other_state_machine": f"arn:aws:states:{_HERE}:stateMachine:other",
+    "other_topic": f"arn:aws:sns:{_HERE}:other",
     "other_store": f"arn:aws:medical-imaging:{_HERE}:datastore/{_OTHER_ID}",
     "stack": PSEUDO_PARAMETERS["AWS::StackId"],
 }
@@ -121,8 +122,8 @@ class Example:
 
     @property
     def roles(self) -> set[str]:
-        """The ARNs of the roles that the templates make."""
-        return {arn for arn in self._made if ":role/" in arn}
+        """The ARNs of the roles that the library makes. Those that an example makes for itself describe nothing."""
+        return {arn for arn, made in self._made.items() if ":role/" in arn and "Description" in made}
 
     def simulations(self, rows: Iterable[Row]) -> Iterator[tuple[Row, dict[str, Any]]]:
         """Each row with what the simulator wants to know, for each custom resource that has what the row names."""
@@ -178,8 +179,10 @@ class Example:
     def _engine(self, properties: dict[str, Any]) -> dict[str, str]:
         function, state_machine = properties["ServiceToken"], properties["StateMachineArn"]
         log_group = f"arn:aws:logs:{_HERE}:log-group:{self._made[function]['LoggingConfig']['LogGroup']}"
-        targets = [(arn, target["Arn"]) for arn, made in self._made.items() for target in made.get("Targets", [])]
-        return {
+        all_targets = [(arn, target) for arn, made in self._made.items() for target in made.get("Targets", [])]
+        targets = [(arn, target["Arn"]) for arn, target in all_targets]
+        told = next((target for _, target in all_targets if "RoleArn" in target), None)
+        return ({"notifications_role": told["RoleArn"], "topic": told["Arn"]} if told else {}) | {
             "function": function,
             "function_role": self._made[function]["Role"],
             "log_group": log_group,
