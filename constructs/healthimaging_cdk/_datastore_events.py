@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Unpack, cast
 
-from aws_cdk import Annotations, Resource, Token
+from aws_cdk import Annotations, Resource
 
 from healthimaging_cdk._event_rules import OnEventOptions, make_rule
+from healthimaging_cdk._validation import differing_places
 
 if TYPE_CHECKING:
     from aws_cdk import aws_events as events
@@ -131,10 +132,7 @@ class DatastoreEvents:
 
 def _warn_of_place(store: Resource, rule: events.Rule) -> None:
     """Warn of a rule that waits for its events where they do not arrive by themselves."""
-    there, here = store.env, rule.env
-    pairs = {"account": (there.account, here.account), "Region": (there.region, here.region)}
-    known = {name: pair for name, pair in pairs.items() if not any(Token.is_unresolved(value) for value in pair)}
-    differing = [f"{name} {a}, not {b}" for name, (a, b) in known.items() if a != b]
+    differing = [f"{what} {there}, not {here}" for what, (there, here) in differing_places(store.env, rule.env).items()]
     if differing:
         Annotations.of(rule).add_warning_v2(
             "healthimaging-cdk:eventsOfAnotherEnvironment",

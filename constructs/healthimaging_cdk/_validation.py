@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from aws_cdk import Annotations, IResource, Stack, Token
 from constructs import IConstruct
@@ -54,12 +55,9 @@ class Violations:
         """
         if resource is None:
             return
-        env = resource.env
-        for what, there, here, advice in (
-            ("account", env.account, stack.account, account),
-            ("Region", env.region, stack.region, region),
-        ):
-            if advice and there != here and not Token.is_unresolved(there) and not Token.is_unresolved(here):
+        for what, (there, here) in differing_places(resource.env, stack).items():
+            advice = {"account": account, "Region": region}[what]
+            if advice:
                 self.add(f"{argument} lies in {what} {there} and the stack in {here}: {advice}")
 
     def _when_known(self, check: Callable[[], list[str]], *values: str) -> None:
@@ -74,6 +72,30 @@ class Violations:
         """
         if self._found:
             raise ValueError(f"{self._construct}: " + "; ".join(self._found))
+
+
+class Place(Protocol):
+    """What has an account and a Region: a stack, or a resource's environment."""
+
+    @property
+    def account(self) -> str:
+        """The account's 12 digits, or a token."""
+        ...
+
+    @property
+    def region(self) -> str:
+        """The Region's name, or a token."""
+        ...
+
+
+def differing_places(there: Place, here: Place) -> dict[str, tuple[str, str]]:
+    """In what two places are known to differ (``account``, ``Region``), with both values."""
+    pairs = {"account": (there.account, here.account), "Region": (there.region, here.region)}
+    return {
+        what: (a, b)
+        for what, (a, b) in pairs.items()
+        if a != b and not Token.is_unresolved(a) and not Token.is_unresolved(b)
+    }
 
 
 def warn_of_region(construct: IConstruct) -> None:

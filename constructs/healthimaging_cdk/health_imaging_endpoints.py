@@ -130,7 +130,7 @@ class HealthImagingEndpoints(Construct):
     def allow_bucket(self, bucket: IBucket) -> None:
         """Let a further bucket be reached through the endpoint of S3, if it is made here."""
         if self._s3_endpoint is not None:
-            self._s3_endpoint.add_to_policy(_through("s3:*", [bucket.bucket_arn, bucket.arn_for_objects("*")]))
+            self._s3_endpoint.add_to_policy(_to_bucket(bucket))
 
     def _make_group(self, vpc: ec2.IVpc, clients: Sequence[ec2.IConnectable] | None) -> ec2.SecurityGroup:
         group = ec2.SecurityGroup(
@@ -166,7 +166,7 @@ class HealthImagingEndpoints(Construct):
         if buckets is None:
             endpoint.add_to_policy(_through("s3:*", ["*"], {"StringEquals": {"aws:ResourceAccount": stack.account}}))
         for bucket in buckets or ():
-            endpoint.add_to_policy(_through("s3:*", [bucket.bucket_arn, bucket.arn_for_objects("*")]))
+            endpoint.add_to_policy(_to_bucket(bucket))
         # Answers to CloudFormation are written by a pre-signed URL, in the name of CloudFormation and not of a caller.
         answers = stack.format_arn(
             service="s3", region="", account="", resource=_answer_bucket(stack.region), resource_name="*"
@@ -225,6 +225,10 @@ def _through(
     return iam.PolicyStatement(
         principals=[iam.StarPrincipal()], actions=[action], resources=resources, conditions=conditions
     )
+
+
+def _to_bucket(bucket: IBucket) -> iam.PolicyStatement:
+    return _through("s3:*", [bucket.bucket_arn, bucket.arn_for_objects("*")])
 
 
 def _answer_bucket(region: str) -> str:
