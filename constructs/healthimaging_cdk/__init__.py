@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from healthimaging_cdk.data_access_role import DataAccessRole
     from healthimaging_cdk.datastore import Datastore, IDatastore, LosslessStorageFormat, StorageTier
-    from healthimaging_cdk.dicom_import import (
+    from healthimaging_cdk.dicom_import import DicomImport
+    from healthimaging_cdk.health_imaging_endpoints import HealthImagingEndpoints
+    from healthimaging_cdk.import_alarms import ImportAlarms
+    from healthimaging_cdk.import_dashboard import ImportDashboard
+    from healthimaging_cdk.import_network import ImportNetwork
+    from healthimaging_cdk.import_options import (
         Completion,
-        DicomImport,
         ImportQuotas,
         ImportTolerance,
         MetadataMapping,
         Notify,
         OnEmpty,
     )
-    from healthimaging_cdk.health_imaging_endpoints import HealthImagingEndpoints
-    from healthimaging_cdk.import_alarms import ImportAlarms
-    from healthimaging_cdk.import_dashboard import ImportDashboard
-    from healthimaging_cdk.import_network import ImportNetwork
     from healthimaging_cdk.import_source import ImportSource
 
 __all__ = [
@@ -48,22 +48,22 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Completion": "dicom_import",
+    "Completion": "import_options",
     "DataAccessRole": "data_access_role",
     "Datastore": "datastore",
     "DicomImport": "dicom_import",
     "HealthImagingEndpoints": "health_imaging_endpoints",
     "IDatastore": "datastore",
-    "ImportNetwork": "import_network",
     "ImportAlarms": "import_alarms",
     "ImportDashboard": "import_dashboard",
-    "ImportQuotas": "dicom_import",
+    "ImportNetwork": "import_network",
+    "ImportQuotas": "import_options",
     "ImportSource": "import_source",
-    "ImportTolerance": "dicom_import",
+    "ImportTolerance": "import_options",
     "LosslessStorageFormat": "datastore",
-    "MetadataMapping": "dicom_import",
-    "Notify": "dicom_import",
-    "OnEmpty": "dicom_import",
+    "MetadataMapping": "import_options",
+    "Notify": "import_options",
+    "OnEmpty": "import_options",
     "StorageTier": "datastore",
 }
 

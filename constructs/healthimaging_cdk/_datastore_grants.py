@@ -16,6 +16,9 @@ from healthimaging_cdk._validation import Violations
 
 _SERVICE = "medical-imaging"
 
+PASSED_TO_HEALTHIMAGING = {"StringEquals": {"iam:PassedToService": "medical-imaging.amazonaws.com"}}
+"""The condition under which somebody may pass a data-access role."""
+
 _READS = ("kms:Decrypt",)
 _WRITES = ("kms:GenerateDataKey",)
 _REWRITES = ("kms:Decrypt", "kms:GenerateDataKey")
@@ -142,7 +145,7 @@ class DatastoreGrants:
             grantee=grantee,
             actions=["iam:PassRole"],
             resource_arns=[data_access_role.role_arn],
-            conditions={"StringEquals": {"iam:PassedToService": "medical-imaging.amazonaws.com"}},
+            conditions=PASSED_TO_HEALTHIMAGING,
         )
         return started.combine(passed)
 
@@ -231,4 +234,4 @@ def _action_violations(action: str) -> list[str]:
     return []
 
 
-__all__ = ["DatastoreGrants", "key_rights", "key_statements"]
+__all__ = ["PASSED_TO_HEALTHIMAGING", "DatastoreGrants", "key_rights", "key_statements"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from aws_cdk import Stack
@@ -12,24 +11,10 @@ from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 from healthimaging_cdk._runtime import rules
+from healthimaging_cdk.import_options import Notify
 
 if TYPE_CHECKING:
     from aws_cdk import aws_sns as sns
-
-
-class Notify(Enum):
-    """Which outcomes of an import are sent to its notification topic.
-
-    Example:
-        >>> import_ = DicomImport(stack, "Import", notify=Notify.REJECTIONS)
-    """
-
-    FAILURES = "failures"
-    """Jobs that ended and did not import what they should."""
-    REJECTIONS = "rejections"
-    """Failures, and jobs that count as good though files were rejected."""
-    OUTCOMES = "outcomes"
-    """Every job that has ended."""
 
 
 _CONDITIONS: dict[Notify, dict[str, Any]] = {
@@ -127,4 +112,4 @@ class Notifications(Construct):
         )
 
 
-__all__ = ["Notifications", "Notify"]
+__all__ = ["Notifications"]

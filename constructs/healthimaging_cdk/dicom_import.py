@@ -2,127 +2,55 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import Enum
 from typing import TYPE_CHECKING, cast
 
-from aws_cdk import CfnElement, CfnOutput, Duration, RemovalPolicy, Size, Stack, Token
+from aws_cdk import CfnElement, CfnOutput, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from healthimaging_cdk._datastore_grants import key_rights
+from healthimaging_cdk._datastore_grants import PASSED_TO_HEALTHIMAGING, key_rights
 from healthimaging_cdk._engine import EngineResource, default_event_bus
+from healthimaging_cdk._import_buckets import expire_results, log_accesses, make_bucket
+from healthimaging_cdk._import_checks import check_import
 from healthimaging_cdk._import_events import ImportEvents
 from healthimaging_cdk._import_metrics import ImportMetrics
+from healthimaging_cdk._import_results import ImportResults
 from healthimaging_cdk._job_node import JobNode
 from healthimaging_cdk._network import network_of
-from healthimaging_cdk._notifications import Notifications, Notify
+from healthimaging_cdk._notifications import Notifications
 from healthimaging_cdk._role_names import fixed_role_name, role_arn, root_stack
 from healthimaging_cdk._runtime import rules
-from healthimaging_cdk._validation import Violations, warn_of_region
+from healthimaging_cdk._validation import warn_of_region
 from healthimaging_cdk.data_access_role import DataAccessRole
 from healthimaging_cdk.datastore import Datastore, IDatastore
+from healthimaging_cdk.import_options import (
+    Completion,
+    ImportQuotas,
+    ImportTolerance,
+    MetadataMapping,
+    Notify,
+    OnEmpty,
+    mapping_member,
+    quota_properties,
+    tolerance_properties,
+)
 from healthimaging_cdk.import_source import DEFAULT_PREFIX, ImportSource, StagedSource
 
 if TYPE_CHECKING:
     from aws_cdk import aws_sns as sns
 
 _DEFAULT_TIMEOUT = Duration.minutes(50)
-_SHORTEST_TIMEOUT = Duration.minutes(1)
-_LONGEST_TIMEOUT = Duration.minutes(55)
 _JOB_ACTIONS = (
     "medical-imaging:GetDICOMImportJob",
     "medical-imaging:ListDICOMImportJobs",
     "medical-imaging:StartDICOMImportJob",
 )
-_MOST_MAPPING_BYTES = 100_000
-_WHOLE = 100
 
 
-class OnEmpty(Enum):
-    """What a deploy does when there is nothing to import.
-
-    Example:
-        >>> DicomImport(stack, "Import", on_empty=OnEmpty.FAIL)
-    """
-
-    SKIP = "skip"
-    """It succeeds and says so, with the command that imports later."""
-    FAIL = "fail"
-    """It fails."""
-
-
-class Completion(Enum):
-    """When a deploy is done with an import job.
-
-    Example:
-        >>> DicomImport(stack, "Import", completion=Completion.DETACH)
-    """
-
-    WAIT = "wait"
-    """When the job has ended, and only if it imported what it should. A job that outlasts the timeout fails it."""
-    DETACH = "detach"
-    """As WAIT, but a job that outlasts the timeout lets the deploy end well with status IN_PROGRESS."""
-    SUBMIT = "submit"
-    """As soon as the job is submitted."""
-
-
-@dataclass(frozen=True)
-class ImportTolerance:
-    """What may go wrong in an import that still counts as good. A job that imported nothing never does.
-
-    Example:
-        >>> DicomImport(stack, "Import", tolerance=ImportTolerance(rejected_percent=0.5))
-    """
-
-    rejected_files: int | None = None
-    """How many files may be rejected; any number unless given."""
-    rejected_percent: float | None = None
-    """How many of the scanned files may be rejected, in percent (0 to 100); any number unless given."""
-    non_primary_image_sets: bool = True
-    """Whether image sets may be non-primary, as they are when metadata conflicts with what the store holds."""
-    warnings: bool = True
-    """Whether there may be warnings, for example of a transfer syntax that is kept as it is."""
-
-
-@dataclass(frozen=True)
-class MetadataMapping:
-    """A DICOM JSON metadata file, and the study or series whose instances it describes.
-
-    Example:
-        >>> mapping = MetadataMapping("1.2.840.113619.2.176.2025", "metadata/study.json")
-        >>> DicomImport(stack, "Import", metadata_mappings=[mapping])
-    """
-
-    study_instance_uid: str
-    """The Study Instance UID."""
-    metadata_file_path: str
-    """The path of the JSON file, relative to the input prefix."""
-    series_instance_uid: str | None = None
-    """The Series Instance UID; without one the file describes the whole study."""
-
-
-@dataclass(frozen=True)
-class ImportQuotas:
-    """How much one import job takes, where AWS has raised the account's quotas. AWS's defaults are the defaults.
-
-    Example:
-        >>> DicomImport(stack, "Import", quotas=ImportQuotas(files=20_000, total=Size.gibibytes(50)))
-    """
-
-    files: int = rules.Quotas.files
-    """Files in one job: 5,000."""
-    total: Size = field(default_factory=lambda: Size.bytes(rules.Quotas.total_bytes))
-    """All files of one job together: 10 GiB."""
-    file: Size = field(default_factory=lambda: Size.bytes(rules.Quotas.file_bytes))
-    """One file: 10 GiB."""
-
-
-class DicomImport(ImportEvents, ImportMetrics, Construct):
+class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
     """Imports DICOM P10 files into a HealthImaging data store when the stack is deployed.
 
     Whatever is not given is made: a key, a data store, an input and an output bucket, and the role that HealthImaging
@@ -226,7 +154,7 @@ class DicomImport(ImportEvents, ImportMetrics, Construct):
             ValueError: arguments break rules; the message names all of them.
         """
         source = source or ImportSource(None, DEFAULT_PREFIX)
-        _validate(
+        check_import(
             stack=Stack.of(scope),
             datastore=datastore,
             data_access_role=data_access_role,
@@ -255,16 +183,16 @@ class DicomImport(ImportEvents, ImportMetrics, Construct):
         if makes_something and customer_managed_key and encryption_key is None:
             self._encryption_key = _make_key(self, removal_policy)
         self._datastore: IDatastore = datastore or _make_datastore(self, self._encryption_key, removal_policy)
-        self._input_bucket = source.input_bucket or _make_bucket(
+        self._input_bucket = source.input_bucket or make_bucket(
             self, "InputBucket", self._encryption_key, removal_policy
         )
-        self._output_bucket = output_bucket or _make_bucket(self, "OutputBucket", self._encryption_key, removal_policy)
+        self._output_bucket = output_bucket or make_bucket(self, "OutputBucket", self._encryption_key, removal_policy)
         if access_logs_bucket is not None:
             for bucket, given in ((self._input_bucket, source.input_bucket), (self._output_bucket, output_bucket)):
                 if given is None:
-                    _log_accesses(bucket, access_logs_bucket)
+                    log_accesses(bucket, access_logs_bucket)
         if results_expiration is not None:
-            _expire_results(self._output_bucket, output_prefix, self._datastore, results_expiration)
+            expire_results(self._output_bucket, output_prefix, self._datastore, results_expiration)
         staged = source.stage(self)
         self._input_prefix = staged.prefix
         self._output_prefix = output_prefix
@@ -299,15 +227,13 @@ class DicomImport(ImportEvents, ImportMetrics, Construct):
                 "OutputPrefix": output_prefix,
                 "JobName": job_name,
                 "RunId": self._run_id(run_id),
-                "MetadataMappings": [_mapping_member(mapping) for mapping in metadata_mappings] or None,
+                "MetadataMappings": [mapping_member(mapping) for mapping in metadata_mappings] or None,
                 "AssetBucket": staged.asset.s3_bucket_name if staged.asset else None,
                 "AssetKey": staged.asset.s3_object_key if staged.asset else None,
                 "OnEmpty": on_empty.value,
-                "MaxFiles": quotas.files if quotas else None,
-                "MaxBytes": int(quotas.total.to_bytes()) if quotas else None,
-                "MaxFileBytes": int(quotas.file.to_bytes()) if quotas else None,
+                **(quota_properties(quotas) if quotas else {}),
                 "Completion": completion.value,
-                **_tolerance_properties(tolerance),
+                **(tolerance_properties(tolerance) if tolerance else {}),
                 "ImportAgain": self._import_again(explicit=run_id is not None),
             },
         )
@@ -433,81 +359,6 @@ class DicomImport(ImportEvents, ImportMetrics, Construct):
         """What the import is called in metrics and events: the name of its stack and its logical id."""
         return self._import_name
 
-    @property
-    def job_id(self) -> str:
-        """``jobId`` of the import job; ``none`` when there was nothing to import."""
-        return self._resource.get_att_string("JobId")
-
-    @property
-    def job_status(self) -> str:
-        """``jobStatus`` of the import job; ``NOTHING_TO_IMPORT`` or, after a rollback, ``NOT_STARTED`` without one."""
-        return self._resource.get_att_string("JobStatus")
-
-    @property
-    def submitted_at(self) -> str:
-        """``submittedAt`` of the import job as an ISO 8601 timestamp; ``none`` without a job."""
-        return self._resource.get_att_string("SubmittedAt")
-
-    @property
-    def datastore_id(self) -> str:
-        """``datastoreId`` of the store that was imported into."""
-        return self._resource.get_att_string("DatastoreId")
-
-    @property
-    def number_of_scanned_files(self) -> str:
-        """``numberOfScannedFiles`` of the manifest."""
-        return self._resource.get_att_string("NumberOfScannedFiles")
-
-    @property
-    def number_of_imported_files(self) -> str:
-        """``numberOfImportedFiles`` of the manifest."""
-        return self._resource.get_att_string("NumberOfImportedFiles")
-
-    @property
-    def number_of_files_with_customer_error(self) -> str:
-        """``numberOfFilesWithCustomerError`` of the manifest."""
-        return self._resource.get_att_string("NumberOfFilesWithCustomerError")
-
-    @property
-    def number_of_files_with_server_error(self) -> str:
-        """``numberOfFilesWithServerError`` of the manifest."""
-        return self._resource.get_att_string("NumberOfFilesWithServerError")
-
-    @property
-    def number_of_generated_image_sets(self) -> str:
-        """``numberOfGeneratedImageSets`` of the manifest."""
-        return self._resource.get_att_string("NumberOfGeneratedImageSets")
-
-    @property
-    def number_of_primary_image_sets(self) -> str:
-        """Image sets of the manifest that are primary."""
-        return self._resource.get_att_string("NumberOfPrimaryImageSets")
-
-    @property
-    def number_of_non_primary_image_sets(self) -> str:
-        """Image sets of the manifest that are not primary: their metadata conflicts with what the store held."""
-        return self._resource.get_att_string("NumberOfNonPrimaryImageSets")
-
-    @property
-    def warnings(self) -> str:
-        """Files with warnings by code, for example ``45344 (2)``; ``none`` without any."""
-        return self._resource.get_att_string("Warnings")
-
-    @property
-    def manifest_uri(self) -> str:
-        """The S3 URI of the job's manifest, kept beside the import's record; ``none`` without a job."""
-        return self._resource.get_att_string("ManifestUri")
-
-    @property
-    def summary(self) -> str:
-        """The outcome in one line: status and counts."""
-        return self._resource.get_att_string("Summary")
-
-    @property
-    def next_step(self) -> str:
-        """What to do next when there was nothing to import, with the command; else ``none``."""
-        return self._resource.get_att_string("NextStep")
-
     def _run_id(self, given: str | None) -> str | None:
         """What the code says, else what the command line says, else nothing: the run that succeeded last is meant."""
         if given is not None:
@@ -527,7 +378,7 @@ class DicomImport(ImportEvents, ImportMetrics, Construct):
             iam.PolicyStatement(
                 actions=["iam:PassRole"],
                 resources=[self._data_access_role.role_arn],
-                conditions={"StringEquals": {"iam:PassedToService": "medical-imaging.amazonaws.com"}},
+                conditions=PASSED_TO_HEALTHIMAGING,
             ),
             iam.PolicyStatement(
                 actions=["events:PutEvents"],
@@ -598,134 +449,6 @@ class DicomImport(ImportEvents, ImportMetrics, Construct):
                 CfnOutput(self, name, value=value, description=f"To add to the policy of the source {owner}")
 
 
-def _validate(
-    *,
-    stack: Stack,
-    datastore: IDatastore | None,
-    data_access_role: iam.IRole | None,
-    on_empty: OnEmpty,
-    completion: Completion,
-    source: ImportSource,
-    output_bucket: s3.IBucket | None,
-    output_prefix: str,
-    job_name: str | None,
-    metadata_mappings: Sequence[MetadataMapping],
-    timeout: Duration,
-    tolerance: ImportTolerance | None,
-    quotas: ImportQuotas | None,
-    results_expiration: Duration | None,
-    access_logs_bucket: s3.IBucket | None,
-    encryption_key: kms.IKey | None,
-    customer_managed_key: bool,
-    notify: Notify | None,
-    notification_topic: sns.ITopic | None,
-) -> None:
-    violations = Violations("DicomImport")
-    violations.check_shape("job_name", job_name, "JobName")
-    violations.check_prefix("output_prefix", output_prefix)
-    violations.check_prefix("source.prefix", source.prefix)
-    if source.input_bucket is not None:
-        violations.check_bucket_uri("source", source.input_bucket.bucket_name, source.prefix)
-    if output_bucket is not None:
-        violations.check_bucket_uri("output_bucket", output_bucket.bucket_name, output_prefix)
-        if source.input_bucket is not None and source.input_bucket.bucket_name == output_bucket.bucket_name:
-            violations.check_overlap(source.prefix, output_prefix)
-        if results_expiration is not None:
-            violations.add("results_expiration is for an output bucket made here: add a lifecycle rule to your own")
-    _check_mappings(violations, metadata_mappings)
-    _check_numbers(violations, timeout, tolerance or ImportTolerance(), quotas or ImportQuotas())
-    for name, value, kind in (
-        ("on_empty", on_empty, OnEmpty),
-        ("completion", completion, Completion),
-        ("notify", notify or Notify.FAILURES, Notify),
-    ):
-        if not isinstance(value, kind):
-            allowed = ", ".join(f"{kind.__name__}.{member.name}" for member in kind)
-            violations.add(f"{name} must be one of {allowed}, got {value!r}")
-    buckets_are_given = source.input_bucket is not None and output_bucket is not None
-    topic_is_made = notify is not None and notification_topic is None
-    _check_key(
-        violations,
-        encryption_key,
-        customer_managed_key=customer_managed_key,
-        something_is_made=datastore is None or not buckets_are_given or topic_is_made,
-    )
-    _check_access_logs(violations, access_logs_bucket, buckets_are_made=not buckets_are_given)
-    # A function of this stack starts the job, in its own account and Region, and IAM passes roles within an account.
-    there = "import from a stack there"
-    violations.check_place("datastore", datastore, stack, account=there, region=there)
-    violations.check_place("data_access_role", data_access_role, stack, account="use a role of the stack's account")
-    violations.check_place("encryption_key", encryption_key, stack, region="use a key of the stack's Region")
-    violations.raise_any()
-
-
-def _check_key(
-    violations: Violations, encryption_key: kms.IKey | None, *, customer_managed_key: bool, something_is_made: bool
-) -> None:
-    if encryption_key is not None and not customer_managed_key:
-        violations.add("encryption_key and customer_managed_key=False exclude each other: leave one away")
-    if encryption_key is not None and not something_is_made:
-        violations.add("encryption_key is for what is made here, and nothing is: leave it away")
-
-
-def _check_access_logs(
-    violations: Violations, access_logs_bucket: s3.IBucket | None, *, buckets_are_made: bool
-) -> None:
-    if access_logs_bucket is not None and not buckets_are_made:
-        violations.add(
-            "access_logs_bucket is for buckets made here, and none is: set server_access_logs_bucket of yours"
-        )
-    if access_logs_bucket is not None and access_logs_bucket.encryption_key is not None:
-        violations.add(
-            "access_logs_bucket has a KMS key, and S3 writes access logs only under SSE-S3: pass another one"
-        )
-
-
-def _check_mappings(violations: Violations, metadata_mappings: Sequence[MetadataMapping]) -> None:
-    mappings = [_mapping_member(mapping) for mapping in metadata_mappings]
-    if mappings and not any(Token.is_unresolved(value) for mapping in mappings for value in mapping.values()):
-        violations.check_shape("metadata_mappings", mappings, "DicomMetadataMappings")
-    size = len(json.dumps(mappings))
-    if size > _MOST_MAPPING_BYTES:
-        violations.add(
-            f"metadata_mappings take {size} bytes of the template, at most {_MOST_MAPPING_BYTES} fit into a "
-            "CloudFormation request: split them into several imports"
-        )
-
-
-def _check_numbers(violations: Violations, timeout: Duration, tolerance: ImportTolerance, quotas: ImportQuotas) -> None:
-    seconds = None if timeout.is_unresolved() else timeout.to_seconds()
-    if seconds is None or not _SHORTEST_TIMEOUT.to_seconds() <= seconds <= _LONGEST_TIMEOUT.to_seconds():
-        violations.add(f"timeout takes 1 to 55 minutes known at synth, got {seconds} seconds")
-    numbers = (quotas.files, tolerance.rejected_files, tolerance.rejected_percent)
-    if any(number is not None and Token.is_unresolved(number) for number in numbers):
-        violations.add("tolerance and quotas have to be known at synth, got a token")
-        return
-    if tolerance.rejected_files is not None and tolerance.rejected_files < 0:
-        violations.add(f"tolerance.rejected_files must not be negative, got {tolerance.rejected_files}")
-    if tolerance.rejected_percent is not None and not 0 <= tolerance.rejected_percent <= _WHOLE:
-        violations.add(f"tolerance.rejected_percent takes 0 to 100, got {tolerance.rejected_percent}")
-    if quotas.files < 1 or quotas.total.to_bytes() < 1 or quotas.file.to_bytes() < 1:
-        violations.add("quotas must be at least 1 file and 1 byte")
-
-
-def _mapping_member(mapping: MetadataMapping) -> dict[str, str]:
-    member = {"studyInstanceUID": mapping.study_instance_uid, "metadataFilePath": mapping.metadata_file_path}
-    if mapping.series_instance_uid is not None:
-        member["seriesInstanceUID"] = mapping.series_instance_uid
-    return member
-
-
-def _tolerance_properties(tolerance: ImportTolerance | None) -> dict[str, object]:
-    given = tolerance or ImportTolerance()
-    return {
-        "MaxRejectedFiles": given.rejected_files,
-        "MaxRejectedPercent": given.rejected_percent,
-        "FailOnNonPrimary": None if given.non_primary_image_sets else True,
-        "FailOnWarnings": None if given.warnings else True,
-    }
-
-
 def _make_key(scope: Construct, removal_policy: RemovalPolicy) -> kms.Key:
     return kms.Key(
         scope,
@@ -740,50 +463,4 @@ def _make_datastore(scope: Construct, key: kms.IKey | None, removal_policy: Remo
     return Datastore(scope, "Datastore", encryption_key=key, removal_policy=removal_policy)
 
 
-def _make_bucket(scope: Construct, name: str, key: kms.IKey | None, removal_policy: RemovalPolicy) -> s3.Bucket:
-    return s3.Bucket(
-        scope,
-        name,
-        encryption=s3.BucketEncryption.KMS if key else s3.BucketEncryption.S3_MANAGED,
-        encryption_key=key,
-        bucket_key_enabled=True if key else None,
-        block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
-        object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
-        enforce_ssl=True,
-        versioned=True,
-        lifecycle_rules=[s3.LifecycleRule(abort_incomplete_multipart_upload_after=Duration.days(7))],
-        removal_policy=removal_policy,
-    )
-
-
-def _log_accesses(bucket: s3.IBucket, to: s3.IBucket) -> None:
-    """As ``server_access_logs_bucket`` of a Bucket, which without a feature flag needs ACLs in the other bucket."""
-    resource = cast("s3.CfnBucket", bucket.node.default_child)
-    resource.logging_configuration = s3.CfnBucket.LoggingConfigurationProperty(
-        destination_bucket_name=to.bucket_name,
-        target_object_key_format=s3.CfnBucket.TargetObjectKeyFormatProperty(
-            partitioned_prefix=s3.CfnBucket.PartitionedPrefixProperty(partition_date_source="EventTime")
-        ),
-    )
-    conditions: dict[str, dict[str, str]] = {"StringEquals": {"aws:SourceAccount": Stack.of(bucket).account}}
-    if Stack.of(bucket) == Stack.of(to):
-        # In another stack the two would need each other.
-        conditions["ArnLike"] = {"aws:SourceArn": bucket.bucket_arn}
-    to.add_to_resource_policy(
-        iam.PolicyStatement(
-            principals=[iam.ServicePrincipal("logging.s3.amazonaws.com")],
-            actions=["s3:PutObject"],
-            resources=[to.arn_for_objects("*")],
-            conditions=conditions,
-        )
-    )
-
-
-def _expire_results(bucket: s3.IBucket, output_prefix: str, datastore: IDatastore, expiration: Duration) -> None:
-    """Expire what jobs write (``<prefix><datastoreId>-DicomImport-<jobId>/``), which leaves our records alone."""
-    if isinstance(bucket, s3.Bucket):
-        prefix = f"{output_prefix}{datastore.datastore_id}-DicomImport-"
-        bucket.add_lifecycle_rule(prefix=prefix, expiration=expiration, noncurrent_version_expiration=Duration.days(7))
-
-
-__all__ = ["Completion", "DicomImport", "ImportQuotas", "ImportTolerance", "MetadataMapping", "Notify", "OnEmpty"]
+__all__ = ["DicomImport"]

@@ -1,0 +1,144 @@
+"""What is wrong with the arguments of an import, as far as synth can know."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from aws_cdk import Duration, Stack, Token
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+
+from healthimaging_cdk._validation import Violations
+from healthimaging_cdk.datastore import IDatastore
+from healthimaging_cdk.import_options import (
+    Completion,
+    ImportQuotas,
+    ImportTolerance,
+    MetadataMapping,
+    Notify,
+    OnEmpty,
+    mapping_member,
+)
+from healthimaging_cdk.import_source import ImportSource
+
+if TYPE_CHECKING:
+    from aws_cdk import aws_sns as sns
+
+_SHORTEST_TIMEOUT = Duration.minutes(1)
+_LONGEST_TIMEOUT = Duration.minutes(55)
+_MOST_MAPPING_BYTES = 100_000
+_WHOLE = 100
+
+
+def check_import(
+    *,
+    stack: Stack,
+    datastore: IDatastore | None,
+    data_access_role: iam.IRole | None,
+    on_empty: OnEmpty,
+    completion: Completion,
+    source: ImportSource,
+    output_bucket: s3.IBucket | None,
+    output_prefix: str,
+    job_name: str | None,
+    metadata_mappings: Sequence[MetadataMapping],
+    timeout: Duration,
+    tolerance: ImportTolerance | None,
+    quotas: ImportQuotas | None,
+    results_expiration: Duration | None,
+    access_logs_bucket: s3.IBucket | None,
+    encryption_key: kms.IKey | None,
+    customer_managed_key: bool,
+    notify: Notify | None,
+    notification_topic: sns.ITopic | None,
+) -> None:
+    violations = Violations("DicomImport")
+    violations.check_shape("job_name", job_name, "JobName")
+    violations.check_prefix("output_prefix", output_prefix)
+    violations.check_prefix("source.prefix", source.prefix)
+    if source.input_bucket is not None:
+        violations.check_bucket_uri("source", source.input_bucket.bucket_name, source.prefix)
+    if output_bucket is not None:
+        violations.check_bucket_uri("output_bucket", output_bucket.bucket_name, output_prefix)
+        if source.input_bucket is not None and source.input_bucket.bucket_name == output_bucket.bucket_name:
+            violations.check_overlap(source.prefix, output_prefix)
+        if results_expiration is not None:
+            violations.add("results_expiration is for an output bucket made here: add a lifecycle rule to your own")
+    _check_mappings(violations, metadata_mappings)
+    _check_numbers(violations, timeout, tolerance or ImportTolerance(), quotas or ImportQuotas())
+    for name, value, kind in (
+        ("on_empty", on_empty, OnEmpty),
+        ("completion", completion, Completion),
+        ("notify", notify or Notify.FAILURES, Notify),
+    ):
+        if not isinstance(value, kind):
+            allowed = ", ".join(f"{kind.__name__}.{member.name}" for member in kind)
+            violations.add(f"{name} must be one of {allowed}, got {value!r}")
+    buckets_are_given = source.input_bucket is not None and output_bucket is not None
+    topic_is_made = notify is not None and notification_topic is None
+    _check_key(
+        violations,
+        encryption_key,
+        customer_managed_key=customer_managed_key,
+        something_is_made=datastore is None or not buckets_are_given or topic_is_made,
+    )
+    _check_access_logs(violations, access_logs_bucket, buckets_are_made=not buckets_are_given)
+    # A function of this stack starts the job, in its own account and Region, and IAM passes roles within an account.
+    there = "import from a stack there"
+    violations.check_place("datastore", datastore, stack, account=there, region=there)
+    violations.check_place("data_access_role", data_access_role, stack, account="use a role of the stack's account")
+    violations.check_place("encryption_key", encryption_key, stack, region="use a key of the stack's Region")
+    violations.raise_any()
+
+
+def _check_key(
+    violations: Violations, encryption_key: kms.IKey | None, *, customer_managed_key: bool, something_is_made: bool
+) -> None:
+    if encryption_key is not None and not customer_managed_key:
+        violations.add("encryption_key and customer_managed_key=False exclude each other: leave one away")
+    if encryption_key is not None and not something_is_made:
+        violations.add("encryption_key is for what is made here, and nothing is: leave it away")
+
+
+def _check_access_logs(
+    violations: Violations, access_logs_bucket: s3.IBucket | None, *, buckets_are_made: bool
+) -> None:
+    if access_logs_bucket is not None and not buckets_are_made:
+        violations.add(
+            "access_logs_bucket is for buckets made here, and none is: set server_access_logs_bucket of yours"
+        )
+    if access_logs_bucket is not None and access_logs_bucket.encryption_key is not None:
+        violations.add(
+            "access_logs_bucket has a KMS key, and S3 writes access logs only under SSE-S3: pass another one"
+        )
+
+
+def _check_mappings(violations: Violations, metadata_mappings: Sequence[MetadataMapping]) -> None:
+    mappings = [mapping_member(mapping) for mapping in metadata_mappings]
+    if mappings and not any(Token.is_unresolved(value) for mapping in mappings for value in mapping.values()):
+        violations.check_shape("metadata_mappings", mappings, "DicomMetadataMappings")
+    size = len(json.dumps(mappings))
+    if size > _MOST_MAPPING_BYTES:
+        violations.add(
+            f"metadata_mappings take {size} bytes of the template, at most {_MOST_MAPPING_BYTES} fit into a "
+            "CloudFormation request: split them into several imports"
+        )
+
+
+def _check_numbers(violations: Violations, timeout: Duration, tolerance: ImportTolerance, quotas: ImportQuotas) -> None:
+    seconds = None if timeout.is_unresolved() else timeout.to_seconds()
+    if seconds is None or not _SHORTEST_TIMEOUT.to_seconds() <= seconds <= _LONGEST_TIMEOUT.to_seconds():
+        violations.add(f"timeout takes 1 to 55 minutes known at synth, got {seconds} seconds")
+    numbers = (quotas.files, tolerance.rejected_files, tolerance.rejected_percent)
+    if any(number is not None and Token.is_unresolved(number) for number in numbers):
+        violations.add("tolerance and quotas have to be known at synth, got a token")
+        return
+    if tolerance.rejected_files is not None and tolerance.rejected_files < 0:
+        violations.add(f"tolerance.rejected_files must not be negative, got {tolerance.rejected_files}")
+    if tolerance.rejected_percent is not None and not 0 <= tolerance.rejected_percent <= _WHOLE:
+        violations.add(f"tolerance.rejected_percent takes 0 to 100, got {tolerance.rejected_percent}")
+    if quotas.files < 1 or quotas.total.to_bytes() < 1 or quotas.file.to_bytes() < 1:
+        violations.add("quotas must be at least 1 file and 1 byte")

@@ -1,0 +1,92 @@
+"""What a deploy knows of an import's job, as attributes of its custom resource."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aws_cdk import CustomResource
+
+
+class ImportResults:
+    """The outcome of an import, for outputs and other resources. Every value is text, as CloudFormation has it."""
+
+    _resource: CustomResource
+
+    @property
+    def job_id(self) -> str:
+        """``jobId`` of the import job; ``none`` when there was nothing to import."""
+        return self._resource.get_att_string("JobId")
+
+    @property
+    def job_status(self) -> str:
+        """``jobStatus`` of the import job; ``NOTHING_TO_IMPORT`` or, after a rollback, ``NOT_STARTED`` without one."""
+        return self._resource.get_att_string("JobStatus")
+
+    @property
+    def submitted_at(self) -> str:
+        """``submittedAt`` of the import job as an ISO 8601 timestamp; ``none`` without a job."""
+        return self._resource.get_att_string("SubmittedAt")
+
+    @property
+    def datastore_id(self) -> str:
+        """``datastoreId`` of the store that was imported into."""
+        return self._resource.get_att_string("DatastoreId")
+
+    @property
+    def number_of_scanned_files(self) -> str:
+        """``numberOfScannedFiles`` of the manifest."""
+        return self._resource.get_att_string("NumberOfScannedFiles")
+
+    @property
+    def number_of_imported_files(self) -> str:
+        """``numberOfImportedFiles`` of the manifest."""
+        return self._resource.get_att_string("NumberOfImportedFiles")
+
+    @property
+    def number_of_files_with_customer_error(self) -> str:
+        """``numberOfFilesWithCustomerError`` of the manifest."""
+        return self._resource.get_att_string("NumberOfFilesWithCustomerError")
+
+    @property
+    def number_of_files_with_server_error(self) -> str:
+        """``numberOfFilesWithServerError`` of the manifest."""
+        return self._resource.get_att_string("NumberOfFilesWithServerError")
+
+    @property
+    def number_of_generated_image_sets(self) -> str:
+        """``numberOfGeneratedImageSets`` of the manifest."""
+        return self._resource.get_att_string("NumberOfGeneratedImageSets")
+
+    @property
+    def number_of_primary_image_sets(self) -> str:
+        """Image sets of the manifest that are primary."""
+        return self._resource.get_att_string("NumberOfPrimaryImageSets")
+
+    @property
+    def number_of_non_primary_image_sets(self) -> str:
+        """Image sets of the manifest that are not primary: their metadata conflicts with what the store held."""
+        return self._resource.get_att_string("NumberOfNonPrimaryImageSets")
+
+    @property
+    def warnings(self) -> str:
+        """Files with warnings by code, for example ``45344 (2)``; ``none`` without any."""
+        return self._resource.get_att_string("Warnings")
+
+    @property
+    def manifest_uri(self) -> str:
+        """The S3 URI of the job's manifest, kept beside the import's record; ``none`` without a job."""
+        return self._resource.get_att_string("ManifestUri")
+
+    @property
+    def summary(self) -> str:
+        """The outcome in one line: status and counts."""
+        return self._resource.get_att_string("Summary")
+
+    @property
+    def next_step(self) -> str:
+        """What to do next when there was nothing to import, with the command; else ``none``."""
+        return self._resource.get_att_string("NextStep")
+
+
+__all__ = ["ImportResults"]
