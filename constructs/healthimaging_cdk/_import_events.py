@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class ImportEvents:
-    """The events of one import: the verdict on each of its jobs, once the job's manifest has been read.
+    """The events of one import: the verdict on each of its jobs, once it is known what became of the files.
 
     HealthImaging's own events know whether a job ran, not what became of the files. The verdict does, and it comes
     for jobs that a detached deploy left running as well: source ``healthimaging-cdk``, detail type ``DICOM Import
@@ -45,11 +45,14 @@ class ImportEvents:
 
     def on_succeeded(self, construct_id: str, **options: Unpack[OnEventOptions]) -> events.Rule:
         """A rule for jobs that imported files, within the import's tolerance; see :meth:`on_judged`."""
-        return self._rule(construct_id, options, {"outcome": ["SUCCEEDED"]})
+        return self._rule(construct_id, options, {"outcome": [rules.Verdict.SUCCEEDED.value]})
 
     def on_failed(self, construct_id: str, **options: Unpack[OnEventOptions]) -> events.Rule:
-        """A rule for jobs that imported nothing, or went beyond the import's tolerance; see :meth:`on_judged`."""
-        return self._rule(construct_id, options, {"outcome": ["FAILED"]})
+        """A rule for jobs that imported nothing, went beyond the import's tolerance, or were lost sight of.
+
+        See :meth:`on_judged`.
+        """
+        return self._rule(construct_id, options, {"outcome": list(rules.BAD_VERDICTS)})
 
     def on_files_rejected(self, construct_id: str, **options: Unpack[OnEventOptions]) -> events.Rule:
         """A rule for jobs that rejected files, however many and whatever the outcome; see :meth:`on_judged`."""

@@ -65,7 +65,7 @@ class ImportMetrics:
         return self.metric("ImportsSucceeded", **options)
 
     def metric_imports_failed(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Jobs that ended and did not import what they should; the sum over 5 minutes unless given."""
+        """Jobs that did not import what they should, or were lost sight of; the sum over 5 minutes unless given."""
         return self.metric("ImportsFailed", **options)
 
     def metric_duration(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:

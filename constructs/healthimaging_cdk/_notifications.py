@@ -17,15 +17,16 @@ if TYPE_CHECKING:
     from aws_cdk import aws_sns as sns
 
 
+_BAD = {"outcome": list(rules.BAD_VERDICTS)}
 _CONDITIONS: dict[Notify, dict[str, Any]] = {
-    Notify.FAILURES: {"outcome": ["FAILED"]},
-    Notify.REJECTIONS: {"$or": [{"outcome": ["FAILED"]}, {"counts": {"rejected": [{"numeric": [">", 0]}]}}]},
+    Notify.FAILURES: _BAD,
+    Notify.REJECTIONS: {"$or": [_BAD, {"counts": {"rejected": [{"numeric": [">", 0]}]}}]},
     Notify.OUTCOMES: {},
 }
 _MESSAGE = (
     "DICOM import <import>: <outcome>",
     "<scanned> files scanned, <imported> imported, <customer> rejected for customer errors, <server> for server errors",
-    "Job <job> of data store <store> ended with <status>. Where its manifest and the reasons of rejection lie:",
+    "Job <job> of data store <store>, status <status>. Where its manifest and the reasons of rejection lie:",
     "aws medical-imaging get-dicom-import-job --datastore-id <store> --job-id <job> --query jobProperties.outputS3Uri",
 )
 _PATHS = {

@@ -74,8 +74,8 @@ class ImportAlarms(Construct):
         self._failed_imports = cloudwatch.Alarm(
             self,
             "FailedImports",
-            alarm_description=f"{what}: a job ended and did not import what it should; the event DICOM Import Judged "
-            "names it",
+            alarm_description=f"{what}: a job did not import what it should, or was lost sight of; the event DICOM "
+            "Import Judged names it",
             metric=import_.metric_imports_failed(),
             threshold=0,
             comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
@@ -108,7 +108,7 @@ class ImportAlarms(Construct):
 
     @property
     def failed_imports(self) -> cloudwatch.Alarm:
-        """A job ended and did not import what it should."""
+        """A job did not import what it should, or was lost sight of."""
         return self._failed_imports
 
     @property

@@ -97,7 +97,7 @@ class Notify(Enum):
     """
 
     FAILURES = "failures"
-    """Jobs that ended and did not import what they should."""
+    """Jobs that did not import what they should, or that were lost sight of."""
     REJECTIONS = "rejections"
     """Failures, and jobs that count as good though files were rejected."""
     OUTCOMES = "outcomes"

@@ -58,9 +58,12 @@ def _rescue(notice: dict[str, Any]) -> dict[str, Any]:
             # It may have died after the start of its execution, which is then found running.
             return _receive(Event.parse(detail["requestPayload"]), detail["requestPayload"])
         state = json.loads(detail["input"])
-        if detail.get("error") == ANSWERED or state.get("answered"):
+        if detail.get("error") == ANSWERED:
             return {}
         event, what = Event.parse(state["event"]), str(detail.get("status"))
+        if state.get("answered"):
+            _lose_sight(event, state)
+            return {}
         reason = f"the request was not finished ({what}); see the function's log group, {_DEPLOY_AGAIN}"
         send(event, Answer(success=event.is_let_go, reason=reason))
         log.line("rescued", request_id=event.request_id, what=what)
@@ -153,6 +156,7 @@ def _ended(state: dict[str, Any], answer: Answer) -> dict[str, Any]:
     if state.get("answered"):
         # Nobody else is told.
         log.line("followed", success=answer.success, reason=answer.reason)
+        _lose_sight(Event.parse(state["event"]), state)
         return {**state, "next": "end", "success": answer.success}
     return {**state, "next": "answer", "answer": vars(answer)}
 
@@ -161,6 +165,7 @@ def _answer(state: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN
     """Tell CloudFormation; an execution that lost its step (``error``) says so."""
     event = Event.parse(state["event"])
     if state.get("answered"):
+        _lose_sight(event, state)
         return {**state, "next": "end", "success": False}
     if "answer" in state and "error" not in state:
         answer = Answer(**state["answer"])
@@ -181,6 +186,16 @@ def _given_up(event: Event, progress: dict[str, Any], reason: str) -> Answer:
         return given_up(event, progress, reason)
     except Exception:  # noqa: BLE001 - as the path must not
         return Answer(success=event.is_let_go, reason=reason)
+
+
+def _lose_sight(event: Event, state: dict[str, Any]) -> None:
+    """A job that nobody waits for is not followed any more: unless its verdict is out, nobody will know it."""
+    try:
+        from healthimaging_import.resources import lose_sight  # noqa: PLC0415 - the answering path must not need boto3
+
+        lose_sight(event, state.get("progress") or {}, time.time())
+    except Exception as error:  # noqa: BLE001 - nobody is left to tell, and another try would end the same
+        log.line("not announced", error=type(error).__name__)
 
 
 def _reason(error: Exception) -> str:

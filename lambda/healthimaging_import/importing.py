@@ -21,6 +21,7 @@ from healthimaging_import.jobs import Job, Jobs, age
 from healthimaging_import.problems import Refused, TryLater
 from healthimaging_import.records import Record, Records, Stored
 from healthimaging_import.request import ImportRequest
+from healthimaging_import.rules import Verdict
 from healthimaging_import.signals import announce
 from healthimaging_import.source import Survey, survey, unpack
 from healthimaging_import.verdict import Counts, Manifest, Tolerance, causes, read_manifest, warning_codes
@@ -75,6 +76,8 @@ class Progress:
     taken_over_at: float = 0.0
     run_id: str | None = None
     ended_at: float = 0.0
+    job_id: str = ""
+    announced: bool = False
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> Progress:
@@ -136,12 +139,35 @@ class Importer:
         if self.request.run_id is None:
             if progress.run_id is None:
                 progress.run_id = self.records.latest_run(self.request.series) or ""
-            resolved = dataclasses.replace(self.request, run_id=progress.run_id)
-            return dataclasses.replace(self, request=resolved).step(progress)
+            return self._of_run(progress.run_id).step(progress)
         outcome = self._step(progress)
         if outcome.finished and outcome.job_id and self.may_start:
             self.records.note_latest_run(self.request.series, self.request.run_id)
         return outcome
+
+    def lose_sight(self, progress: Progress) -> None:
+        """Announce that nobody will find out how a job ended, unless its verdict was announced.
+
+        For a job that nobody waits for: who does is told by the refusal.
+        """
+        if self.request.run_id is None:
+            return self._of_run(progress.run_id or "").lose_sight(progress)
+        if progress.job_id and not self._is_judged(progress.job_id):
+            self._announce(progress, Verdict.UNKNOWN, self.request.datastore_id)
+        return None
+
+    def _is_judged(self, job_id: str) -> bool:
+        try:
+            stored = self.records.load(self.request.intent)
+        except (Refused, TryLater):
+            return False
+        # A later attempt is only made after the end of an earlier one.
+        return stored is not None and (
+            stored.record.state in (records.SUCCEEDED, records.FAILED) or stored.record.job.get("jobId") != job_id
+        )
+
+    def _of_run(self, run_id: str) -> Importer:
+        return dataclasses.replace(self, request=dataclasses.replace(self.request, run_id=run_id))
 
     def _step(self, progress: Progress) -> Outcome:
         stored = self.records.load(self.request.intent)
@@ -284,7 +310,8 @@ class Importer:
     def _follow(self, stored: Stored, progress: Progress) -> Outcome:
         record = stored.record
         job_id, submitted_at = record.job["jobId"], record.job["submittedAt"]
-        job = self._look(stored)
+        progress.job_id = job_id
+        job = self._look(stored, progress)
         log.line("checked", job_id=job_id, job_status=job.status)
         if not job.over:
             return Outcome(finished=False, job_id=job_id, job_status=job.status, submitted_at=submitted_at)
@@ -293,10 +320,10 @@ class Importer:
         if body is None:
             if self.now() - progress.ended_at < _MANIFEST_PATIENCE_SECONDS[job.status]:
                 raise TryLater(f"import job {job_id} is {job.status} and has not written its manifest")
-            raise self._failed_without_manifest(stored, job)
-        return self._judge(stored, job, body)
+            raise self._failed_without_manifest(stored, progress, job)
+        return self._judge(stored, progress, job, body)
 
-    def _look(self, stored: Stored) -> Job:
+    def _look(self, stored: Stored, progress: Progress) -> Job:
         record = stored.record
         job_id = record.job["jobId"]
         try:
@@ -306,29 +333,32 @@ class Importer:
                 raise
             if age(record.job, self.now()) < _UNKNOWN_JOB_PATIENCE_SECONDS:
                 raise TryLater(f"import job {job_id} is not known yet") from None
+            self._announce(progress, Verdict.UNKNOWN, record.parameters["datastoreId"])
             raise self._failed(stored, f"import job {job_id} is not known any more; {_TRY_AGAIN}") from None
 
-    def _failed_without_manifest(self, stored: Stored, job: Job) -> Refused:
+    def _failed_without_manifest(self, stored: Stored, progress: Progress, job: Job) -> Refused:
         record = stored.record
         job_id, datastore_id = record.job["jobId"], record.parameters["datastoreId"]
         said = f" ({plain(job.message)})" if job.message else ""
-        self._announce(record, job, Counts(), good=False)
+        # One that completed may have imported everything.
+        verdict = Verdict.UNKNOWN if job.status == "COMPLETED" else Verdict.FAILED
+        self._announce(progress, verdict, datastore_id, job)
         reason = (
             f"import job {job_id} ended with {job.status}{said} and left no manifest; read the rest with: "
             f"aws medical-imaging get-dicom-import-job --datastore-id {datastore_id} --job-id {job_id}"
         )
         if job.status == "COMPLETED":
-            # It may have imported everything: the next request looks for the manifest again and starts nothing.
+            # The next request looks for the manifest again and starts nothing.
             return Refused(f"{reason}; deploy again to look for the manifest once more")
         return self._failed(stored, reason)
 
-    def _judge(self, stored: Stored, job: Job, body: bytes) -> Outcome:
+    def _judge(self, stored: Stored, progress: Progress, job: Job, body: bytes) -> Outcome:
         record, status = stored.record, job.status
-        job_id = record.job["jobId"]
+        job_id, datastore_id = record.job["jobId"], record.parameters["datastoreId"]
         try:
             manifest = read_manifest(body)
         except Refused as refusal:
-            self._announce(record, job, Counts(), good=False)
+            self._announce(progress, Verdict.FAILED, datastore_id, job)
             raise self._failed(
                 stored, f"import job {job_id} ended with {status}, but {refusal}; {_TRY_AGAIN}"
             ) from None
@@ -342,7 +372,7 @@ class Importer:
             scanned=counts.scanned, imported=counts.imported, image_sets=counts.image_sets,
             warnings=counts.warning_list(),
         )  # fmt: skip
-        self._announce(record, job, counts, good=not problems)
+        self._announce(progress, Verdict.FAILED if problems else Verdict.SUCCEEDED, datastore_id, job, counts)
         if problems:
             reason = f"import job {job_id} ended with {status} but {' and '.join(problems)}: {counts.sentence()}"
             raise self._failed(stored, reason + self._causes(manifest) + f"; manifest: {uri}")
@@ -355,17 +385,27 @@ class Importer:
         self.records.save(stored.record.changed(state=records.FAILED, asked_by=self.asked_by, reason=reason), stored)
         return Refused(reason)
 
-    def _announce(self, record: Record, job: Job, counts: Counts, *, good: bool) -> None:
+    def _announce(
+        self,
+        progress: Progress,
+        verdict: Verdict,
+        datastore_id: str,
+        job: Job | None = None,
+        counts: Counts | None = None,
+    ) -> None:
+        if progress.announced:
+            return
         announce(
-            self.clients.events,
+            self.clients,
             import_name=self.request.import_name,
-            datastore_id=record.parameters["datastoreId"],
-            job_id=record.job["jobId"],
-            job_status=job.status,
-            good=good,
-            counts=counts,
-            seconds=job.seconds,
+            datastore_id=datastore_id,
+            job_id=progress.job_id,
+            job_status=job.status if job else Verdict.UNKNOWN,
+            verdict=verdict,
+            counts=counts or Counts(),
+            seconds=job.seconds if job else None,
         )
+        progress.announced = True
 
     def _causes(self, manifest: Manifest) -> str:
         """The most frequent reasons of rejection, and where to read the rest."""

@@ -99,6 +99,14 @@ def given_up(event: Event, progress: dict[str, Any], reason: str) -> Answer:
     return Answer(success=False, reason=reason, physical_id=str(progress.get("datastore_id") or ""))
 
 
+def lose_sight(event: Event, progress: dict[str, Any], now: float) -> None:
+    """Tell metrics and events that a job which nobody waits for was lost, if it was."""
+    if event.resource_type == IMPORT:
+        turn = Turn(now=now, began_at=0, time_left=lambda: 0, answered=True)
+        kept = Progress.from_dict(progress.get("import") or {})
+        _importer(event, event.properties, _clients(event, turn), turn, may_start=False).lose_sight(kept)
+
+
 def _settling(event: Event, turn: Turn) -> bool:
     """Whether IAM may still be catching up with what this deploy made or changed."""
     changed = any(event.properties.get(name) != event.old_properties.get(name) for name in _GRANTED_ON)
@@ -290,29 +298,33 @@ def _is_undone(clients: Clients, event: Event, turn: Turn) -> bool:
 
 
 def _go_on(event: Event, clients: Clients, turn: Turn, progress: dict[str, Any], *, may_start: bool) -> Step:
-    def importer(properties: Mapping[str, Any]) -> Importer:
-        return Importer(
-            request=import_request(event.scope, properties),
-            clients=clients,
-            asked_by=event.request_id,
-            now=lambda: turn.now,
-            time_left=turn.time_left,
-            tolerance=tolerance(properties),
-            settling=_settling(event, turn),
-            may_start=may_start,
-            still_asked=lambda: not turn.answered and not _is_undone(clients, event, turn),
-            follows_to_the_end=turn.answered,
-        )
-
     kept = Progress.from_dict(progress.get("import") or {})
     try:
         if not may_start and not progress.get("took_over"):
-            importer(event.old_properties or event.properties).take_over(kept)
+            before = event.old_properties or event.properties
+            _importer(event, before, clients, turn, may_start=may_start).take_over(kept)
             progress["took_over"] = True
-        outcome = importer(event.properties).step(kept)
+        outcome = _importer(event, event.properties, clients, turn, may_start=may_start).step(kept)
     finally:
         progress["import"] = vars(kept)
     return _lead_on(event, turn, outcome, may_start=may_start)
+
+
+def _importer(
+    event: Event, properties: Mapping[str, Any], clients: Clients, turn: Turn, *, may_start: bool
+) -> Importer:
+    return Importer(
+        request=import_request(event.scope, properties),
+        clients=clients,
+        asked_by=event.request_id,
+        now=lambda: turn.now,
+        time_left=turn.time_left,
+        tolerance=tolerance(properties),
+        settling=_settling(event, turn),
+        may_start=may_start,
+        still_asked=lambda: not turn.answered and not _is_undone(clients, event, turn),
+        follows_to_the_end=turn.answered,
+    )
 
 
 def _lead_on(event: Event, turn: Turn, outcome: Outcome, *, may_start: bool) -> Step:

@@ -10,6 +10,7 @@ import gzip
 import json
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,21 @@ EVENT_SOURCE = "healthimaging-cdk"
 
 EVENT_DETAIL_TYPE = "DICOM Import Judged"
 """Their detail type."""
+
+
+class Verdict(StrEnum):
+    """What became of an import job, as those events tell it."""
+
+    SUCCEEDED = "SUCCEEDED"
+    """It imported files, and no more went wrong than may."""
+    FAILED = "FAILED"
+    """It imported nothing, did not run to its end, or more went wrong than may."""
+    UNKNOWN = "UNKNOWN"
+    """Nobody could find out: what follows the job lost it."""
+
+
+BAD_VERDICTS = (Verdict.FAILED.value, Verdict.UNKNOWN.value)
+"""What somebody has to look at."""
 
 METRIC_NAMESPACE = "HealthImagingCdk"
 """The CloudWatch namespace of an import's own metrics."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any
 
 from healthimaging_import import log
+from healthimaging_import.aws import Clients
 from healthimaging_import.faults import explained
 from healthimaging_import.problems import Refused, TryLater
 from healthimaging_import.rules import (
@@ -15,18 +15,19 @@ from healthimaging_import.rules import (
     METRIC_DIMENSIONS,
     METRIC_NAMESPACE,
     METRIC_UNITS,
+    Verdict,
 )
 from healthimaging_import.verdict import Counts
 
 
 def announce(
-    events: Any,  # noqa: ANN401 - boto3's clients have no public type
+    clients: Clients,
     *,
     import_name: str,
     datastore_id: str,
     job_id: str,
     job_status: str,
-    good: bool,
+    verdict: Verdict,
     counts: Counts,
     seconds: float | None,
 ) -> None:
@@ -36,26 +37,29 @@ def announce(
     a step that dies after this is repeated. That nobody can be told must not change how the import ended. How long the
     job took (``seconds``) is left out where it is not known.
     """
-    _write_metrics(import_name, datastore_id, good=good, counts=counts, seconds=seconds)
+    _write_metrics(import_name, datastore_id, verdict=verdict, counts=counts, seconds=seconds)
     detail = {
         "import": import_name,
         "datastoreId": datastore_id,
         "jobId": job_id,
         "jobStatus": job_status,
-        "outcome": "SUCCEEDED" if good else "FAILED",
+        "outcome": verdict,
         "counts": {**counts.as_dict(), "rejected": counts.rejected},
     }
     entry = {"Source": EVENT_SOURCE, "DetailType": EVENT_DETAIL_TYPE, "Detail": json.dumps(detail, sort_keys=True)}
     try:
         with explained("events", "events:PutEvents"):
-            answer = events.put_events(Entries=[entry])
+            answer = clients.events.put_events(Entries=[entry])
         if answer.get("FailedEntryCount"):
             log.line("event refused", job_id=job_id)
     except (Refused, TryLater):
         log.line("event not sent", job_id=job_id)
 
 
-def _write_metrics(import_name: str, datastore_id: str, *, good: bool, counts: Counts, seconds: float | None) -> None:
+def _write_metrics(
+    import_name: str, datastore_id: str, *, verdict: Verdict, counts: Counts, seconds: float | None
+) -> None:
+    good = verdict is Verdict.SUCCEEDED
     values: dict[str, float] = {
         "FilesScanned": counts.scanned,
         "FilesImported": counts.imported,

@@ -68,7 +68,7 @@ What happens to the function itself:
 | the function dies in a step of the state machine | the step is repeated, twice; then the request is answered FAILED |
 | Step Functions cannot call the function (throttled, unavailable) | tried again, eight times, up to a minute apart; then as above |
 | CloudFormation's URL cannot be reached | five tries in the call, then the call is repeated; then EventBridge calls the function to try again |
-| somebody stops the execution, or it fails | EventBridge calls the function, which answers FAILED; one that only follows a job after the answer is let go |
+| somebody stops the execution, or it fails | EventBridge calls the function, which answers FAILED; of one that only follows a job after the answer, it tells events and metrics that the outcome is unknown |
 | a doubled event | the execution named after the request runs already |
 | the function cannot start at all | nobody answers: `ServiceTimeout` ends the request (5 minutes after `timeout`) |
 

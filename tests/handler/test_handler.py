@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -344,6 +345,148 @@ def test_a_followed_job_that_fails_ends_the_execution_as_failed_without_a_second
     assert not machine.request(event(aws, "import-create", Completion="submit"))["success"]
     assert "SUCCESS" == answer(aws)["Status"]
     assert "FAILED" == json.loads(aws.events[0]["Detail"])["outcome"]
+
+
+# -- a job that nobody waits for and that is lost --------------------------------------------------------------------
+
+GET = "HealthImaging.GetDICOMImportJob"
+DAY = 24 * 3600
+
+
+def left_to_follow(source: FakeAws, machine: Machine) -> dict[str, Any]:
+    """What the execution starts with that follows the job of a deploy which did not wait."""
+    source.jobs_may_run.clear()
+    machine.request(event(source, "import-create", Completion="submit"), follow=False)
+    assert [] == source.events
+    (name,) = (name for name in source.executions if name.endswith("-follow"))
+    state: dict[str, Any] = json.loads(source.executions[name]["input"])
+    return state
+
+
+def outcomes(aws: FakeAws) -> list[str]:
+    return [json.loads(told["Detail"])["outcome"] for told in aws.events]
+
+
+def stop(aws: FakeAws, state: dict[str, Any]) -> None:
+    """An operator stops the execution."""
+    detail = {"status": "ABORTED", "input": json.dumps(state)}
+    assert {} == handler.handle({"source": "aws.states", "detail": detail}, Context())
+    assert 1 == len(aws.answers)
+
+
+@pytest.mark.parametrize(
+    ("operation", "code"),
+    [
+        (GET, "AccessDeniedException"),
+        (GET, "ResourceNotFoundException"),
+        (GET, "InternalServerException"),
+        ("S3.GetObject", "AccessDenied"),
+        ("S3.PutObject", "AccessDenied"),
+    ],
+)
+def test_a_job_that_cannot_be_followed_any_more_is_told_of_once(
+    source: FakeAws, machine: Machine, capsys: pytest.CaptureFixture[str], operation: str, code: str
+) -> None:
+    state = left_to_follow(source, machine)
+    source.wait_for_jobs()
+    source.fail(operation, code, 500 if code == "InternalServerException" else 403, times=10_000)
+    machine.clock.seconds = state["began_at"] = time.time() + 301
+    if code == "InternalServerException":
+        machine.clock.seconds += DAY
+    assert not machine.run(state)["success"]
+    (told,) = source.events
+    detail = json.loads(told["Detail"])
+    (job,) = source.jobs()
+    assert ("UNKNOWN", "UNKNOWN", job.id) == (detail["outcome"], detail["jobStatus"], detail["jobId"])
+    (metrics,) = (line for line in capsys.readouterr().out.splitlines() if "_aws" in line)
+    assert (0, 1) == (json.loads(metrics)["ImportsSucceeded"], json.loads(metrics)["ImportsFailed"])
+
+
+def test_a_job_that_runs_for_more_than_a_day_is_told_of(source: FakeAws, machine: Machine) -> None:
+    state = left_to_follow(source, machine)
+    machine.clock.seconds += DAY
+    machine.run(state)
+    assert ["UNKNOWN"] == outcomes(source)
+    source.wait_for_jobs()
+
+
+def test_a_step_lost_while_following_is_told_of_but_not_to_cloudformation(source: FakeAws, machine: Machine) -> None:
+    state = left_to_follow(source, machine)
+    output = machine.step("answer", {**state, "error": {"Error": "Lambda.Unknown"}})
+    assert ("end", False) == (output["next"], output["success"])
+    assert ["UNKNOWN"] == outcomes(source)
+    assert 1 == len(source.answers)
+    source.wait_for_jobs()
+
+
+def test_a_follower_that_is_stopped_is_told_of(source: FakeAws, machine: Machine) -> None:
+    stop(source, left_to_follow(source, machine))
+    assert ["UNKNOWN"] == outcomes(source)
+    source.wait_for_jobs()
+
+
+@pytest.mark.parametrize("bad", [False, True])
+def test_a_follower_that_is_stopped_after_its_verdict_tells_nothing_else(
+    source: FakeAws, machine: Machine, *, bad: bool
+) -> None:
+    if bad:
+        source.put(SOURCE, "studies/1.dcm", b"not DICOM")
+    state = left_to_follow(source, machine)
+    source.wait_for_jobs()
+    machine.run(state)
+    stop(source, state)
+    assert ["FAILED" if bad else "SUCCEEDED"] == outcomes(source)
+
+
+def test_a_follower_that_is_stopped_while_a_later_attempt_runs_tells_nothing_else(
+    source: FakeAws, machine: Machine
+) -> None:
+    source.put(SOURCE, "studies/1.dcm", b"not DICOM")
+    state = left_to_follow(source, machine)
+    source.wait_for_jobs()
+    machine.run(state)
+    source.jobs_may_run.clear()
+    machine.request({**state["event"], "RequestId": "again", "ResponseURL": source.answer_url()}, follow=False)
+    assert 2 == len(source.jobs())
+    source.answers.pop()
+    stop(source, state)
+    assert ["FAILED"] == outcomes(source)
+    source.wait_for_jobs()
+
+
+def test_a_lost_job_reaches_metrics_where_the_role_is_gone(
+    source: FakeAws, machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = left_to_follow(source, machine)
+    source.fail("STS.AssumeRole", "AccessDenied", 403, times=10_000)
+    machine.run(state)
+    written = capsys.readouterr().out
+    assert '"ImportsFailed": 1' in written
+    assert "event not sent" in written
+    source.heal()
+    source.wait_for_jobs()
+
+
+def test_a_completed_job_without_a_manifest_is_neither_good_nor_bad(source: FakeAws, machine: Machine) -> None:
+    state = left_to_follow(source, machine)
+    source.hold_manifests = True
+    source.wait_for_jobs()
+    machine.run(state)
+    (told,) = source.events
+    detail = json.loads(told["Detail"])
+    assert ("UNKNOWN", "COMPLETED") == (detail["outcome"], detail["jobStatus"])
+
+
+def test_a_rollback_that_leaves_a_job_to_run_has_its_loss_told(source: FakeAws, machine: Machine) -> None:
+    state = left_to_follow(source, machine)
+    source.stack_status = "UPDATE_ROLLBACK_IN_PROGRESS"
+    properties = state["event"]["ResourceProperties"]
+    back = {**event(source, "import-update", request_id="back"), "ResourceProperties": properties}
+    machine.request({**back, "OldResourceProperties": properties}, follow=False)
+    source.fail(GET, "AccessDeniedException", 403, times=10_000)
+    machine.run(json.loads(source.executions["back-follow"]["input"]))
+    assert ["UNKNOWN"] == outcomes(source)
+    source.wait_for_jobs()
 
 
 # -- deletions and rollbacks -----------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 from botocore.stub import ANY, Stubber
 
 from healthimaging_import.aws import Clients
-from healthimaging_import.rules import METRIC_UNITS
+from healthimaging_import.rules import METRIC_UNITS, Verdict
 from healthimaging_import.signals import announce
 from healthimaging_import.verdict import Counts
 from tests.conftest import ROOT
@@ -21,14 +21,14 @@ COUNTS = Counts(10, 6, 3, 1, 2, 1, {"45344": 2})
 NAME = "Imaging/ImportJob8DEEC202"
 
 
-def tell(clients: Clients, *, good: bool = True, seconds: float | None = 93.5) -> None:
+def tell(clients: Clients, verdict: Verdict = Verdict.SUCCEEDED, seconds: float | None = 93.5) -> None:
     announce(
-        clients.events,
+        clients,
         import_name=NAME,
         datastore_id="d",
         job_id="j",
         job_status="COMPLETED",
-        good=good,
+        verdict=verdict,
         counts=COUNTS,
         seconds=seconds,
     )
@@ -76,11 +76,11 @@ def emf_violations(document: dict[str, Any]) -> list[str]:  # noqa: C901, PLR091
 
 
 @pytest.mark.parametrize("seconds", [93.5, None])
-@pytest.mark.parametrize("good", [True, False])
+@pytest.mark.parametrize("verdict", Verdict)
 def test_the_metrics_keep_to_the_embedded_metric_format(
-    clients: Clients, capsys: pytest.CaptureFixture[str], *, good: bool, seconds: float | None
+    clients: Clients, capsys: pytest.CaptureFixture[str], verdict: Verdict, seconds: float | None
 ) -> None:
-    tell(clients, good=good, seconds=seconds)
+    tell(clients, verdict, seconds)
     assert [] == emf_violations(metrics_in(capsys.readouterr().out))
 
 
@@ -95,11 +95,13 @@ def test_fails_for_a_document_with_a_defect(
     assert [] != emf_violations(metrics_in(capsys.readouterr().out) | defect)
 
 
-@pytest.mark.parametrize("good", [True, False])
+@pytest.mark.parametrize(
+    ("verdict", "succeeded", "failed"), [(Verdict.SUCCEEDED, 1, 0), (Verdict.FAILED, 0, 1), (Verdict.UNKNOWN, 0, 1)]
+)
 def test_every_metric_is_declared_and_has_its_number(
-    clients: Clients, capsys: pytest.CaptureFixture[str], *, good: bool
+    clients: Clients, capsys: pytest.CaptureFixture[str], verdict: Verdict, succeeded: int, failed: int
 ) -> None:
-    tell(clients, good=good)
+    tell(clients, verdict)
     document = metrics_in(capsys.readouterr().out)
     (directive,) = document["_aws"]["CloudWatchMetrics"]
     values = {metric["Name"]: document[metric["Name"]] for metric in directive["Metrics"]}
@@ -108,8 +110,8 @@ def test_every_metric_is_declared_and_has_its_number(
         "FilesImported": 6,
         "FilesRejected": 4,
         "ImageSetsGenerated": 2,
-        "ImportsSucceeded": int(good),
-        "ImportsFailed": int(not good),
+        "ImportsSucceeded": succeeded,
+        "ImportsFailed": failed,
         "Duration": 93.5,
     } == values
     assert METRIC_UNITS == {metric["Name"]: metric["Unit"] for metric in directive["Metrics"]}
@@ -134,7 +136,7 @@ def test_a_duration_that_is_not_known_is_left_out(clients: Clients, capsys: pyte
 
 
 def test_one_event_holds_ids_and_numbers(clients: Clients, aws: FakeAws) -> None:
-    tell(clients, good=False)
+    tell(clients, Verdict.FAILED)
     (event,) = aws.events
     assert ("healthimaging-cdk", "DICOM Import Judged") == (event["Source"], event["DetailType"])
     assert {

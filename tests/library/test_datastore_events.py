@@ -24,7 +24,7 @@ DOCUMENT = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
 VERDICTS = {
     "on_judged": {},
     "on_succeeded": {"outcome": ["SUCCEEDED"]},
-    "on_failed": {"outcome": ["FAILED"]},
+    "on_failed": {"outcome": ["FAILED", "UNKNOWN"]},
     "on_files_rejected": {"counts": {"rejected": [{"numeric": [">", 0]}]}},
 }
 README = (ROOT / "README.md").read_text(encoding="utf-8")

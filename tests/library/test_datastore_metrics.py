@@ -6,7 +6,8 @@ import json
 import re
 import subprocess
 import sys
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from aws_cdk import Duration, NestedStack, Stack
@@ -14,6 +15,7 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 
 from healthimaging_cdk import Datastore, DicomImport, StorageTier
 from healthimaging_cdk._runtime import rules
+from healthimaging_import.aws import Clients
 from healthimaging_import.signals import announce
 from healthimaging_import.verdict import Counts
 from tests.conftest import ROOT
@@ -197,12 +199,12 @@ def test_the_names_and_dimensions_are_those_that_the_function_writes(stack, caps
             return {}
 
     announce(
-        Bus(),
+        cast("Clients", SimpleNamespace(events=Bus())),
         import_name=import_.import_name,
         datastore_id=ID,
         job_id="j",
         job_status="COMPLETED",
-        good=True,
+        verdict=rules.Verdict.SUCCEEDED,
         counts=Counts(),
         seconds=1,
     )

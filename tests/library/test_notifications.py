@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from aws_cdk import Stack
@@ -13,6 +14,8 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sns as sns
 
 from healthimaging_cdk import Datastore, DicomImport, ImportSource, Notify
+from healthimaging_import.aws import Clients
+from healthimaging_import.rules import Verdict
 from healthimaging_import.signals import announce
 from healthimaging_import.verdict import Counts
 
@@ -20,8 +23,8 @@ TOPIC, ROLE, RULE = "AWS::SNS::Topic", "AWS::IAM::Role", "AWS::Events::Rule"
 ID = "0123456789abcdef0123456789abcdef"
 REJECTED = {"counts": {"rejected": [{"numeric": [">", 0]}]}}
 CONDITIONS = {
-    Notify.FAILURES: {"outcome": ["FAILED"]},
-    Notify.REJECTIONS: {"$or": [{"outcome": ["FAILED"]}, REJECTED]},
+    Notify.FAILURES: {"outcome": ["FAILED", "UNKNOWN"]},
+    Notify.REJECTIONS: {"$or": [{"outcome": ["FAILED", "UNKNOWN"]}, REJECTED]},
     Notify.OUTCOMES: {},
 }
 
@@ -71,7 +74,7 @@ def test_a_topic_alone_means_failures(stack, synthesize):
     import_ = DicomImport(stack, "Import", notification_topic=topic)
     assert topic is import_.notification_topic
     detail = rule_of(stack, synthesize)["EventPattern"]["detail"]
-    assert {"import": [stack.resolve(import_.import_name)], "outcome": ["FAILED"]} == detail
+    assert {"import": [stack.resolve(import_.import_name)], "outcome": ["FAILED", "UNKNOWN"]} == detail
     synthesize(stack).only(TOPIC)
 
 
@@ -142,12 +145,12 @@ def test_the_message_is_made_of_fields_that_the_event_has(stack, synthesize):
             return {}
 
     announce(
-        Bus(),
+        cast("Clients", SimpleNamespace(events=Bus())),
         import_name="Stack/Job",
         datastore_id="d",
         job_id="j",
         job_status="FAILED",
-        good=False,
+        verdict=Verdict.FAILED,
         counts=Counts(10, 6, 3, 1),
         seconds=None,
     )
@@ -161,7 +164,7 @@ def test_the_message_is_made_of_fields_that_the_event_has(stack, synthesize):
     assert [
         "DICOM import Stack/Job: FAILED",
         "10 files scanned, 6 imported, 3 rejected for customer errors, 1 for server errors",
-        "Job j of data store d ended with FAILED. Where its manifest and the reasons of rejection lie:",
+        "Job j of data store d, status FAILED. Where its manifest and the reasons of rejection lie:",
         "aws medical-imaging get-dicom-import-job --datastore-id d --job-id j --query jobProperties.outputS3Uri",
     ] == [json.loads(line) for line in message.splitlines()]
 
