@@ -295,7 +295,7 @@ def test_fails_for_a_resource_type_of_a_newer_library(aws: FakeAws, machine: Mac
 def test_fails_with_type_and_place_but_without_the_text_of_an_error(aws: FakeAws, machine: Machine) -> None:
     machine.request(event(aws, "import-create", MaxFiles="DOE^JANE"))
     reason = answer(aws)["Reason"]
-    assert reason.startswith("the function failed with ValueError at resources.py:")
+    assert reason.startswith("the function failed with ValueError at imports.py:")
     assert reason.endswith(": this is an error in healthimaging-cdk")
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from healthimaging_cdk._engine import DEFINITION
 from healthimaging_import import aws, cloudformation, handler, resources, signals
-from healthimaging_import.resources import import_request
+from healthimaging_import.resources.imports import import_request
 from tests.model.fakes import (
     ASSETS,
     PATIENT,
