@@ -17,10 +17,10 @@ from tests.deployment import Account
 pytestmark = pytest.mark.cloud
 
 
-def received(account: Account, count: int) -> list[str]:
+def received(account: Account, count: int, stack: str = "Notified") -> list[str]:
     """The messages of the topic that lie in the queue, once there are as many as there should be."""
     client = account.cloud.client("sqs")
-    url = account.resource_id("Notified", "AWS::SQS::Queue", "People")
+    url = account.resource_id(stack, "AWS::SQS::Queue", "People")
     found: list[str] = []
     deadline = time.monotonic() + 20
     while len(found) < count and time.monotonic() < deadline:
@@ -66,5 +66,34 @@ def test_a_failed_import_that_nobody_waits_for_tells_the_topic(account):
     assert first.startswith("DICOM import Notified/Bad")
     assert first.endswith(": FAILED")
     assert "1 files scanned, 0 imported, 1 rejected for customer errors, 0 for server errors" == counts
-    assert f"Job {deployed.output('BadJobId')} of data store {deployed.output('BadDatastoreId')} ended with " in job
+    assert (
+        f"Job {deployed.output('BadJobId')} of data store {deployed.output('BadDatastoreId')}, status COMPLETED" in job
+    )
     assert f"--job-id {deployed.output('BadJobId')} " in command
+
+
+def test_a_job_that_is_lost_sight_of_tells_the_topic(account):
+    app = App(analytics_reporting=False)
+    stack = Stack(app, "LostSight")
+    import_ = DicomImport(
+        stack,
+        "Lost",
+        source=ImportSource.bucket(s3.Bucket.from_bucket_name(stack, "Bucket", "lost-images"), "images/"),
+        completion=Completion.SUBMIT,
+        notify=Notify.FAILURES,
+    )
+    import_.notification_topic.add_subscription(subscriptions.SqsSubscription(sqs.Queue(stack, "People")))
+    account.s3.create_bucket(Bucket="lost-images")
+    account.upload("lost-images", "images/", "CT_small.dcm")
+    account.cloud.settings(job_seconds=60)
+    deployed = account.deploy_one(app)
+    assert "CREATE_COMPLETE" == deployed.status, deployed.reason
+    states = account.cloud.client("stepfunctions")
+    machine = account.resource_id("LostSight", "AWS::StepFunctions::StateMachine")
+    (running,) = states.list_executions(stateMachineArn=machine, statusFilter="RUNNING")["executions"]
+    states.stop_execution(executionArn=running["executionArn"])
+
+    (message,) = received(account, 1, "LostSight")
+    first, _, job, _ = message.replace('"', "").splitlines()
+    assert first.endswith(": UNKNOWN")
+    assert f"Job {deployed.output('JobId')} of data store {deployed.output('DatastoreId')}, status UNKNOWN" in job
