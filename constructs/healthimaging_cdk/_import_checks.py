@@ -11,6 +11,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 
+from healthimaging_cdk._network import network_of
 from healthimaging_cdk._validation import Violations
 from healthimaging_cdk.datastore import IDatastore
 from healthimaging_cdk.import_options import (
@@ -85,6 +86,7 @@ def check_import(
         customer_managed_key=customer_managed_key,
         something_is_made=datastore is None or not buckets_are_given or topic_is_made,
     )
+    _check_endpoints(violations, stack, buckets_are_made=not buckets_are_given)
     _check_access_logs(violations, access_logs_bucket, buckets_are_made=not buckets_are_given)
     # A function of this stack starts the job, in its own account and Region, and IAM passes roles within an account.
     there = "import from a stack there"
@@ -101,6 +103,16 @@ def _check_key(
         violations.add("encryption_key and customer_managed_key=False exclude each other: leave one away")
     if encryption_key is not None and not something_is_made:
         violations.add("encryption_key is for what is made here, and nothing is: leave it away")
+
+
+def _check_endpoints(violations: Violations, stack: Stack, *, buckets_are_made: bool) -> None:
+    network = network_of(stack)
+    endpoints = network.endpoints if network else None
+    if endpoints and endpoints.names_buckets and buckets_are_made and Stack.of(endpoints) != stack:
+        violations.add(
+            "a bucket made here cannot be reached through endpoints of another stack that name their buckets: give "
+            "source and output_bucket and name both there, or leave buckets of HealthImagingEndpoints away"
+        )
 
 
 def _check_access_logs(

@@ -243,7 +243,7 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
         if emptying is not None:
             # On deletion the other way round: the job ends first, then its image sets go.
             job.resource.node.add_dependency(emptying)
-        self._open_endpoints(source, staged)
+        self._open_endpoints(source, staged, makes_output_bucket=output_bucket is None)
         self._import_name = rules.import_name(
             Stack.of(self).stack_name, cast("CfnElement", job.resource.node.default_child).logical_id
         )
@@ -421,15 +421,18 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
             iam.PolicyStatement(actions=sorted(actions), resources=[arn]) for arn, actions in rights.items()
         ]
 
-    def _open_endpoints(self, source: ImportSource, staged: StagedSource) -> None:
-        """Let the function reach buckets that nobody would think of naming, if it goes through endpoints of ours."""
+    def _open_endpoints(self, source: ImportSource, staged: StagedSource, *, makes_output_bucket: bool) -> None:
+        """Let the function reach buckets that nobody could name before, if it goes through endpoints of ours."""
         network = network_of(Stack.of(self))
         if network is None or network.endpoints is None:
             return
+        endpoints = network.endpoints
         if staged.asset:
-            network.endpoints.allow_bucket(staged.asset.bucket)
-        if source.owner_account_id:
-            network.endpoints.allow_bucket(self._input_bucket)
+            endpoints.allow_bucket(staged.asset.bucket)
+        if source.owner_account_id or (endpoints.names_buckets and source.input_bucket is None):
+            endpoints.allow_bucket(self._input_bucket)
+        if endpoints.names_buckets and makes_output_bucket:
+            endpoints.allow_bucket(self._output_bucket)
 
     def _make_outputs(self) -> None:
         """Four for each import: a stack takes 200 outputs."""

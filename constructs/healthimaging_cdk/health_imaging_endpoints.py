@@ -70,8 +70,9 @@ class HealthImagingEndpoints(Construct):
             datastores: the data stores that can be reached; unless given, all of this account and Region, which also
                 allows to make and to list data stores.
             buckets: the buckets that can be reached through the endpoint of S3, also by others in the VPC; unless
-                given, all of this account. An import that goes through these endpoints adds the bucket of a local
-                directory's asset, and a source bucket of another account, by itself.
+                given, all of this account. An import that goes through these endpoints adds by itself the buckets
+                that it makes in this stack, the bucket of a local directory's asset, and a source bucket of another
+                account.
             for_imports: whether to make the endpoints that only the function of this library needs
                 (``cloudformation``, ``events``, ``states``, ``sts``); they are made unless this says otherwise.
             leave_out: services to make no endpoint for, by their names above, for instance because the VPC has one;
@@ -102,6 +103,7 @@ class HealthImagingEndpoints(Construct):
             if service not in leave_out
         }
         self._s3_endpoint = None if _S3 in leave_out else self._make_gateway(vpc, buckets)
+        self._names_buckets = self._s3_endpoint is not None and buckets is not None
         for service in _HEALTHIMAGING:
             self._allow(service, *self._healthimaging_statements(datastores))
         for service, statement in self._import_statements().items():
@@ -126,6 +128,11 @@ class HealthImagingEndpoints(Construct):
     def s3_endpoint(self) -> ec2.GatewayVpcEndpoint | None:
         """The gateway endpoint of Amazon S3, if it is made here."""
         return self._s3_endpoint
+
+    @property
+    def names_buckets(self) -> bool:
+        """Whether the endpoint of Amazon S3 is made here and lets only named buckets be reached."""
+        return self._names_buckets
 
     def allow_bucket(self, bucket: IBucket) -> None:
         """Let a further bucket be reached through the endpoint of S3, if it is made here."""

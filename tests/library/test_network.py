@@ -297,18 +297,33 @@ def test_the_bucket_of_a_local_directorys_asset_passes(stack, vpc, synthesize, t
     assert "arn:aws:s3:::cdk-hnb659fds-assets-111122223333-us-east-1/*" in found
 
 
-def test_buckets_that_an_import_makes_can_be_let_through_later(stack, vpc, synthesize):
+def test_buckets_that_an_import_makes_pass(stack, vpc, synthesize):
     named = s3.Bucket.from_bucket_name(stack, "Named", "named")
     endpoints = HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, buckets=[named])
     ImportNetwork(stack, "Network", vpc=vpc, endpoints=endpoints)
     import_ = DicomImport(stack, "Import")
     made = [import_.input_bucket, import_.output_bucket]
-    for bucket in made:
-        endpoints.allow_bucket(bucket)
     found = synthesize(stack)
     Template.from_json(found.document)  # refuses a cycle
     passing = json.dumps(statements(found, "s3"))
     assert [] == [bucket for bucket in made if json.dumps(stack.resolve(bucket.bucket_arn)) not in passing]
+
+
+def test_a_bucket_can_be_let_through_later(stack, vpc, synthesize):
+    named, other = (s3.Bucket.from_bucket_name(stack, name, name) for name in ("named", "other"))
+    HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, buckets=[named]).allow_bucket(other)
+    assert "arn:aws:s3:::other" in reachable(synthesize(stack), "s3")
+
+
+def test_a_bucket_that_is_made_cannot_be_named_by_endpoints_of_an_earlier_stack(app, stack, vpc, synthesize):
+    named = s3.Bucket.from_bucket_name(stack, "Named", "named")
+    endpoints = HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, buckets=[named])
+    later = Stack(app, "Later", env=HERE)
+    ImportNetwork(later, "Network", vpc=vpc, endpoints=endpoints)
+    with pytest.raises(ValueError, match="give source and output_bucket and name both there"):
+        DicomImport(later, "Import", source=ImportSource.bucket(named))
+    DicomImport(later, "Import", source=ImportSource.bucket(named, "a/"), output_bucket=named, output_prefix="b/")
+    assert "arn:aws:s3:::named" in reachable(synthesize(stack), "s3")
 
 
 def test_a_source_bucket_of_another_account_passes(stack, vpc, synthesize):
