@@ -18,7 +18,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct, IConstruct
 
-from healthimaging_cdk._network import network_of
+from healthimaging_cdk._network import network_of, other_stacks, warn_of_function_outside
 from healthimaging_cdk._runtime import LAMBDA_ROOT, rules
 
 _ID = "HealthImagingImportEngine"
@@ -84,7 +84,11 @@ class ImportEngine(Construct):
 
     def __init__(self, scope: Construct, construct_id: str) -> None:
         super().__init__(scope, construct_id)
-        network = network_of(Stack.of(self))
+        stack = Stack.of(self)
+        network = network_of(stack)
+        inside = None if network else next((other for other in other_stacks(stack) if network_of(other)), None)
+        if inside is not None:
+            warn_of_function_outside(stack, inside)
         log_group = logs.LogGroup(
             self,
             "Logs",

@@ -428,8 +428,11 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
             return
         endpoints = network.endpoints
         if staged.asset:
-            endpoints.allow_bucket(staged.asset.bucket)
-        if source.owner_account_id or (endpoints.names_buckets and source.input_bucket is None):
+            # All of them: endpoints of another stack would have to be deployed again for each new asset.
+            endpoints.allow_s3("s3:GetObject", staged.asset.bucket.arn_for_objects("*"))
+        if source.owner_account_id:
+            endpoints.allow_s3("s3:ListBucket", self._input_bucket.bucket_arn)
+        if endpoints.names_buckets and source.input_bucket is None:
             endpoints.allow_bucket(self._input_bucket)
         if endpoints.names_buckets and makes_output_bucket:
             endpoints.allow_bucket(self._output_bucket)
