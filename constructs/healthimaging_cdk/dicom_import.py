@@ -118,7 +118,9 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
                 given role needs the rights and the trust that DataAccessRole describes.
             require_source_arn: as in :class:`DataAccessRole`, for the one that is made here.
             encryption_key: the key for what is made here; without one a key is made, with rotation, if anything that
-                it would encrypt is made.
+                it would encrypt is made. The log of the stack's function is encrypted with the key of the stack's first
+                import that has one, the data store's before this one and the output bucket's. A key that was only
+                referred to (``Key.from_key_arn``) or that goes with its stack leaves the log to CloudWatch Logs' own.
             customer_managed_key: False uses the keys of S3 and HealthImaging for what is made here.
             job_name: the job's name, 1 to 64 characters of ``A-Z a-z 0-9 . _ / # -``; without one HealthImaging shows
                 none. Changing it does not import again.
@@ -216,6 +218,8 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
             resource_type=rules.IMPORT,
             role_name=names[1],
             statements=self._statements(staged),
+            # A store never changes its key, whatever else is made here later.
+            keys=[self._datastore.encryption_key, self._encryption_key, self._output_bucket.encryption_key],
             wait=timeout,
             properties={
                 "DatastoreId": self._datastore.datastore_id,
