@@ -162,6 +162,13 @@ ACKNOWLEDGED = [
         ),
     ),
     Acknowledgement(
+        ("Control Tower: CT.CLOUDWATCH.PR.3",),
+        "AWS::Logs::LogGroup",
+        "The log is encrypted with a customer-managed key of another stack or of the parent stack. In a template the "
+        "control sees only keys of the same template; as a hook on a deploy it is given the key's ARN.",
+        ("ready-made app", "nested stack"),
+    ),
+    Acknowledgement(
         (*_packs("LambdaConcurrency", _HIPAA, _NIST), "checkov: CKV_AWS_115"), "AWS::Lambda::Function", _CONCURRENCY
     ),
     Acknowledgement((*_packs("LambdaDLQ", _HIPAA, _NIST), "checkov: CKV_AWS_116"), "AWS::Lambda::Function", _NO_QUEUE),
