@@ -255,6 +255,8 @@ class EngineResource(Construct):
 
     The function may do nothing but log; for a request it assumes the role that the request names. So no resource can
     use another's rights, and no policy grows with the number of resources in the stack.
+
+    ``keys`` are the customer-managed keys of what it is about, in the order in which they are to encrypt the log.
     """
 
     def __init__(
