@@ -118,7 +118,10 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
                 given role needs the rights and the trust that DataAccessRole describes.
             require_source_arn: as in :class:`DataAccessRole`, for the one that is made here.
             encryption_key: the key for what is made here; without one a key is made, with rotation, if anything that
-                it would encrypt is made.
+                it would encrypt is made. The log of the stack's function has the key of the first import (or data
+                store that the function serves) with one that is fit: its data store's, else this one, else the output
+                bucket's. The key's policy then lets CloudWatch Logs use it. Not fit are keys that are only referred to
+                (``Key.from_key_arn``), and keys that go with their stack, which the log does not.
             customer_managed_key: False uses the keys of S3 and HealthImaging for what is made here.
             job_name: the job's name, 1 to 64 characters of ``A-Z a-z 0-9 . _ / # -``; without one HealthImaging shows
                 none. Changing it does not import again.
@@ -216,6 +219,8 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
             resource_type=rules.IMPORT,
             role_name=names[1],
             statements=self._statements(staged),
+            # A store never changes its key, whatever else is made here later.
+            keys=[self._datastore.encryption_key, self._encryption_key, self._output_bucket.encryption_key],
             wait=timeout,
             properties={
                 "DatastoreId": self._datastore.datastore_id,
