@@ -45,7 +45,6 @@ def make_custom(
         tagged,
         "Store",
         resource_type=rules.DATASTORE,
-        asks_for_stack_status=False,
         statements=_statements(scope, key),
         keys=[key],
         removal_policy=removal_policy,

@@ -25,6 +25,8 @@ from healthimaging_cdk._runtime import LAMBDA_ROOT, rules
 
 _ID = "HealthImagingImportEngine"
 _LONGEST_EXECUTION = Duration.hours(25)
+_OLDEST_CALL = Duration.minutes(5)
+"""Shorter than any ServiceTimeout."""
 
 _RETRY = [
     {
@@ -194,6 +196,8 @@ class ImportEngine(Construct):
             function_name=self.function.function_name,
             qualifier="$LATEST",
             maximum_retry_attempts=2,
+            # One that waits for longer could be delivered in the middle of a later deploy, and import.
+            maximum_event_age_in_seconds=_OLDEST_CALL.to_seconds(),
             destination_config=lambda_.CfnEventInvokeConfig.DestinationConfigProperty(on_failure=bus),
         )
         self._call_on(
@@ -204,7 +208,9 @@ class ImportEngine(Construct):
                 "source": ["lambda"],
                 "detail-type": ["Lambda Function Invocation Result - Failure"],
                 "detail": {
-                    "requestContext": {"functionArn": [{"prefix": self.function.function_arn}]},
+                    "requestContext": {
+                        "functionArn": [self.function.function_arn, f"{self.function.function_arn}:$LATEST"]
+                    },
                     "requestPayload": {"RequestType": [{"exists": True}]},
                 },
             },
@@ -274,18 +280,16 @@ class EngineResource(Construct):
         keys: Iterable[IKey | None] = (),
         wait: Duration | None = None,
         removal_policy: RemovalPolicy | None = None,
-        asks_for_stack_status: bool = True,
         role_name: str | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
         engine = ImportEngine.of(self)
         engine.encrypt_log(keys)
-        common = [iam.PolicyStatement(actions=["states:StartExecution"], resources=[engine.state_machine.attr_arn])]
-        if asks_for_stack_status:
+        common = [
+            iam.PolicyStatement(actions=["states:StartExecution"], resources=[engine.state_machine.attr_arn]),
             # Whether a stack is being updated, rolled back or deleted is said nowhere in a request.
-            common.append(
-                iam.PolicyStatement(actions=["cloudformation:DescribeStacks"], resources=[Stack.of(self).stack_id])
-            )
+            iam.PolicyStatement(actions=["cloudformation:DescribeStacks"], resources=[Stack.of(self).stack_id]),
+        ]
         self.role = iam.Role(
             self,
             "Role",
