@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from aws_cdk import Duration, Stack, Token
+from aws_cdk import Duration, Size, Stack, Token
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 
 from healthimaging_cdk._network import network_of
-from healthimaging_cdk._validation import Violations
+from healthimaging_cdk._validation import (
+    BUCKET,
+    CONSTRUCT,
+    DATASTORE,
+    FLAG,
+    KEY,
+    NUMBER,
+    PATH,
+    REMOVAL_POLICY,
+    ROLE,
+    TEXT,
+    TOPIC,
+    WHOLE_NUMBER,
+    Violations,
+    duration,
+    instance_of,
+    list_of,
+    one_of,
+    optional,
+)
 from healthimaging_cdk.datastore import IDatastore
 from healthimaging_cdk.import_options import (
     Completion,
@@ -32,6 +51,71 @@ _SHORTEST_TIMEOUT = Duration.minutes(1)
 _LONGEST_TIMEOUT = Duration.minutes(55)
 _MOST_MAPPING_BYTES = 100_000
 _WHOLE = 100
+_SIZE = instance_of(Size, "a Size", "use Size.bytes(...)")
+_SOURCE = instance_of(
+    ImportSource,
+    "an ImportSource",
+    "use ImportSource.bucket or ImportSource.directory",
+    {
+        "input_bucket": optional(BUCKET),
+        "prefix": TEXT,
+        "owner_account_id": optional(TEXT),
+        "path": optional(PATH),
+    },
+)
+_MAPPING = instance_of(
+    MetadataMapping,
+    "a MetadataMapping",
+    "use MetadataMapping(study_instance_uid, metadata_file_path)",
+    {"study_instance_uid": TEXT, "metadata_file_path": TEXT, "series_instance_uid": optional(TEXT)},
+)
+_TOLERANCE = instance_of(
+    ImportTolerance,
+    "an ImportTolerance",
+    "use for example ImportTolerance(rejected_files=0)",
+    {
+        "rejected_files": optional(WHOLE_NUMBER),
+        "rejected_percent": optional(NUMBER),
+        "non_primary_image_sets": FLAG,
+        "warnings": FLAG,
+    },
+)
+_QUOTAS = instance_of(
+    ImportQuotas,
+    "an ImportQuotas",
+    "use for example ImportQuotas(files=20_000)",
+    {"files": WHOLE_NUMBER, "total": _SIZE, "file": _SIZE},
+)
+_KINDS = {
+    "scope": CONSTRUCT,
+    "construct_id": TEXT,
+    "datastore": optional(DATASTORE),
+    "source": optional(_SOURCE),
+    "output_bucket": optional(BUCKET),
+    "output_prefix": TEXT,
+    "data_access_role": optional(ROLE),
+    "require_source_arn": FLAG,
+    "encryption_key": optional(KEY),
+    "customer_managed_key": FLAG,
+    "job_name": optional(TEXT),
+    "run_id": optional(TEXT),
+    "metadata_mappings": list_of(_MAPPING),
+    "on_empty": one_of(OnEmpty),
+    "completion": one_of(Completion),
+    "timeout": duration("minutes"),
+    "tolerance": optional(_TOLERANCE),
+    "quotas": optional(_QUOTAS),
+    "notify": optional(one_of(Notify)),
+    "notification_topic": optional(TOPIC),
+    "results_expiration": optional(duration("days")),
+    "access_logs_bucket": optional(BUCKET),
+    "removal_policy": REMOVAL_POLICY,
+}
+
+
+def check_kinds(arguments: Mapping[str, object]) -> None:
+    """Check what the arguments of an import are, before anything reads their attributes."""
+    Violations("DicomImport").require_kinds(_KINDS, arguments)
 
 
 def check_import(
@@ -39,8 +123,6 @@ def check_import(
     stack: Stack,
     datastore: IDatastore | None,
     data_access_role: iam.IRole | None,
-    on_empty: OnEmpty,
-    completion: Completion,
     source: ImportSource,
     output_bucket: s3.IBucket | None,
     output_prefix: str,
@@ -70,14 +152,6 @@ def check_import(
             violations.add("results_expiration is for an output bucket made here: add a lifecycle rule to your own")
     _check_mappings(violations, metadata_mappings)
     _check_numbers(violations, timeout, tolerance or ImportTolerance(), quotas or ImportQuotas())
-    for name, value, kind in (
-        ("on_empty", on_empty, OnEmpty),
-        ("completion", completion, Completion),
-        ("notify", notify or Notify.FAILURES, Notify),
-    ):
-        if not isinstance(value, kind):
-            allowed = ", ".join(f"{kind.__name__}.{member.name}" for member in kind)
-            violations.add(f"{name} must be one of {allowed}, got {value!r}")
     buckets_are_given = source.input_bucket is not None and output_bucket is not None
     topic_is_made = notify is not None and notification_topic is None
     _check_key(

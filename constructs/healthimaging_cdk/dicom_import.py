@@ -14,7 +14,7 @@ from constructs import Construct
 from healthimaging_cdk._datastore_grants import PASSED_TO_HEALTHIMAGING, key_rights
 from healthimaging_cdk._engine import EngineResource, default_event_bus
 from healthimaging_cdk._import_buckets import expire_results, log_accesses, make_bucket
-from healthimaging_cdk._import_checks import check_import
+from healthimaging_cdk._import_checks import check_import, check_kinds
 from healthimaging_cdk._import_events import ImportEvents
 from healthimaging_cdk._import_metrics import ImportMetrics
 from healthimaging_cdk._import_results import ImportResults
@@ -153,13 +153,12 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
         Raises:
             ValueError: arguments break rules; the message names all of them.
         """
+        check_kinds(locals())
         source = source or ImportSource(None, DEFAULT_PREFIX)
         check_import(
             stack=Stack.of(scope),
             datastore=datastore,
             data_access_role=data_access_role,
-            on_empty=on_empty,
-            completion=completion,
             source=source,
             output_bucket=output_bucket,
             output_prefix=output_prefix,

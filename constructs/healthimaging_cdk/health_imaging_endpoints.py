@@ -10,7 +10,19 @@ from aws_cdk import aws_iam as iam
 from aws_cdk.aws_s3 import IBucket
 from constructs import Construct
 
-from healthimaging_cdk._validation import Violations
+from healthimaging_cdk._validation import (
+    BUCKET,
+    CLIENT,
+    CONSTRUCT,
+    DATASTORE,
+    FLAG,
+    TEXT,
+    VPC,
+    Violations,
+    instance_of,
+    list_of,
+    optional,
+)
 from healthimaging_cdk.datastore import IDatastore
 
 _HEALTHIMAGING = {
@@ -20,6 +32,17 @@ _HEALTHIMAGING = {
 }
 _FOR_IMPORTS = {"cloudformation": "CloudFormation", "events": "Events", "states": "StepFunctions", "sts": "Sts"}
 _S3 = "s3"
+_KINDS = {
+    "scope": CONSTRUCT,
+    "construct_id": TEXT,
+    "vpc": VPC,
+    "subnets": optional(instance_of((ec2.SubnetSelection, dict), "a SubnetSelection")),
+    "datastores": optional(list_of(DATASTORE)),
+    "buckets": optional(list_of(BUCKET)),
+    "for_imports": FLAG,
+    "leave_out": list_of(TEXT),
+    "clients": optional(list_of(CLIENT)),
+}
 
 
 class HealthImagingEndpoints(Construct):
@@ -84,6 +107,7 @@ class HealthImagingEndpoints(Construct):
             ValueError: a service in leave_out is none of these, nothing is left to make, or a list is empty.
         """
         violations = Violations("HealthImagingEndpoints")
+        violations.require_kinds(_KINDS, locals())
         wanted = {**_HEALTHIMAGING, **(_FOR_IMPORTS if for_imports else {})}
         known = [*_HEALTHIMAGING, *_FOR_IMPORTS, _S3]
         violations.add(
@@ -136,6 +160,7 @@ class HealthImagingEndpoints(Construct):
 
     def allow_bucket(self, bucket: IBucket) -> None:
         """Let a further bucket be reached through the endpoint of S3, if it is made here."""
+        Violations("HealthImagingEndpoints.allow_bucket").require_kinds({"bucket": BUCKET}, locals())
         if self._s3_endpoint is not None:
             self._s3_endpoint.add_to_policy(_to_bucket(bucket))
 

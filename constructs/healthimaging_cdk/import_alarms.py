@@ -10,13 +10,32 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from healthimaging_cdk._validation import Violations
+from healthimaging_cdk._validation import (
+    CONSTRUCT,
+    NUMBER,
+    QUEUE,
+    TEXT,
+    TOPIC,
+    Violations,
+    duration,
+    instance_of,
+    optional,
+)
 from healthimaging_cdk.dicom_import import DicomImport
 
 _HOUR = Duration.hours(1)
 _MOST_HOURS = 7 * 24
 _WHOLE = 100
 _MANAGED_KEY = "alias/aws/sns"
+_KINDS = {
+    "scope": CONSTRUCT,
+    "construct_id": TEXT,
+    "import_": instance_of(DicomImport, "a DicomImport"),
+    "rejected_percent": NUMBER,
+    "no_success_for": optional(duration("hours")),
+    "dead_letter_queue": optional(QUEUE),
+    "notification_topic": optional(TOPIC),
+}
 
 
 class ImportAlarms(Construct):
@@ -64,6 +83,7 @@ class ImportAlarms(Construct):
             ValueError: arguments break rules; the message names all of them.
         """
         violations = Violations("ImportAlarms")
+        violations.require_kinds(_KINDS, locals())
         _check(violations, rejected_percent, no_success_for)
         if notification_topic is not None and notification_topic.master_key is not None:
             _check_key(violations, scope, notification_topic)

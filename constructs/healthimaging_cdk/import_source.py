@@ -9,10 +9,13 @@ from aws_cdk.aws_s3 import IBucket
 from aws_cdk.aws_s3_assets import Asset
 from constructs import Construct
 
-from healthimaging_cdk._validation import Violations
+from healthimaging_cdk._validation import BUCKET, PATH, TEXT, Violations, optional
 
 DEFAULT_PREFIX = "dicom/"
 """The input prefix in a bucket that the import makes."""
+
+_KINDS_OF_BUCKET = {"bucket": BUCKET, "prefix": TEXT, "owner_account_id": optional(TEXT)}
+_KINDS_OF_DIRECTORY = {"path": PATH, "bucket": optional(BUCKET), "prefix": TEXT}
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class ImportSource:
             >>> source = ImportSource.bucket(images, "studies/2026/", owner_account_id="111122223333")
         """
         violations = Violations("ImportSource.bucket")
+        violations.require_kinds(_KINDS_OF_BUCKET, locals())
         violations.check_prefix("prefix", prefix)
         violations.check_shape("owner_account_id", owner_account_id, "AwsAccountId")
         violations.raise_any()
@@ -76,8 +80,9 @@ class ImportSource:
         Example:
             >>> DicomImport(stack, "Import", source=ImportSource.directory("phantoms"))
         """
-        folder = Path(path).absolute()  # jsii has a working directory of its own
         violations = Violations("ImportSource.directory")
+        violations.require_kinds(_KINDS_OF_DIRECTORY, locals())
+        folder = Path(path).absolute()  # jsii has a working directory of its own
         violations.check_prefix("prefix", prefix)
         if not folder.is_dir():
             violations.add(f"path must be a directory, got {str(path)!r}")
