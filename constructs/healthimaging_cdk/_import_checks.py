@@ -167,6 +167,7 @@ def check_import(
     violations.check_place("datastore", datastore, stack, account=there, region=there)
     violations.check_place("data_access_role", data_access_role, stack, account="use a role of the stack's account")
     violations.check_place("encryption_key", encryption_key, stack, region="use a key of the stack's Region")
+    _check_topic(violations, notification_topic, stack)
     violations.raise_any()
 
 
@@ -200,6 +201,17 @@ def _check_access_logs(
         violations.add(
             "access_logs_bucket has a KMS key, and S3 writes access logs only under SSE-S3: pass another one"
         )
+
+
+def _check_topic(violations: Violations, topic: sns.ITopic | None, stack: Stack) -> None:
+    """What EventBridge can publish to: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-targets.html.
+
+    A topic of another account can be a target, if it lies in the same Region (eb-service-cross-account.html).
+    """
+    if topic is not None and topic.fifo:
+        violations.add("notification_topic is a FIFO topic, which EventBridge does not support: use a standard topic")
+    here = "use a topic of the stack's Region, EventBridge publishes to no other"
+    violations.check_place("notification_topic", topic, stack, region=here)
 
 
 def _check_mappings(violations: Violations, metadata_mappings: Sequence[MetadataMapping]) -> None:

@@ -133,6 +133,7 @@ QUEUE = having("grant_consume_messages", "an IQueue", "use sqs.Queue.from_queue_
 FUNCTION = having("grant_invoke_url", "an IFunction", "use lambda_.Function.from_function_arn")
 VPC = having("add_interface_endpoint", "an IVpc", "use ec2.Vpc.from_lookup or ec2.Vpc.from_vpc_attributes")
 SECURITY_GROUP = having("add_ingress_rule", "an ISecurityGroup", "use ec2.SecurityGroup.from_security_group_id")
+TARGET = having("bind", "an IRuleTarget", "use a class of aws_events_targets, for example targets.LambdaFunction")
 CLIENT = having("connections", "an IConnectable, for example a security group")
 
 

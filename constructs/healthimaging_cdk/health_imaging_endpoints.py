@@ -118,6 +118,11 @@ class HealthImagingEndpoints(Construct):
         for name, given in (("datastores", datastores), ("buckets", buckets), ("clients", clients)):
             if given is not None and not given:
                 violations.add(f"{name} is empty, which lets nobody through: leave it away, or name at least one")
+        if clients is None and not _knows_addresses(vpc):
+            violations.add(
+                "vpc was imported without its addresses, so who is in it is not known: say who may connect with "
+                "clients=[...], or give vpc_cidr_block to Vpc.from_vpc_attributes"
+            )
         violations.raise_any()
         super().__init__(scope, construct_id)
         self._security_group = self._make_group(vpc, clients)
@@ -249,6 +254,13 @@ class HealthImagingEndpoints(Construct):
                 "sts:AssumeRole", [stack.format_arn(service="iam", region="", resource="role", resource_name="*")]
             ),
         }
+
+
+def _knows_addresses(vpc: ec2.IVpc) -> bool:
+    try:
+        return bool(vpc.vpc_cidr_block)
+    except RuntimeError:  # a VPC that was imported without them can be asked no other way
+        return False
 
 
 def _through(

@@ -77,7 +77,8 @@ class ImportAlarms(Construct):
                 target that gets the import's events; there is no such alarm unless given. The import itself has none.
             notification_topic: the topic that is told of every alarm, and when a success comes after all or the queue
                 is empty again; nobody is told unless given. CloudWatch is let publish to it and use its key; for a
-                topic that is not made in this app its owner has to do that.
+                topic that is not made in this app its owner has to do that. It lies in the stack's Region, in this
+                account or another.
 
         Raises:
             ValueError: arguments break rules; the message names all of them.
@@ -87,6 +88,10 @@ class ImportAlarms(Construct):
         _check(violations, rejected_percent, no_success_for)
         if notification_topic is not None and notification_topic.master_key is not None:
             _check_key(violations, scope, notification_topic)
+        # PutMetricAlarm refuses others: "Invalid region ca-central-1 specified. Only us-west-2 is supported."
+        # (cds-snc/notification-terraform#128). Of FIFO topics CloudWatch's documentation says nothing.
+        here = "use a topic of the stack's Region, a CloudWatch alarm notifies no other"
+        violations.check_place("notification_topic", notification_topic, Stack.of(scope), region=here)
         violations.raise_any()
         super().__init__(scope, construct_id)
         what = f"DICOM import {import_.import_name}"

@@ -179,6 +179,6 @@ def test_the_job_is_submitted_when_somebody_listens(stack, synthesize):
 
 
 def test_fails_a_value_that_there_is_not(stack):
-    message = "notify must be one of Notify.FAILURES, Notify.REJECTIONS, Notify.OUTCOMES, got 'failures'"
+    message = "notify must be one of Notify.FAILURES, Notify.REJECTIONS, Notify.OUTCOMES, got str 'failures'"
     with pytest.raises(ValueError, match=re.escape(message)):
         DicomImport(stack, "Import", notify="failures")
