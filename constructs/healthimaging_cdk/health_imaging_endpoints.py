@@ -100,8 +100,9 @@ class HealthImagingEndpoints(Construct):
                 (``cloudformation``, ``events``, ``states``, ``sts``); they are made unless this says otherwise.
             leave_out: services to make no endpoint for, by their names above, for instance because the VPC has one;
                 none unless given. Its endpoint policy then has to allow what an import needs (docs/network.md).
-            clients: who can reach the interface endpoints on port 443; unless given, everybody in the VPC. The
-                function of an :class:`ImportNetwork` with these endpoints always can.
+            clients: who can reach the interface endpoints on port 443; unless given, everybody in the VPC, whose
+                ``vpc_cidr_block`` must be known then. The function of an :class:`ImportNetwork` with these endpoints
+                always can.
 
         Raises:
             ValueError: a service in leave_out is none of these, nothing is left to make, or a list is empty.
