@@ -224,7 +224,7 @@ def test_a_bucket_of_a_stack_in_another_account_needs_no_owner(app, stack, synth
     assert THERE == synthesize(stack).only(IMPORT)["Properties"]["InputOwnerAccountId"]
 
 
-@pytest.mark.parametrize("account", [HERE, Aws.ACCOUNT_ID])
+@pytest.mark.parametrize("account", [HERE, Aws.ACCOUNT_ID], ids=["digits", "token"])
 def test_a_bucket_known_to_be_in_the_own_account_has_no_owner(stack, synthesize, account):
     DicomImport(stack, "Import", source=known_source(stack, account))
     found = synthesize(stack)
