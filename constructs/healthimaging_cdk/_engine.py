@@ -7,8 +7,8 @@ function step by step, waits in between, and sees to it that CloudFormation is a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
 
 from aws_cdk import CustomResource, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_events as events
@@ -16,9 +16,11 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_stepfunctions as sfn
+from aws_cdk.aws_kms import IKey
 from constructs import Construct, IConstruct
 
-from healthimaging_cdk._network import network_of
+from healthimaging_cdk._log_key import open_to_log_groups, use_through_logs
+from healthimaging_cdk._network import network_of, other_stacks, warn_of_function_outside
 from healthimaging_cdk._runtime import LAMBDA_ROOT, rules
 
 _ID = "HealthImagingImportEngine"
@@ -84,7 +86,11 @@ class ImportEngine(Construct):
 
     def __init__(self, scope: Construct, construct_id: str) -> None:
         super().__init__(scope, construct_id)
-        network = network_of(Stack.of(self))
+        stack = Stack.of(self)
+        network = network_of(stack)
+        inside = None if network else next((other for other in other_stacks(stack) if network_of(other)), None)
+        if inside is not None:
+            warn_of_function_outside(stack, inside)
         log_group = logs.LogGroup(
             self,
             "Logs",
@@ -92,19 +98,21 @@ class ImportEngine(Construct):
             # The log of a deploy that failed is what somebody will want to read after its rollback.
             removal_policy=RemovalPolicy.RETAIN,
         )
+        self._log = cast("logs.CfnLogGroup", log_group.node.default_child)
+        self._log_policy = iam.PolicyDocument(
+            statements=[
+                iam.PolicyStatement(
+                    actions=["logs:CreateLogStream", "logs:PutLogEvents"], resources=[log_group.log_group_arn]
+                )
+            ]
+        )
         self.function_role = iam.Role(
             self,
             "FunctionRole",
             assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
             description="Runs the function of healthimaging-cdk, which assumes the role of each custom resource",
             inline_policies={
-                "Logs": iam.PolicyDocument(
-                    statements=[
-                        iam.PolicyStatement(
-                            actions=["logs:CreateLogStream", "logs:PutLogEvents"], resources=[log_group.log_group_arn]
-                        )
-                    ]
-                ),
+                "Logs": self._log_policy,
                 # What Lambda itself does in the name of the function when it gives a call up.
                 "LostCalls": iam.PolicyDocument(
                     statements=[iam.PolicyStatement(actions=["events:PutEvents"], resources=[default_event_bus(self)])]
@@ -132,6 +140,18 @@ class ImportEngine(Construct):
             self.function.node.add_dependency(*network.needs)
         self.state_machine = self._state_machine(self.function.function_arn)
         self.rescue = self._rescue()
+
+    def encrypt_log(self, keys: Iterable[IKey | None]) -> None:
+        """Encrypt the log with the first of the keys that is fit for it, unless it has a key already.
+
+        One that comes too late is opened to CloudWatch Logs as well. Whichever of them is the first on a later deploy,
+        what another has encrypted stays readable.
+        """
+        stack = Stack.of(self)
+        fit = next((key for key in keys if key is not None and open_to_log_groups(key, stack)), None)
+        if fit is not None and self._log.kms_key_id is None:
+            self._log.kms_key_id = fit.key_arn
+            self._log_policy.add_statements(use_through_logs(fit, stack))
 
     def _state_machine(self, function_arn: str) -> sfn.CfnStateMachine:
         role = iam.Role(
@@ -239,6 +259,8 @@ class EngineResource(Construct):
 
     The function may do nothing but log; for a request it assumes the role that the request names. So no resource can
     use another's rights, and no policy grows with the number of resources in the stack.
+
+    ``keys`` are the customer-managed keys of what it is about, in the order in which they are to encrypt the log.
     """
 
     def __init__(
@@ -249,6 +271,7 @@ class EngineResource(Construct):
         resource_type: str,
         statements: Sequence[iam.PolicyStatement],
         properties: Mapping[str, Any],
+        keys: Iterable[IKey | None] = (),
         wait: Duration | None = None,
         removal_policy: RemovalPolicy | None = None,
         asks_for_stack_status: bool = True,
@@ -256,6 +279,7 @@ class EngineResource(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         engine = ImportEngine.of(self)
+        engine.encrypt_log(keys)
         common = [iam.PolicyStatement(actions=["states:StartExecution"], resources=[engine.state_machine.attr_arn])]
         if asks_for_stack_status:
             # Whether a stack is being updated, rolled back or deleted is said nowhere in a request.

@@ -160,7 +160,7 @@ def check_import(
         customer_managed_key=customer_managed_key,
         something_is_made=datastore is None or not buckets_are_given or topic_is_made,
     )
-    _check_endpoints(violations, stack, buckets_are_made=not buckets_are_given)
+    _check_endpoints(violations, stack, datastore, buckets_are_made=not buckets_are_given)
     _check_access_logs(violations, access_logs_bucket, buckets_are_made=not buckets_are_given)
     # A function of this stack starts the job, in its own account and Region, and IAM passes roles within an account.
     there = "import from a stack there"
@@ -180,10 +180,19 @@ def _check_key(
         violations.add("encryption_key is for what is made here, and nothing is: leave it away")
 
 
-def _check_endpoints(violations: Violations, stack: Stack, *, buckets_are_made: bool) -> None:
+def _check_endpoints(
+    violations: Violations, stack: Stack, datastore: IDatastore | None, *, buckets_are_made: bool
+) -> None:
     network = network_of(stack)
-    endpoints = network.endpoints if network else None
-    if endpoints and endpoints.names_buckets and buckets_are_made and Stack.of(endpoints) != stack:
+    if network is None or network.endpoints is None:
+        return
+    endpoints = network.endpoints
+    if not endpoints.reaches(datastore):
+        violations.add(
+            "the data store cannot be reached through the endpoints of the stack's network: give datastore and name "
+            "it in datastores of HealthImagingEndpoints, or leave those away"
+        )
+    if endpoints.names_buckets and buckets_are_made and Stack.of(endpoints) != stack:
         violations.add(
             "a bucket made here cannot be reached through endpoints of another stack that name their buckets: give "
             "source and output_bucket and name both there, or leave buckets of HealthImagingEndpoints away"

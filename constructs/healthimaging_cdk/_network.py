@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from aws_cdk import Stack
-from constructs import Construct
+from aws_cdk import Annotations, Stack, Stage
+from constructs import Construct, IConstruct
 
 if TYPE_CHECKING:
     from aws_cdk.aws_ec2 import ISecurityGroup, IVpc, SubnetSelection
@@ -45,3 +46,27 @@ def network_of(stack: Stack) -> Network | None:
     """Where the function of the stack runs; None stands for outside of any VPC."""
     found = stack.node.try_find_child(_ID)
     return found.network if isinstance(found, _Note) else None
+
+
+def other_stacks(stack: Stack) -> Iterator[Stack]:
+    """The other stacks of the app, nested ones left out."""
+
+    def below(scope: IConstruct) -> Iterator[Stack]:
+        if isinstance(scope, Stack):
+            yield scope
+        else:
+            for child in scope.node.children:
+                if isinstance(child, (Stack, Stage)):
+                    yield from below(child)
+
+    return (other for other in below(stack.node.root) if other.node.path != stack.node.path)
+
+
+def warn_of_function_outside(stack: Stack, inside: Stack) -> None:
+    """Warn that the function of one stack runs outside of any VPC, while that of another runs in one."""
+    Annotations.of(stack).add_warning_v2(
+        "healthimaging-cdk:functionOutsideNetwork",
+        f"the function of healthimaging-cdk in this stack runs outside of any VPC, and that of {inside.node.path} in "
+        "one: make an ImportNetwork here too, before the first import and before tags reach a data store, or "
+        "acknowledge this warning",
+    )

@@ -142,7 +142,8 @@ class Datastore(IDatastore):
             datastore_name: 1 to 256 characters of ``A-Z a-z 0-9 . _ / # -``; without one HealthImaging shows none.
                 Changing it replaces the store.
             encryption_key: a symmetric customer-managed key, which must not be deleted before the store; without one
-                an AWS owned key encrypts the store. Changing it replaces the store.
+                an AWS owned key encrypts the store. Changing it replaces the store. Where a function serves the store
+                (tags, what CloudFormation cannot do), the key is for its log as well: see :class:`DicomImport`.
             lossless_storage_format: how lossless pixel data is kept; HTJ2K unless given. It cannot be changed later.
             lambda_authorizer: the function that decides about OpenID Connect tokens of DICOMweb requests; without one
                 there is no such access. It cannot be changed later.

@@ -118,7 +118,10 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
                 given role needs the rights and the trust that DataAccessRole describes.
             require_source_arn: as in :class:`DataAccessRole`, for the one that is made here.
             encryption_key: the key for what is made here; without one a key is made, with rotation, if anything that
-                it would encrypt is made.
+                it would encrypt is made. The log of the stack's function has the key of the first import (or data
+                store that the function serves) with one that is fit: its data store's, else this one, else the output
+                bucket's. The key's policy then lets CloudWatch Logs use it. Not fit are keys that are only referred to
+                (``Key.from_key_arn``), and keys that go with their stack, which the log does not.
             customer_managed_key: False uses the keys of S3 and HealthImaging for what is made here.
             job_name: the job's name, 1 to 64 characters of ``A-Z a-z 0-9 . _ / # -``; without one HealthImaging shows
                 none. Changing it does not import again.
@@ -218,6 +221,8 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
             resource_type=rules.IMPORT,
             role_name=names[1],
             statements=self._statements(staged),
+            # A store never changes its key, whatever else is made here later.
+            keys=[self._datastore.encryption_key, self._encryption_key, self._output_bucket.encryption_key],
             wait=timeout,
             properties={
                 "DatastoreId": self._datastore.datastore_id,
@@ -430,8 +435,11 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
             return
         endpoints = network.endpoints
         if staged.asset:
-            endpoints.allow_bucket(staged.asset.bucket)
-        if source.owner_account_id or (endpoints.names_buckets and source.input_bucket is None):
+            # All of them: endpoints of another stack would have to be deployed again for each new asset.
+            endpoints.allow_s3("s3:GetObject", staged.asset.bucket.arn_for_objects("*"))
+        if source.owner_account_id:
+            endpoints.allow_s3("s3:ListBucket", self._input_bucket.bucket_arn)
+        if endpoints.names_buckets and source.input_bucket is None:
             endpoints.allow_bucket(self._input_bucket)
         if endpoints.names_buckets and makes_output_bucket:
             endpoints.allow_bucket(self._output_bucket)

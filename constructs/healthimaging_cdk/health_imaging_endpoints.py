@@ -23,7 +23,7 @@ from healthimaging_cdk._validation import (
     list_of,
     optional,
 )
-from healthimaging_cdk.datastore import IDatastore
+from healthimaging_cdk.datastore import Datastore, IDatastore
 
 _HEALTHIMAGING = {
     "medical-imaging": "HealthImaging",
@@ -94,8 +94,8 @@ class HealthImagingEndpoints(Construct):
                 allows to make and to list data stores.
             buckets: the buckets that can be reached through the endpoint of S3, also by others in the VPC; unless
                 given, all of this account. An import that goes through these endpoints adds by itself the buckets
-                that it makes in this stack, the bucket of a local directory's asset, and a source bucket of another
-                account.
+                that it makes in this stack, and of others no more than it needs: reading the asset of a local
+                directory, listing a source bucket of another account.
             for_imports: whether to make the endpoints that only the function of this library needs
                 (``cloudformation``, ``events``, ``states``, ``sts``); they are made unless this says otherwise.
             leave_out: services to make no endpoint for, by their names above, for instance because the VPC has one;
@@ -126,13 +126,18 @@ class HealthImagingEndpoints(Construct):
             )
         violations.raise_any()
         super().__init__(scope, construct_id)
+        self._vpc = vpc
+        self._datastores = None if "medical-imaging" in leave_out else datastores
+        self._serves_imports = for_imports
         self._security_group = self._make_group(vpc, clients)
         self._interface_endpoints = {
             service: self._make_interface(service, name, vpc, subnets)
             for service, name in wanted.items()
             if service not in leave_out
         }
-        self._s3_endpoint = None if _S3 in leave_out else self._make_gateway(vpc, buckets)
+        self._s3_endpoint = None if _S3 in leave_out else self._make_gateway(vpc, to_every_bucket=buckets is None)
+        for bucket in buckets or ():
+            self.allow_bucket(bucket)
         self._names_buckets = self._s3_endpoint is not None and buckets is not None
         for service in _HEALTHIMAGING:
             self._allow(service, *self._healthimaging_statements(datastores))
@@ -160,6 +165,21 @@ class HealthImagingEndpoints(Construct):
         return self._s3_endpoint
 
     @property
+    def vpc(self) -> ec2.IVpc:
+        """The VPC."""
+        return self._vpc
+
+    @property
+    def serves_imports(self) -> bool:
+        """Whether what only imports need was asked for (``for_imports``)."""
+        return self._serves_imports
+
+    def reaches(self, datastore: IDatastore | None) -> bool:
+        """Whether calls about a data store can pass, as far as synth knows; None stands for one yet to be made."""
+        named = self._datastores
+        return named is None or (datastore is not None and any(_may_be_one(datastore, one) for one in named))
+
+    @property
     def names_buckets(self) -> bool:
         """Whether the endpoint of Amazon S3 is made here and lets only named buckets be reached."""
         return self._names_buckets
@@ -167,8 +187,17 @@ class HealthImagingEndpoints(Construct):
     def allow_bucket(self, bucket: IBucket) -> None:
         """Let a further bucket be reached through the endpoint of S3, if it is made here."""
         Violations("HealthImagingEndpoints.allow_bucket").require_kinds({"bucket": BUCKET}, locals())
+        self.allow_s3("s3:*", bucket.bucket_arn, bucket.arn_for_objects("*"))
+
+    def allow_s3(self, action: str, *resource_arns: str) -> None:
+        """Let one action pass through the endpoint of S3, if it is made here.
+
+        Args:
+            action: for example ``s3:GetObject``.
+            resource_arns: the ARNs of buckets or objects.
+        """
         if self._s3_endpoint is not None:
-            self._s3_endpoint.add_to_policy(_to_bucket(bucket))
+            self._s3_endpoint.add_to_policy(_through(action, list(resource_arns)))
 
     def _make_group(self, vpc: ec2.IVpc, clients: Sequence[ec2.IConnectable] | None) -> ec2.SecurityGroup:
         group = ec2.SecurityGroup(
@@ -198,13 +227,11 @@ class HealthImagingEndpoints(Construct):
             private_dns_enabled=True,
         )
 
-    def _make_gateway(self, vpc: ec2.IVpc, buckets: Sequence[IBucket] | None) -> ec2.GatewayVpcEndpoint:
+    def _make_gateway(self, vpc: ec2.IVpc, *, to_every_bucket: bool) -> ec2.GatewayVpcEndpoint:
         stack = Stack.of(self)
         endpoint = ec2.GatewayVpcEndpoint(self, "S3", vpc=vpc, service=ec2.GatewayVpcEndpointAwsService.S3)
-        if buckets is None:
+        if to_every_bucket:
             endpoint.add_to_policy(_through("s3:*", ["*"], {"StringEquals": {"aws:ResourceAccount": stack.account}}))
-        for bucket in buckets or ():
-            endpoint.add_to_policy(_to_bucket(bucket))
         # Answers to CloudFormation are written by a pre-signed URL, in the name of CloudFormation and not of a caller.
         answers = stack.format_arn(
             service="s3", region="", account="", resource=_answer_bucket(stack.region), resource_name="*"
@@ -272,8 +299,13 @@ def _through(
     )
 
 
-def _to_bucket(bucket: IBucket) -> iam.PolicyStatement:
-    return _through("s3:*", [bucket.bucket_arn, bucket.arn_for_objects("*")])
+def _may_be_one(one: IDatastore, other: IDatastore) -> bool:
+    if one.node.path == other.node.path:
+        return True
+    if Token.is_unresolved(one.datastore_id) or Token.is_unresolved(other.datastore_id):
+        # A store that is only named may be one that is made.
+        return not (isinstance(one, Datastore) and isinstance(other, Datastore))
+    return one.datastore_id == other.datastore_id
 
 
 def _answer_bucket(region: str) -> str:

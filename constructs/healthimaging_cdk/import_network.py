@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aws_cdk import Stack
+from aws_cdk import Stack, Token
 from aws_cdk import aws_ec2 as ec2
 from constructs import Construct
 
 from healthimaging_cdk._engine import ImportEngine
-from healthimaging_cdk._network import Network, network_of, set_network
+from healthimaging_cdk._network import Network, network_of, other_stacks, set_network, warn_of_function_outside
 from healthimaging_cdk._validation import (
     CONSTRUCT,
     SECURITY_GROUP,
@@ -77,7 +77,8 @@ class ImportNetwork(Construct):
                 the function in. Unless given, whoever made the VPC has seen to that.
 
         Raises:
-            ValueError: the stack has its function or its network already, or security_groups is empty.
+            ValueError: the stack has its function or its network already, security_groups is empty, or the endpoints
+                lie in another VPC or are not for imports.
         """
         violations = Violations("ImportNetwork")
         violations.require_kinds(_KINDS, locals())
@@ -90,6 +91,13 @@ class ImportNetwork(Construct):
             violations.add(
                 "the stack has its function already: make the network before the first import, and before data stores "
                 "that the function makes or empties (endpoints cannot name those: leave datastores away)"
+            )
+        if endpoints is not None and _differ(endpoints.vpc.vpc_id, vpc.vpc_id):
+            violations.add(f"endpoints lie in VPC {endpoints.vpc.vpc_id}, got vpc {vpc.vpc_id}: use endpoints of that")
+        if endpoints is not None and not endpoints.serves_imports:
+            violations.add(
+                "endpoints are made with for_imports=False, and the function needs them: leave it away, and name in "
+                "leave_out what the VPC has already"
             )
         violations.raise_any()
         super().__init__(scope, construct_id)
@@ -107,6 +115,9 @@ class ImportNetwork(Construct):
             stack,
             Network(vpc=vpc, subnets=vpc_subnets, security_groups=groups, endpoints=endpoints, needs=needs),
         )
+        for other in other_stacks(stack):
+            if ImportEngine.exists_for(other) and network_of(other) is None:
+                warn_of_function_outside(other, stack)
 
     def _make_group(self, vpc: ec2.IVpc) -> ec2.ISecurityGroup:
         group = ec2.SecurityGroup(
@@ -123,6 +134,10 @@ class ImportNetwork(Construct):
     def connections(self) -> ec2.Connections:
         """What the function may connect to, by its security groups."""
         return self._connections
+
+
+def _differ(one: str, other: str) -> bool:
+    return one != other and not Token.is_unresolved(one) and not Token.is_unresolved(other)
 
 
 __all__ = ["ImportNetwork"]

@@ -26,8 +26,9 @@ _NO_VPC = (
 )
 _LOG_KEY = (
     "The log holds ids, counts, statuses and AWS's reasons for refusing a call: no key of an image, no manifest line, "
-    "no DICOM attribute, no ResponseURL. CloudWatch Logs encrypts it with a key of its own. A customer-managed key "
-    "would need a key policy that lets CloudWatch Logs use it, also where the key is the user's and not to be edited."
+    "no DICOM attribute, no ResponseURL. In these examples there is no customer-managed key, or only one whose policy "
+    "is not this app's to edit, or one that goes with its stack while the log stays. CloudWatch Logs encrypts it with "
+    "a key of its own. Any other key of an import or a data store encrypts the log too."
 )
 _ACCESS_LOGS = (
     "Where access logs go, who reads them and how long they stay is decided once for an account; CloudTrail data "
@@ -149,6 +150,23 @@ ACKNOWLEDGED = [
         ),
         "AWS::Logs::LogGroup",
         _LOG_KEY,
+        (
+            "tagged datastore",
+            "bring your own",
+            "bring your own, one bucket",
+            "no customer key",
+            "notified, no customer key",
+            "removed with the stack",
+            "beyond CloudFormation",
+            "emptied with the stack",
+        ),
+    ),
+    Acknowledgement(
+        ("Control Tower: CT.CLOUDWATCH.PR.3",),
+        "AWS::Logs::LogGroup",
+        "The log is encrypted with a customer-managed key of another stack or of the parent stack. In a template the "
+        "control sees only keys of the same template; as a hook on a deploy it is given the key's ARN.",
+        ("ready-made app", "nested stack"),
     ),
     Acknowledgement(
         (*_packs("LambdaConcurrency", _HIPAA, _NIST), "checkov: CKV_AWS_115"), "AWS::Lambda::Function", _CONCURRENCY

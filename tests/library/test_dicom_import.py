@@ -212,7 +212,7 @@ def test_expiring_results_leaves_records_alone(stack, synthesize):
 
 
 def test_the_function_itself_may_only_log_and_have_given_up_calls_told(stack, synthesize):
-    DicomImport(stack, "Import")
+    DicomImport(stack, "Import", customer_managed_key=False)
     found = synthesize(stack)
     role = found.only("AWS::Lambda::Function")["Properties"]["Role"]["Fn::GetAtt"][0]
     assert {"logs:CreateLogStream", "logs:PutLogEvents", "events:PutEvents"} == found.actions_of(role)
@@ -353,11 +353,15 @@ def data_and_import(*, with_import: bool) -> dict:
     return dict(assertions.Template.from_stack(data).to_json())
 
 
-def test_the_stack_whose_store_bucket_and_key_are_used_gains_nothing_but_exports():
+def test_the_stack_whose_store_bucket_and_key_are_used_gains_exports_and_tells_its_key_of_cloudwatch_logs():
     alone, used = data_and_import(with_import=False), data_and_import(with_import=True)
     added = {name: output for name, output in used["Outputs"].items() if name not in alone["Outputs"]}
     assert added
     assert all("Export" in output for output in added.values())
+    (key,) = [resource for resource in used["Resources"].values() if resource["Type"] == "AWS::KMS::Key"]
+    statements = key["Properties"]["KeyPolicy"]["Statement"]
+    assert ["AWS", "Service", "Service"] == [kind for statement in statements for kind in statement["Principal"]]
+    del statements[1:]
     assert alone["Resources"] == used["Resources"]
 
 

@@ -5,7 +5,7 @@ import json
 
 import botocore.session
 import pytest
-from aws_cdk import App, NestedStack, RemovalPolicy, Stack, Tags
+from aws_cdk import App, NestedStack, RemovalPolicy, Stack, Stage, Tags
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_s3 as s3
 from aws_cdk.assertions import Template
@@ -267,7 +267,7 @@ def test_unless_stores_are_given_those_of_the_account_and_region_pass(stack, vpc
 def test_only_the_given_buckets_and_answers_to_cloudformation_pass(stack, vpc, synthesize):
     bucket = s3.Bucket.from_bucket_name(stack, "Bucket", "images")
     HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, buckets=[bucket])
-    assert ["arn:aws:s3:::images", "arn:aws:s3:::images/*", ANSWERS] == reachable(synthesize(stack), "s3")
+    assert [ANSWERS, "arn:aws:s3:::images", "arn:aws:s3:::images/*"] == reachable(synthesize(stack), "s3")
 
 
 def test_unless_buckets_are_given_those_of_the_account_pass(stack, vpc, synthesize):
@@ -287,14 +287,15 @@ def test_the_bucket_for_answers_has_the_region_without_dashes_also_when_it_is_a_
     assert json.dumps(expected) in json.dumps(synthesize(stack).document)
 
 
-def test_the_bucket_of_a_local_directorys_asset_passes(stack, vpc, synthesize, tmp_path):
+def test_a_local_directorys_asset_can_be_read(stack, vpc, synthesize, tmp_path):
     (tmp_path / "image.dcm").write_bytes(b"DICM")
     bucket = s3.Bucket.from_bucket_name(stack, "Bucket", "images")
     endpoints = HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, buckets=[bucket])
     ImportNetwork(stack, "Network", vpc=vpc, endpoints=endpoints)
     DicomImport(stack, "Import", source=ImportSource.directory(tmp_path, bucket=bucket), output_bucket=bucket)
-    found = reachable(synthesize(stack), "s3")
-    assert "arn:aws:s3:::cdk-hnb659fds-assets-111122223333-us-east-1/*" in found
+    (added,) = statements(synthesize(stack), "s3")[2:]
+    assets = "arn:aws:s3:::cdk-hnb659fds-assets-111122223333-us-east-1/*"
+    assert ("s3:GetObject", assets) == (added["Action"], text(added["Resource"]))
 
 
 def test_buckets_that_an_import_makes_pass(stack, vpc, synthesize):
@@ -326,12 +327,55 @@ def test_a_bucket_that_is_made_cannot_be_named_by_endpoints_of_an_earlier_stack(
     assert "arn:aws:s3:::named" in reachable(synthesize(stack), "s3")
 
 
-def test_a_source_bucket_of_another_account_passes(stack, vpc, synthesize):
+def test_a_source_bucket_of_another_account_can_be_listed(stack, vpc, synthesize):
     bucket = s3.Bucket.from_bucket_name(stack, "Bucket", "theirs")
     endpoints = HealthImagingEndpoints(stack, "Endpoints", vpc=vpc)
     ImportNetwork(stack, "Network", vpc=vpc, endpoints=endpoints)
     DicomImport(stack, "Import", source=ImportSource.bucket(bucket, owner_account_id="444455556666"))
-    assert "arn:aws:s3:::theirs" in reachable(synthesize(stack), "s3")
+    (added,) = statements(synthesize(stack), "s3")[2:]
+    assert ("s3:ListBucket", "arn:aws:s3:::theirs") == (added["Action"], text(added["Resource"]))
+
+
+def test_endpoints_and_network_are_of_one_vpc(stack, vpc):
+    other = ec2.Vpc.from_vpc_attributes(
+        stack, "Other", vpc_id="vpc-2", vpc_cidr_block="10.1.0.0/16", availability_zones=["us-east-1a"]
+    )
+    endpoints = HealthImagingEndpoints(stack, "Endpoints", vpc=vpc)
+    with pytest.raises(ValueError, match="endpoints lie in VPC vpc-1, got vpc vpc-2"):
+        ImportNetwork(stack, "Network", vpc=other, endpoints=endpoints)
+
+
+def test_endpoints_of_a_vpc_that_is_made_serve_a_network_in_it(stack, synthesize):
+    made = ec2.Vpc(stack, "Made", nat_gateways=0)
+    ImportNetwork(stack, "Network", vpc=made, endpoints=HealthImagingEndpoints(stack, "Endpoints", vpc=made))
+    DicomImport(stack, "Import")
+    assert "VpcConfig" in synthesize(stack).only(FUNCTION)["Properties"]
+
+
+def test_a_network_needs_the_endpoints_for_imports(stack, vpc):
+    endpoints = HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, for_imports=False)
+    with pytest.raises(ValueError, match="for_imports=False, and the function needs them"):
+        ImportNetwork(stack, "Network", vpc=vpc, endpoints=endpoints)
+
+
+def test_a_data_store_that_the_endpoints_do_not_name_is_refused(stack, vpc):
+    named, other, by_id = Datastore(stack, "Named"), Datastore(stack, "Other"), "0123456789abcdef0123456789abcdef"
+    endpoints = HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, datastores=[named])
+    ImportNetwork(stack, "Network", vpc=vpc, endpoints=endpoints)
+    for unreachable in (other, None):
+        with pytest.raises(ValueError, match="name it in datastores of HealthImagingEndpoints"):
+            DicomImport(stack, "Import", datastore=unreachable)
+    DicomImport(stack, "Good", datastore=named)
+    # It may be the one that is made here.
+    DicomImport(stack, "ById", datastore=Datastore.from_datastore_id(stack, "Imported", by_id))
+
+
+def test_data_stores_that_are_only_named_are_compared_by_their_ids(stack, vpc):
+    first, second = (Datastore.from_datastore_id(stack, name, name * 32) for name in "ab")
+    endpoints = HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, datastores=[first])
+    assert endpoints.reaches(first)
+    assert endpoints.reaches(Datastore.from_datastore_id(stack, "Again", "a" * 32))
+    assert not endpoints.reaches(second)
 
 
 def test_of_other_services_only_what_an_import_asks_for_passes(stack, vpc, synthesize):
@@ -440,3 +484,45 @@ def test_whoever_names_the_clients_need_not_know_the_addresses_of_the_vpc(stack,
     HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, clients=[client])
     ingress = synthesize(stack).only("AWS::EC2::SecurityGroupIngress")["Properties"]
     assert ("sg-1", 443) == (ingress["SourceSecurityGroupId"], ingress["FromPort"])
+
+
+# -- functions of other stacks ---------------------------------------------------------------------------------------
+
+
+def warnings_of(stack: Stack) -> list:
+    return [entry.data for entry in stack.node.metadata if "outside of any VPC" in str(entry.data)]
+
+
+def test_a_function_of_another_stack_outside_of_the_vpc_is_warned_of(app, stack, vpc):
+    ImportNetwork(stack, "Network", vpc=vpc)
+    data = Stack(app, "Data")
+    Tags.of(Datastore(data, "Store")).add("team", "radiology")
+    app.synth()
+    (warning,) = warnings_of(data)
+    assert "that of Stack in one: make an ImportNetwork here too" in warning
+    assert [] == warnings_of(stack)
+
+
+def test_the_order_of_the_stacks_does_not_matter(app, stack, vpc):
+    data = Stack(Stage(app, "Production"), "Data")
+    DicomImport(data, "Import")
+    ImportNetwork(stack, "Network", vpc=vpc)
+    assert 1 == len(warnings_of(data))
+
+
+def test_a_function_of_a_nested_stack_is_warned_of(stack, vpc):
+    ImportNetwork(stack, "Network", vpc=vpc)
+    nested = NestedStack(stack, "Nested")
+    DicomImport(nested, "Import")
+    assert 1 == len(warnings_of(nested))
+
+
+def test_stacks_without_a_function_and_apps_without_a_network_are_left_alone(app, stack, vpc):
+    data = Stack(app, "Data")
+    Datastore(data, "Store")
+    ImportNetwork(stack, "Network", vpc=vpc)
+    DicomImport(stack, "Import")
+    alone = Stack(App(analytics_reporting=False), "Alone")
+    DicomImport(alone, "Import")
+    app.synth()
+    assert [] == [*warnings_of(data), *warnings_of(stack), *warnings_of(alone)]
