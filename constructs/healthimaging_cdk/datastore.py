@@ -22,7 +22,18 @@ from healthimaging_cdk._datastore_grants import DatastoreGrants
 from healthimaging_cdk._datastore_metrics import DatastoreMetrics, StorageTier
 from healthimaging_cdk._datastore_resource import make_native
 from healthimaging_cdk._datastore_tags import PRIORITY, DatastoreTags
-from healthimaging_cdk._validation import Violations, warn_of_region
+from healthimaging_cdk._validation import (
+    CONSTRUCT,
+    FLAG,
+    FUNCTION,
+    KEY,
+    REMOVAL_POLICY,
+    TEXT,
+    Violations,
+    one_of,
+    optional,
+    warn_of_region,
+)
 
 if TYPE_CHECKING:
     from aws_cdk.aws_lambda import IFunction
@@ -72,6 +83,20 @@ class LosslessStorageFormat(Enum):
     """High-Throughput JPEG 2000, what a data store has unless told otherwise."""
     JPEG_2000_LOSSLESS = "JPEG_2000_LOSSLESS"
     """JPEG 2000 Lossless."""
+
+
+_KINDS = {
+    "scope": CONSTRUCT,
+    "construct_id": TEXT,
+    "datastore_name": optional(TEXT),
+    "encryption_key": optional(KEY),
+    "lossless_storage_format": optional(one_of(LosslessStorageFormat)),
+    "lambda_authorizer": optional(FUNCTION),
+    "auto_delete_image_sets": FLAG,
+    "removal_policy": REMOVAL_POLICY,
+}
+_KINDS_BY_ARN = {"scope": CONSTRUCT, "construct_id": TEXT, "datastore_arn": TEXT, "encryption_key": optional(KEY)}
+_KINDS_BY_ID = {"scope": CONSTRUCT, "construct_id": TEXT, "datastore_id": TEXT, "encryption_key": optional(KEY)}
 
 
 class Datastore(IDatastore):
@@ -131,10 +156,11 @@ class Datastore(IDatastore):
                 this says otherwise. A store that holds image sets cannot be deleted by CloudFormation at all.
 
         Raises:
-            ValueError: the name breaks a rule of the service model, the key lies in another Region, or a store to be
-                emptied is to be retained.
+            ValueError: an argument is of a wrong kind, the name breaks a rule of the service model, the key lies in
+                another Region, or a store to be emptied is to be retained.
         """
         violations = Violations("Datastore")
+        violations.require_kinds(_KINDS, locals())
         violations.check_shape("datastore_name", datastore_name, "DatastoreName")
         own = "use a key of the stack's Region"
         violations.check_place("encryption_key", encryption_key, Stack.of(scope), region=own)
@@ -172,6 +198,7 @@ class Datastore(IDatastore):
         Example:
             >>> store.apply_removal_policy(RemovalPolicy.DESTROY)
         """
+        Violations("Datastore.apply_removal_policy").require_kinds({"policy": REMOVAL_POLICY}, locals())
         self._resource.resource.apply_removal_policy(policy, apply_to_update_replace_policy=True)
 
     @property
@@ -202,13 +229,14 @@ class Datastore(IDatastore):
             encryption_key: the store's customer-managed key, if it has one; without it grants name no key.
 
         Raises:
-            ValueError: the ARN is not that of a data store.
+            ValueError: an argument is of a wrong kind, or the ARN is not that of a data store.
 
         Example:
             >>> arn = "arn:aws:medical-imaging:us-east-1:111122223333:datastore/0123456789abcdef0123456789abcdef"
             >>> store = Datastore.from_datastore_arn(stack, "Store", arn)
         """
         violations = Violations("Datastore.from_datastore_arn")
+        violations.require_kinds(_KINDS_BY_ARN, locals())
         violations.check_shape("datastore_arn", datastore_arn, "Arn")
         if "/imageset/" in datastore_arn:
             violations.add("datastore_arn names an image set: leave '/imageset/...' away")
@@ -228,12 +256,13 @@ class Datastore(IDatastore):
             encryption_key: the store's customer-managed key, if it has one; without it grants name no key.
 
         Raises:
-            ValueError: the id breaks the rule of the service model.
+            ValueError: an argument is of a wrong kind, or the id breaks the rule of the service model.
 
         Example:
             >>> store = Datastore.from_datastore_id(stack, "Store", "0123456789abcdef0123456789abcdef")
         """
         violations = Violations("Datastore.from_datastore_id")
+        violations.require_kinds(_KINDS_BY_ID, locals())
         violations.check_shape("datastore_id", datastore_id, "DatastoreId")
         violations.raise_any()
         arn = Stack.of(scope).format_arn(service="medical-imaging", resource="datastore", resource_name=datastore_id)

@@ -14,7 +14,7 @@ from constructs import Construct
 from healthimaging_cdk._datastore_grants import PASSED_TO_HEALTHIMAGING, key_rights
 from healthimaging_cdk._engine import EngineResource, default_event_bus
 from healthimaging_cdk._import_buckets import expire_results, log_accesses, make_bucket
-from healthimaging_cdk._import_checks import check_import
+from healthimaging_cdk._import_checks import check_import, check_kinds
 from healthimaging_cdk._import_events import ImportEvents
 from healthimaging_cdk._import_metrics import ImportMetrics
 from healthimaging_cdk._import_results import ImportResults
@@ -37,7 +37,7 @@ from healthimaging_cdk.import_options import (
     quota_properties,
     tolerance_properties,
 )
-from healthimaging_cdk.import_source import DEFAULT_PREFIX, ImportSource, StagedSource
+from healthimaging_cdk.import_source import DEFAULT_PREFIX, ImportSource, StagedSource, with_owner
 
 if TYPE_CHECKING:
     from aws_cdk import aws_sns as sns
@@ -141,8 +141,11 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
             notify: which outcomes are sent to a topic, also when no deploy waits for them; failures if a topic is
                 given, else none.
             notification_topic: the topic they are sent to; without one a topic is made if ``notify`` is given,
-                encrypted as what else is made here. A topic of your own that a customer-managed key encrypts has to
-                know its key (``Topic.from_topic_attributes(key_arn=...)``).
+                encrypted as what else is made here. A topic of your own lies in the stack's Region and is no FIFO
+                topic. One that a customer-managed key encrypts has to know its key
+                (``Topic.from_topic_attributes(key_arn=...)``), and one of another account has to let this account
+                publish by its policy (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-targets.html,
+                https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-service-cross-account.html).
             results_expiration: when the results of jobs expire in an output bucket that is made here; never unless
                 given. Records and the manifests they name are kept in any case.
             access_logs_bucket: where S3 writes server access logs of the buckets that are made here, each under
@@ -156,13 +159,12 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
         Raises:
             ValueError: arguments break rules; the message names all of them.
         """
-        source = source or ImportSource(None, DEFAULT_PREFIX)
+        check_kinds(locals())
+        source = with_owner(source or ImportSource(None, DEFAULT_PREFIX), Stack.of(scope))
         check_import(
             stack=Stack.of(scope),
             datastore=datastore,
             data_access_role=data_access_role,
-            on_empty=on_empty,
-            completion=completion,
             source=source,
             output_bucket=output_bucket,
             output_prefix=output_prefix,

@@ -10,13 +10,32 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from healthimaging_cdk._validation import Violations
+from healthimaging_cdk._validation import (
+    CONSTRUCT,
+    NUMBER,
+    QUEUE,
+    TEXT,
+    TOPIC,
+    Violations,
+    duration,
+    instance_of,
+    optional,
+)
 from healthimaging_cdk.dicom_import import DicomImport
 
 _HOUR = Duration.hours(1)
 _MOST_HOURS = 7 * 24
 _WHOLE = 100
 _MANAGED_KEY = "alias/aws/sns"
+_KINDS = {
+    "scope": CONSTRUCT,
+    "construct_id": TEXT,
+    "import_": instance_of(DicomImport, "a DicomImport"),
+    "rejected_percent": NUMBER,
+    "no_success_for": optional(duration("hours")),
+    "dead_letter_queue": optional(QUEUE),
+    "notification_topic": optional(TOPIC),
+}
 
 
 class ImportAlarms(Construct):
@@ -58,15 +77,21 @@ class ImportAlarms(Construct):
                 target that gets the import's events; there is no such alarm unless given. The import itself has none.
             notification_topic: the topic that is told of every alarm, and when a success comes after all or the queue
                 is empty again; nobody is told unless given. CloudWatch is let publish to it and use its key; for a
-                topic that is not made in this app its owner has to do that.
+                topic that is not made in this app its owner has to do that. It lies in the stack's Region, in this
+                account or another.
 
         Raises:
             ValueError: arguments break rules; the message names all of them.
         """
         violations = Violations("ImportAlarms")
+        violations.require_kinds(_KINDS, locals())
         _check(violations, rejected_percent, no_success_for)
         if notification_topic is not None and notification_topic.master_key is not None:
             _check_key(violations, scope, notification_topic)
+        # PutMetricAlarm refuses others: "Invalid region ca-central-1 specified. Only us-west-2 is supported."
+        # (cds-snc/notification-terraform#128). Of FIFO topics CloudWatch's documentation says nothing.
+        here = "use a topic of the stack's Region, a CloudWatch alarm notifies no other"
+        violations.check_place("notification_topic", notification_topic, Stack.of(scope), region=here)
         violations.raise_any()
         super().__init__(scope, construct_id)
         what = f"DICOM import {import_.import_name}"

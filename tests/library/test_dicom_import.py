@@ -443,7 +443,7 @@ def test_fails_a_prefix_that_names_no_single_folder(stack, prefix):
 
 def test_fails_an_owner_that_is_no_account(stack):
     bucket = s3.Bucket.from_bucket_name(stack, "Bucket", "images")
-    with pytest.raises(ValueError, match="owner_account_id takes 12 to 12 characters"):
+    with pytest.raises(ValueError, match="owner_account_id takes 12 digits"):
         ImportSource.bucket(bucket, "a/", owner_account_id="")
 
 
@@ -549,7 +549,7 @@ def test_the_job_is_deleted_before_its_store_is_emptied(stack, synthesize):
 
 
 def test_fails_options_of_the_wrong_kind_before_anything_is_made(stack):
-    with pytest.raises(ValueError, match=r"on_empty must be one of OnEmpty\.SKIP, OnEmpty\.FAIL, got 'fail'"):
+    with pytest.raises(ValueError, match=r"on_empty must be one of OnEmpty\.SKIP, OnEmpty\.FAIL, got str 'fail'"):
         DicomImport(stack, "Import", on_empty="fail")
     assert [] == stack.node.children
 
