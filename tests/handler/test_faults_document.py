@@ -123,7 +123,7 @@ def summary(found: list[Row]) -> str:
     for name, meaning in MEANINGS.items():
         everywhere = [failure for call, failure, happens in found if happens == name and call == "any"]
         by_code = sorted({f"`{failure}`" for call, failure, happens in found if happens == name and call != "any"})
-        lines.append(f"| **{name}** | {meaning} | {', '.join([*everywhere, *by_code])} |")
+        lines.append(f"| **{name}** | {meaning} | {'; '.join([*everywhere, *by_code])} |")
     return "\n".join(lines) + "\n"
 
 
