@@ -100,7 +100,7 @@ _KINDS_BY_ID = {"scope": CONSTRUCT, "construct_id": TEXT, "datastore_id": TEXT, 
 
 
 class Datastore(IDatastore):
-    """A HealthImaging data store (``AWS::HealthImaging::Datastore``) that is never replaced by accident.
+    """A HealthImaging data store (``AWS::HealthImaging::Datastore``) that tags never replace.
 
     Name, key and tags of a data store are create-only in CloudFormation: a change of any of them plans a new, empty
     store. This construct therefore keeps tags out of the template's data store. Tags asked for with ``Tags.of(...)``

@@ -1,6 +1,7 @@
 """A source bucket, and keys, in other accounts; a data store that the app only names."""
 
 import json
+import re
 
 import pytest
 from aws_cdk import App, Aws, NestedStack, Stack
@@ -9,6 +10,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 
 from healthimaging_cdk import DataAccessRole, Datastore, DicomImport, ImportSource
+from tests.conftest import ROOT
 
 HERE, THERE = "111122223333", "444455556666"
 KEY = f"arn:aws:kms:us-east-1:{THERE}:key/01234567-89ab-cdef-0123-456789abcdef"
@@ -249,3 +251,30 @@ def test_fails_an_owner_of_a_bucket_that_is_made_in_another_account(stack):
     message = f"owner_account_id is {THERE} and the bucket lies in account {HERE}"
     with pytest.raises(ValueError, match=message):
         ImportSource.bucket(s3.Bucket(stack, "Own"), "studies/", owner_account_id=THERE)
+
+
+def test_with_partition_literals_the_outputs_are_plain_json(synthesize):
+    app = App(analytics_reporting=False, context={"@aws-cdk/core:enablePartitionLiterals": True})
+    stack = Stack(app, "Imaging", env={"account": HERE, "region": "us-east-1"})
+    DicomImport(stack, "Import", source=source(stack, key=True))
+    policies = {name: it["Value"] for name, it in synthesize(stack).document["Outputs"].items() if "Source" in name}
+    assert 2 == len(policies)
+    assert all(json.loads(policy)["Statement"] for policy in policies.values())
+
+
+def test_the_loop_of_the_document_adds_the_statements_to_their_bucket_and_their_key(app, stack, synthesize):
+    page = (ROOT / "docs" / "cross-account.md").read_text(encoding="utf-8")
+    (loop,) = [example for example in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL) if "for " in example]
+    their_stack = Stack(app, "Theirs", env={"account": THERE, "region": "us-east-1"})
+    their_key = kms.Key(their_stack, "Key")
+    their_bucket = s3.Bucket(their_stack, "Images", bucket_name="theirs", encryption_key=their_key)
+    import_ = DicomImport(stack, "Import", source=source(stack, key=True))
+    names = {"stack": stack, "their_stack": their_stack, "their_key": their_key, "their_bucket": their_bucket}
+    exec(compile(loop, "cross-account.md", "exec"), {**names, "import_": import_, "iam": iam})  # ours
+    theirs = synthesize(their_stack)
+    bucket = theirs.only("AWS::S3::BucketPolicy")["Properties"]["PolicyDocument"]["Statement"]
+    key = theirs.only("AWS::KMS::Key")["Properties"]["KeyPolicy"]["Statement"]
+    assert ["s3:ListBucket", "s3:GetObject", "s3:ListBucket"] == [statement["Action"] for statement in bucket]
+    assert "kms:Decrypt" == key[-1]["Action"]
+    assert f":iam::{HERE}:root" in text(bucket[0]["Principal"]["AWS"])
+    assert [their_stack.node.path] == [before.node.path for before in stack.dependencies]
