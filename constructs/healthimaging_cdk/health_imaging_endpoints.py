@@ -64,6 +64,9 @@ class HealthImagingEndpoints(Construct):
     Example:
         >>> endpoints = HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, datastores=[store], buckets=[images])
         >>> endpoints.allow_bucket(results)
+        >>> endpoints.allow_s3("s3:GetObject", "arn:aws:s3:::shared-models/*")
+        >>> endpoints.reaches(store)
+        True
 
     See:
         https://docs.aws.amazon.com/healthimaging/latest/devguide/vpc-interface-endpoints.html

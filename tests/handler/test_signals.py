@@ -180,7 +180,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_event_that_cannot_be_sent_changes_nothing(
     clients: Clients, aws: FakeAws, capsys: pytest.CaptureFixture[str], code: str, tries: int
 ) -> None:
-    aws.fail("Events.PutEvents", code, times=9)
+    aws.fail("Events.PutEvents", code, 500 if code.startswith("Internal") else 400, times=9)
     tell(clients)
     assert "event not sent" in capsys.readouterr().out
     assert tries == aws.count("Events.PutEvents")
