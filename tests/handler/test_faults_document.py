@@ -68,11 +68,11 @@ something is left. That `PutEvents` fails is logged and changes no outcome.
 
 | what fails | what happens |
 |---|---|
-| the function dies in CloudFormation's own call (time-out, memory) or is throttled there | Lambda calls it again, twice; then EventBridge brings the call back once more; what cannot be taken up is answered FAILED |
+| the function dies in CloudFormation's own call (time-out, memory) or is throttled there | Lambda calls it again, twice and for five minutes at most, so that no call is delivered in a later deploy; then EventBridge calls the function, which answers FAILED |
 | the function dies in a step of the state machine | the step is repeated, twice; then the request is answered FAILED |
 | Step Functions cannot call the function (throttled, unavailable) | tried again, eight times, up to a minute apart; then as above |
 | CloudFormation's URL cannot be reached | five tries in the call, then the call is repeated; then EventBridge calls the function to try again |
-| somebody stops the execution, or it fails | EventBridge calls the function, which answers FAILED; of one that only follows a job after the answer, it tells events and metrics that the outcome is unknown |
+| somebody stops the execution, or it fails | EventBridge calls the function, which answers FAILED and has the job followed, if there is one; of an execution that only follows a job, it tells events and metrics that the outcome is unknown |
 | a doubled event | the execution named after the request runs already |
 | the function cannot start at all | nobody answers: `ServiceTimeout` ends the request (5 minutes after `timeout`) |
 
