@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
+from contextvars import ContextVar
 
 from ministack import app
-from ministack.core import iam_actions, iam_evaluator
+from ministack.core import iam_actions, iam_evaluator, router
 from ministack.services import cloudformation as stacks_store
 from ministack.services import iam, s3
 from ministack.services.cloudformation import stacks
@@ -17,6 +19,7 @@ from ministack.services.cloudformation import stacks
 from healthimaging_local.ports import Json
 
 _ROLE_ARN = re.compile(r"arn:[^:]+:iam::(?P<account>[0-9]{12}):role/(?:.*/)?(?P<name>[^/]+)")
+_SESSION_ARN = re.compile(r"arn:[^:]+:sts::(?P<account>[0-9]{12}):assumed-role/(?P<name>[^/]+)/.+")
 
 RUNTIME_VARIABLE = "HEALTHIMAGING_LOCAL_RUNTIME"
 
@@ -28,6 +31,72 @@ def mend_all() -> None:
     deletes_fail_as_on_aws()
     workers_use_the_runtime_sdk()
     put_events_knows_its_source()
+    principal_arn_is_the_role()
+    foreign_buckets_know_the_caller()
+    expected_bucket_owners_count()
+
+
+def principal_arn_is_the_role() -> None:
+    """Let ``aws:PrincipalArn`` be the role's ARN for a session of it: policies of other accounts name roles so.
+
+    AWS: "For IAM roles, the request context returns the ARN of the role, not the ARN of the user that assumed the
+    role" (IAM user guide, "AWS global condition context keys").
+    """
+    original = iam_evaluator._resolve_condition_key
+
+    def resolve_condition_key(key: str, context: Json) -> Json:
+        session = _SESSION_ARN.fullmatch(context.principal_arn) if key.lower() == "aws:principalarn" else None
+        role = iam._roles.get_scoped(session["account"], None, session["name"]) if session else None
+        return role["Arn"] if role else original(key, context)
+
+    iam_evaluator._resolve_condition_key = resolve_condition_key
+
+
+def foreign_buckets_know_the_caller() -> None:
+    """Let the policy of another account's bucket decide about the caller itself, not only about its account."""
+    allows, evaluate = s3._foreign_bucket_allows, iam_evaluator.evaluate_resource_policy
+    calling: ContextVar[Json] = ContextVar("calling", default=None)
+
+    def foreign_bucket_allows(  # noqa: PLR0917 - ministack's signature
+        owner: str, bucket: str, key: str, method: str, query: Json, caller: str, headers: Json = None
+    ) -> Json:
+        access_key = router.extract_access_key_id(headers or {}, query) if caller else ""
+        principal = iam_evaluator.resolve_principal(access_key, caller) if access_key else None
+        token = calling.set(None if isinstance(principal, iam_evaluator.AuthError) else principal)
+        try:
+            return allows(owner, bucket, key, method, query, caller, headers)
+        finally:
+            calling.reset(token)
+
+    def evaluate_resource_policy(document: Json, context: Json, *rest: Json, **more: Json) -> Json:
+        principal = calling.get()
+        if principal is not None:
+            context = dataclasses.replace(
+                context,
+                principal_arn=principal.arn,
+                principal_type=principal.type,
+                principal_account=principal.account,
+                principal_keys=principal.keys,
+            )
+        return evaluate(document, context, *rest, **more)
+
+    s3._foreign_bucket_allows = foreign_bucket_allows
+    iam_evaluator.evaluate_resource_policy = evaluate_resource_policy
+
+
+def expected_bucket_owners_count() -> None:
+    """Refuse a request whose ``x-amz-expected-bucket-owner`` is not the bucket's."""
+    original = s3._apply_bucket_scope
+
+    def apply_bucket_scope(
+        method: str, bucket: str, key: str, headers: dict[str, str], query: Json, *rest: Json
+    ) -> Json:
+        expected = headers.get("x-amz-expected-bucket-owner")
+        if expected and s3._bucket_owner_account(bucket) not in (None, expected):
+            return s3._error("AccessDenied", "Access Denied", 403, f"/{bucket}")
+        return original(method, bucket, key, headers, query, *rest)
+
+    s3._apply_bucket_scope = apply_bucket_scope
 
 
 def put_events_knows_its_source() -> None:
