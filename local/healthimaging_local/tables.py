@@ -42,12 +42,15 @@ NEEDED: Mapping[str, Sequence[str]] = {
         "AuthError",
         "EvalContext",
         "_RESOURCE_POLICY_LOOKUPS",
+        "_gather_role_policies",
         "_resolve_condition_key",
         "evaluate",
         "evaluate_resource_policy",
         "resolve_principal",
     ),
+    "ministack.services.ec2": ("_security_groups", "_vpce_fields_xml", "_vpcs"),
     "ministack.services.iam": ("_roles",),
+    "ministack.services.lambda_svc": ("_functions", "_vpc_config_with_id"),
     "ministack.services.s3": (
         "_apply_bucket_scope",
         "_bucket_has_versions",
@@ -60,7 +63,11 @@ NEEDED: Mapping[str, Sequence[str]] = {
     "ministack.services.eventbridge": ("_put_events",),
     "ministack.services.tagging": ("_RESOURCE_TAG_COLLECTORS",),
     "ministack.services.cloudformation": ("_stack_events", "_stacks"),
-    "ministack.services.cloudformation.provisioners": ("_RESOURCE_HANDLERS", "_REPLACING_PROPERTIES"),
+    "ministack.services.cloudformation.provisioners": (
+        "_REPLACING_PROPERTIES",
+        "_RESOURCE_HANDLERS",
+        "_ec2_sg_permissions",
+    ),
     "ministack.services.cloudformation.stacks": ("_delete_resource", "_with_dependencies"),
 }
 
