@@ -221,7 +221,7 @@ def topics_decide_about_alarms() -> None:
 
 
 def _lets_in(topic_arn: str, alarm_arn: str) -> bool:
-    found = sns.topic_policy_for_arn(topic_arn)
+    found, account = sns.topic_policy_for_arn(topic_arn), responses.get_account_id()
     context = iam_evaluator.EvalContext(
         principal_arn=_SERVICE,
         principal_type="Service",
@@ -229,7 +229,7 @@ def _lets_in(topic_arn: str, alarm_arn: str) -> bool:
         action="sns:Publish",
         resource_arn=topic_arn,
         region=responses.get_region(),
-        service_context={"aws:sourceaccount": responses.get_account_id(), "aws:sourcearn": alarm_arn},
+        service_context={"aws:sourceaccount": account, "aws:sourceowner": account, "aws:sourcearn": alarm_arn},
     )
     policy = found[0] if found else None
     return bool(iam_evaluator.evaluate_resource_policy(policy, context, service=_SERVICE).decision == "Allow")
