@@ -115,10 +115,11 @@ def rule_for(service: str, code: str, status: int = 0) -> Rule:
 
 
 @contextmanager
-def explained(service: str, operation: str, *, settling: bool = False) -> Iterator[None]:
+def explained(service: str, operation: str, *, settling: bool = False, if_denied: str = "") -> Iterator[None]:
     """Turn what an AWS call raises into :class:`TryLater` or :class:`Refused`.
 
     ``settling``: IAM may not have caught up with a role or policy made seconds ago, so a denial can pass.
+    ``if_denied``: what else a person has to look at when the call is denied.
     """
     try:
         yield
@@ -127,7 +128,8 @@ def explained(service: str, operation: str, *, settling: bool = False) -> Iterat
         rule = rule_for(service, code, int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0))
         message = str(error.response.get("Error", {}).get("Message") or "")
         said = quote(message) if rule.verbatim else plain(message)
-        reason = f"{operation} answered {code}{f' ({said})' if said else ''}: {rule.advice}"
+        advice = f"{rule.advice}; {if_denied}" if if_denied and rule.advice == _DENIED.advice else rule.advice
+        reason = f"{operation} answered {code}{f' ({said})' if said else ''}: {advice}"
         raise _answer(rule, reason, settling=settling, after=_retry_after(error), code=code) from None
     except (BotoCoreError, ResponseParserError) as error:
         rule = _UNREACHABLE if isinstance(error, _TRANSPORT) else _UNSENT

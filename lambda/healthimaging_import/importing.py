@@ -373,6 +373,8 @@ class Importer:
         if job.status == "COMPLETED":
             # The next request looks for the manifest again and starts nothing.
             return Refused(f"{reason}; deploy again to look for the manifest once more")
+        if self.request.others_to_ask:
+            reason += f"; if it was denied access: {self.request.others_to_ask}"
         return self._failed(stored, reason)
 
     def _judge(self, stored: Stored, progress: Progress, job: Job, body: bytes) -> Outcome:

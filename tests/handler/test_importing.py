@@ -503,7 +503,19 @@ def test_fails_with_the_jobs_own_message_when_it_failed_early(source: FakeAws, d
     with pytest.raises(TryLater, match="is FAILED and has not written"):
         first.step()
     first.clock += 120
-    assert re.search(r"ended with FAILED \(.*the input prefix\) and left no manifest", refusal(first))
+    reason = refusal(first)
+    assert re.search(r"ended with FAILED \(.*the input prefix\) and left no manifest", reason)
+    assert "SourceBucketPolicy" not in reason
+
+
+def test_fails_a_job_on_another_accounts_bucket_with_who_has_to_allow_it(source: FakeAws, deploy: Deploys) -> None:
+    source.state.settings.files_per_job = 0
+    first = deploy(input_owner_account_id="444455556666")
+    run_job(source, first)
+    with pytest.raises(TryLater, match="is FAILED and has not written"):
+        first.step()
+    first.clock += 120
+    assert "if it was denied access: the input bucket has to belong to account 444455556666" in refusal(first)
 
 
 def test_a_jobs_own_message_does_not_name_a_file(source: FakeAws, deploy: Deploys) -> None:
