@@ -6,11 +6,13 @@ function step by step, waits in between, and sees to it that CloudFormation is a
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
-from aws_cdk import CustomResource, Duration, RemovalPolicy, Stack
+import jsii
+from aws_cdk import CustomResource, Duration, IStableStringProducer, Lazy, RemovalPolicy, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
@@ -260,6 +262,20 @@ class ImportEngine(Construct):
         return found if isinstance(found, ImportEngine) else ImportEngine(stack, _ID)
 
 
+@jsii.implements(IStableStringProducer)
+class _Digest:
+    """A short text that changes when a policy does."""
+
+    def __init__(self, scope: Construct, document: iam.PolicyDocument) -> None:
+        self._stack = Stack.of(scope)
+        self._document = document
+
+    def produce(self) -> str:
+        """The digest, once all tokens have their values."""
+        text = json.dumps(self._stack.resolve(self._document), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 class EngineResource(Construct):
     """A custom resource that the engine serves, with a role of its own.
 
@@ -290,6 +306,7 @@ class EngineResource(Construct):
             # Whether a stack is being updated, rolled back or deleted is said nowhere in a request.
             iam.PolicyStatement(actions=["cloudformation:DescribeStacks"], resources=[Stack.of(self).stack_id]),
         ]
+        document = iam.PolicyDocument(statements=[*common, *statements])
         self.role = iam.Role(
             self,
             "Role",
@@ -297,7 +314,7 @@ class EngineResource(Construct):
             assumed_by=iam.ArnPrincipal(engine.function_role.role_arn),
             description="What the function of healthimaging-cdk may do for one custom resource",
             role_name=role_name,
-            inline_policies={"Request": iam.PolicyDocument(statements=[*common, *statements])},
+            inline_policies={"Request": document},
         )
         seconds = wait.to_seconds() if wait else rules.DEFAULT_WAIT_SECONDS
         self.resource = CustomResource(
@@ -312,6 +329,8 @@ class EngineResource(Construct):
                 "RoleArn": self.role.role_arn,
                 "StateMachineArn": engine.state_machine.attr_arn,
                 "WaitSeconds": seconds,
+                # No request tells that rights have changed, which IAM takes a while to know everywhere.
+                "Grants": Lazy.string(_Digest(self, document)),
                 **properties,
             },
         )

@@ -283,10 +283,19 @@ def test_a_denial_after_a_change_of_role_may_pass(source: FakeAws, machine: Mach
     assert "SUCCESS" == answer(source)["Status"]
 
 
-@pytest.mark.parametrize("kind", ["import-create", "import-update"])
-def test_a_denial_is_waited_for_as_long_as_iam_may_need(source: FakeAws, machine: Machine, kind: str) -> None:
+def test_fails_at_once_for_a_denial_when_nothing_was_granted_anew(source: FakeAws, machine: Machine) -> None:
+    source.fail(START, "AccessDeniedException", 403, times=3)
+    machine.request(event(source, "import-update"))
+    assert "no job was started: StartDICOMImportJob answered AccessDeniedException" in answer(source)["Reason"]
+    assert [] == machine.waited
+
+
+@pytest.mark.parametrize(("kind", "grants"), [("import-create", None), ("import-update", "changed")])
+def test_a_denial_is_waited_for_as_long_as_iam_may_need(
+    source: FakeAws, machine: Machine, kind: str, grants: str | None
+) -> None:
     source.fail("S3.ListObjectsV2", "AccessDenied", 403, times=99)
-    machine.request(event(source, kind))
+    machine.request(event(source, kind, Grants=grants))
     assert answer(source)["Reason"].startswith("s3:ListBucket (input bucket) answered AccessDenied")
     assert 110 < sum(machine.waited) < 160
 

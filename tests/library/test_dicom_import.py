@@ -1,6 +1,7 @@
 """The import as an L3: what it makes, what it takes, what it refuses."""
 
 import json
+import re
 
 import pytest
 from aws_cdk import App, CfnResource, Duration, NestedStack, RemovalPolicy, Size, Stack, Stage, Token, assertions
@@ -645,3 +646,36 @@ def test_fails_for_an_access_log_bucket_with_a_key(stack):
     logs = s3.Bucket(stack, "Logs", encryption_key=kms.Key(stack, "Key"))
     with pytest.raises(ValueError, match="only under SSE-S3"):
         DicomImport(stack, "Import", access_logs_bucket=logs)
+
+
+# -- the rescue, and what tells of rights ----------------------------------------------------------------------------
+
+
+def test_a_call_that_waited_for_longer_than_any_request_is_given_up(stack, synthesize):
+    DicomImport(stack, "Import", timeout=Duration.minutes(1))
+    found = synthesize(stack)
+    oldest = found.only("AWS::Lambda::EventInvokeConfig")["Properties"]["MaximumEventAgeInSeconds"]
+    assert oldest < int(found.only(IMPORT)["Properties"]["ServiceTimeout"])
+
+
+def test_only_notices_of_this_function_are_answered_for(stack, synthesize):
+    DicomImport(stack, "Import")
+    rules = synthesize(stack).of_type("AWS::Events::Rule")
+    (lost,) = [
+        rule["Properties"]["EventPattern"] for rule in rules if "lambda" in rule["Properties"]["EventPattern"]["source"]
+    ]
+    plain, latest = lost["detail"]["requestContext"]["functionArn"]
+    assert {"Fn::GetAtt"} == set(plain)
+    assert {"Fn::Join": ["", [plain, ":$LATEST"]]} == latest
+
+
+def test_a_change_of_rights_is_told_to_the_function_and_nothing_else_is(app, synthesize):
+    def grants(name: str, **options) -> str:
+        stack = Stack(app, name, stack_name="Imaging")
+        DicomImport(stack, "Import", **options)
+        return synthesize(stack).only(IMPORT)["Properties"]["Grants"]
+
+    plain = grants("Plain")
+    assert re.fullmatch("[0-9a-f]{16}", plain)
+    assert plain == grants("Same", job_name="other", run_id="7")
+    assert plain != grants("OtherRights", customer_managed_key=False)

@@ -11,11 +11,22 @@ from healthimaging_import.cloudformation import Answer, Event
 from healthimaging_import.faults import explained
 from healthimaging_import.rules import DEFAULT_WAIT_SECONDS
 
-SETTLING_SECONDS = 120
-"""How long IAM may take to know everywhere what was changed."""
+_SETTLING_SECONDS = 120
 _LONGEST_FOLLOWING_SECONDS = 24 * 3600
 UNKNOWN = "unknown"
 """Stands for what is not known (yet) in an attribute, which may not be missing."""
+
+_GRANTED_ON = (
+    "Grants",
+    "RoleArn",
+    "DataAccessRoleArn",
+    "DatastoreId",
+    "DatastoreArn",
+    "InputBucket",
+    "InputPrefix",
+    "OutputBucket",
+    "OutputPrefix",
+)
 
 
 @dataclass(frozen=True)
@@ -44,8 +55,9 @@ Step = Answer | float
 
 
 def is_settling(event: Event, turn: Turn) -> bool:
-    """Whether IAM may still be catching up with what this deploy made or changed: policies are in no request."""
-    return event.request_type != "Delete" and turn.elapsed < SETTLING_SECONDS
+    """Whether IAM may still be catching up with what this deploy made or changed."""
+    changed = any(event.properties.get(name) != event.old_properties.get(name) for name in _GRANTED_ON)
+    return changed and event.request_type != "Delete" and turn.elapsed < _SETTLING_SECONDS
 
 
 def clients_of(event: Event, turn: Turn) -> Clients:
