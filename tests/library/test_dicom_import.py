@@ -669,9 +669,9 @@ def test_only_notices_of_this_function_are_answered_for(stack, synthesize):
     assert {"Fn::Join": ["", [plain, ":$LATEST"]]} == latest
 
 
-def test_a_change_of_rights_is_told_to_the_function_and_nothing_else_is(app, synthesize):
+def test_a_change_of_rights_is_told_to_the_function_and_nothing_else_is(synthesize):
     def grants(name: str, **options) -> str:
-        stack = Stack(app, name, stack_name="Imaging")
+        stack = Stack(App(analytics_reporting=False), name, stack_name="Imaging")
         DicomImport(stack, "Import", **options)
         return synthesize(stack).only(IMPORT)["Properties"]["Grants"]
 
