@@ -468,3 +468,70 @@ def test_unpacking_ends_when_the_request_must(world, stage, wait):
     assert "were not unpacked in time" in request.answers[0]["Reason"]
     assert answered[0] < int(wait) + 300
     assert {} == world.jobs
+
+
+def test_a_stack_that_is_rolled_back_while_the_source_is_surveyed_starts_nothing(world, stage, monkeypatch):
+    survey = S3.paginate
+
+    def meanwhile(self: S3, **what: str) -> Iterator[dict[str, object]]:
+        world.stack_status = "ROLLBACK_IN_PROGRESS"
+        return survey(self, **what)
+
+    monkeypatch.setattr(S3, "paginate", meanwhile)
+    request = stage.request("Create", properties())
+    stage.settle()
+    assert "FAILED" == request.status
+    assert ({}, {}) == (world.jobs, world.written)
+
+
+@pytest.mark.parametrize("status", ["ROLLBACK_IN_PROGRESS", "DELETE_IN_PROGRESS"])
+def test_a_stack_that_goes_away_unpacks_and_starts_nothing(world, stage, status):
+    world.stack_status = status
+    request = stage.request("Create", properties(WaitSeconds="3000", **zipped(world)))
+    stage.settle()
+    assert "FAILED" == request.status
+    assert "UploadFileobj" not in world.calls
+    assert {} == world.jobs
+
+
+def test_a_deletion_waits_for_a_submitted_job(world, stage):
+    world.plans = Plans(seconds=200)
+    stage.request("Create", properties(Completion="submit"))
+    stage.pass_time(10)
+    world.stack_status = "DELETE_IN_PROGRESS"
+    delete = stage.request("Delete", properties(Completion="submit"))
+    stage.pass_time(150)
+    assert [] == delete.answers
+    stage.settle()
+    assert "COMPLETED" == delete.answers[0]["Data"]["JobStatus"]
+
+
+def test_a_deletion_waits_for_as_long_as_a_start_may_be_on_its_way(world, stage):
+    world.misfortunes = [Misfortune("StartDICOMImportJob", "crash before", times=3)]
+    stage.request("Create", properties())
+    stage.pass_time(8)
+    world.stack_status = "DELETE_IN_PROGRESS"
+    delete = stage.request("Delete", properties())
+    stage.pass_time(25)
+    assert [] == delete.answers
+    stage.settle()
+    assert "SUCCESS" == delete.status
+
+
+@pytest.mark.parametrize(("hours", "verdict"), [(20, "SUCCEEDED"), (30, "UNKNOWN")])
+def test_a_job_is_followed_for_a_day(world, stage, hours, verdict):
+    world.plans = Plans(seconds=hours * 3600)
+    stage.request("Create", properties(Completion="submit"))
+    stage.settle()
+    assert [verdict] == verdicts(world)
+
+
+def test_a_day_of_throttling_fits_into_the_history_of_an_execution(world, stage):
+    world.plans = Plans(seconds=30 * 3600)
+    stage.request("Create", properties(Completion="submit"))
+    stage.pass_time(10)
+    looks = world.calls.count("GetDICOMImportJob")
+    world.misfortunes = [Misfortune("GetDICOMImportJob", "error", "ThrottlingException", times=100_000)]
+    stage.settle()
+    # Some nine events a step, of 25,000 at most.
+    assert 9 * (world.calls.count("GetDICOMImportJob") - looks) < 20_000
