@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from tests.model.fakes import PATIENT, S3, Misfortune, Plans, World
+from tests.model.fakes import PATIENT, S3, HealthImaging, Misfortune, Plans, World
 from tests.model.runs import Stage, filled, properties, zipped
 
 
@@ -535,3 +536,18 @@ def test_a_day_of_throttling_fits_into_the_history_of_an_execution(world, stage)
     stage.settle()
     # Some nine events a step, of 25,000 at most.
     assert 9 * (world.calls.count("GetDICOMImportJob") - looks) < 20_000
+
+
+def test_a_follower_waits_for_a_job_that_is_not_listed_yet(world, stage, monkeypatch):
+    listed = HealthImaging.list_dicom_import_jobs
+
+    def late(self: HealthImaging, **what: Any) -> dict[str, Any]:
+        answer = listed(self, **what)
+        old = [job for job in answer["jobSummaries"] if job["submittedAt"].timestamp() < world.now - 20]
+        return {**answer, "jobSummaries": old}
+
+    monkeypatch.setattr(HealthImaging, "list_dicom_import_jobs", late)
+    world.misfortunes = [Misfortune("StartDICOMImportJob", "crash after", times=3)]
+    stage.request("Create", properties())
+    stage.settle()
+    assert ["SUCCEEDED"] == verdicts(world)
