@@ -94,6 +94,11 @@ class Progress:
         """Whether there is a job without a verdict."""
         return bool(self.job) and not self.closed
 
+    @property
+    def may_go_on(self) -> bool:
+        """Whether there may be one: a start whose answer was lost, and that could not be looked for."""
+        return (bool(self.job) or self.joined) and not self.closed
+
     @staticmethod
     def from_dict(values: dict[str, Any]) -> Progress:
         """Read what a step wrote, perhaps one of another version of this code."""
@@ -312,6 +317,7 @@ class Importer:
             try:
                 job = self.jobs.start(stored.record.parameters)
             except Refused as refusal:
+                progress.closed = True
                 raise self._failed(stored, f"no job was started: {refusal}") from None
         return self._started(stored, progress, job)
 

@@ -551,3 +551,14 @@ def test_a_follower_waits_for_a_job_that_is_not_listed_yet(world, stage, monkeyp
     stage.request("Create", properties())
     stage.settle()
     assert ["SUCCEEDED"] == verdicts(world)
+
+
+def test_a_job_whose_start_was_lost_and_cannot_be_looked_for_has_a_verdict(world, stage):
+    world.misfortunes = [
+        Misfortune("PutObject", "crash before", skip=1),
+        Misfortune("ListObjectsV2", "error", "NoSuchBucket", skip=2),
+    ]
+    request = stage.request("Create", properties())
+    stage.settle()
+    assert "FAILED" == request.status
+    assert ["SUCCEEDED"] == verdicts(world)

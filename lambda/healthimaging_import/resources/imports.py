@@ -88,7 +88,7 @@ def job_goes_on(event: Event, progress: Mapping[str, Any], *, known: bool = True
         known: whether that is all that they have done.
     """
     kept = Progress.from_dict(progress.get("import") or {})
-    return event.request_type != "Delete" and (kept.goes_on or not (known or kept.closed))
+    return event.request_type != "Delete" and (kept.may_go_on or not (known or kept.closed))
 
 
 def _is_undone(clients: Clients, event: Event, turn: Turn, progress: dict[str, Any]) -> bool:
