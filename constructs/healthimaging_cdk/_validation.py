@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -72,6 +73,11 @@ class Violations:
         """
         if self._found:
             raise ValueError(f"{self._construct}: " + "; ".join(self._found))
+
+
+def is_token(number: float) -> bool:
+    """Whether a number is a token. Asked about one that is not finite, jsii's kernel would end."""
+    return math.isfinite(number) and Token.is_unresolved(number)
 
 
 class Place(Protocol):
