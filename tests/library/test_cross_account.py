@@ -7,6 +7,7 @@ from aws_cdk import App, NestedStack, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
+from constructs import Construct
 
 from healthimaging_cdk import DataAccessRole, Datastore, DicomImport, ImportSource
 
@@ -112,6 +113,14 @@ def test_two_imports_and_two_stacks_have_roles_of_different_names(app, synthesiz
         DicomImport(stack, "Second", source=theirs)
     names = [name for stack in stacks for name in role_names(synthesize(stack))]
     assert (8, 8) == (len(names), len(set(names)))
+
+
+def test_imports_of_one_name_in_two_scopes_have_roles_of_different_names(stack, synthesize):
+    theirs = source(stack)
+    for name in ("Radiology", "Cardiology"):
+        DicomImport(Construct(stack, name), "Import", source=theirs)
+    names = role_names(synthesize(stack))
+    assert (4, 4) == (len(names), len(set(names)))
 
 
 def test_a_nested_stack_has_names_too(stack, synthesize):
