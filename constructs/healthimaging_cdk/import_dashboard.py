@@ -124,8 +124,8 @@ def _is_told(name: str, of: IConstruct, here: Stack) -> bool:
 def _headline(here: Stack, imports: Sequence[DicomImport], stores: Sequence[IDatastore]) -> cloudwatch.IWidget:
     """What one sees, and where to go on from here."""
     lines = ["# DICOM imports", "", *(_line(import_, here) for import_ in imports)]
-    places = [*(Stack.of(import_) for import_ in imports), *(store.env for store in stores)]
-    regions = list(dict.fromkeys(known(place.region) or here.region for place in places))
+    every = [*(Stack.of(import_).region for import_ in imports), *(store.env.region for store in stores)]
+    regions = list(dict.fromkeys(known(region) or here.region for region in every))
     links = [
         f"[HealthImaging console{f' in {region}' if len(regions) > 1 else ''}]"
         f"({_console(region)}/medical-imaging/home?region={region})"
