@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from healthimaging_cdk.health_imaging_endpoints import HealthImagingEndpoints
 
 _ID = "HealthImagingImportNetwork"
-_SELECTION = ("availability_zones", "one_per_az", "subnet_filters", "subnet_group_name", "subnet_type")
+_SELECTION = ("availability_zones", "one_per_az", "subnet_filters", "subnet_group_name", "subnet_type", "subnets")
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,12 @@ def check_vpc(
 
 def _select(vpc: IVpc, selection: SubnetSelection | None) -> tuple[Sequence[ISubnet], bool]:
     """The selected subnets, and whether the VPC has been looked up if it has to be."""
-    if selection is not None and selection.subnets is not None:
-        return selection.subnets, True  # to ask CDK takes an Availability Zone, which these need not have
-    wanted = {} if selection is None else {name: getattr(selection, name) for name in _SELECTION}
+    if isinstance(selection, dict):  # as jsii takes every struct
+        wanted = dict(selection)
+    else:
+        wanted = {} if selection is None else {name: getattr(selection, name) for name in _SELECTION}
+    if wanted.get("subnets") is not None:
+        return wanted["subnets"], True  # to ask CDK takes an Availability Zone, which these need not have
     found = vpc.select_subnets(**wanted)
     return found.subnets, not found.is_pending_lookup
 

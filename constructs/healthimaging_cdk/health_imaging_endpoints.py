@@ -12,7 +12,20 @@ from aws_cdk.aws_s3 import IBucket
 from constructs import Construct, IConstruct
 
 from healthimaging_cdk._network import check_vpc
-from healthimaging_cdk._validation import Violations, differing_places
+from healthimaging_cdk._validation import (
+    BUCKET,
+    CLIENT,
+    CONSTRUCT,
+    DATASTORE,
+    FLAG,
+    TEXT,
+    VPC,
+    Violations,
+    differing_places,
+    instance_of,
+    list_of,
+    optional,
+)
 from healthimaging_cdk.datastore import Datastore, IDatastore
 
 _HEALTHIMAGING = {
@@ -27,6 +40,17 @@ _MOST_CHARACTERS = 20_480
 """Of an endpoint policy (https://docs.aws.amazon.com/vpc/latest/privatelink/vpc-limits-endpoints.html)."""
 _LOOKED_UP_LATER = "vpc-12345"
 """What CDK calls every VPC that is yet to be looked up."""
+_KINDS = {
+    "scope": CONSTRUCT,
+    "construct_id": TEXT,
+    "vpc": VPC,
+    "subnets": optional(instance_of((ec2.SubnetSelection, dict), "a SubnetSelection")),
+    "datastores": optional(list_of(DATASTORE)),
+    "buckets": optional(list_of(BUCKET)),
+    "for_imports": FLAG,
+    "leave_out": list_of(TEXT),
+    "clients": optional(list_of(CLIENT)),
+}
 
 
 class HealthImagingEndpoints(Construct):
@@ -49,6 +73,9 @@ class HealthImagingEndpoints(Construct):
     Example:
         >>> endpoints = HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, datastores=[store], buckets=[images])
         >>> endpoints.allow_bucket(results)
+        >>> endpoints.allow_s3("s3:GetObject", "arn:aws:s3:::shared-models/*")
+        >>> endpoints.reaches(store)
+        True
 
     See:
         https://docs.aws.amazon.com/healthimaging/latest/devguide/vpc-interface-endpoints.html
@@ -94,8 +121,9 @@ class HealthImagingEndpoints(Construct):
                 the VPC or a data store lies elsewhere, the VPC does not tell what is needed of it, or has an endpoint
                 of this app for one of the services.
         """
-        stack = Stack.of(scope)
         violations = Violations("HealthImagingEndpoints")
+        violations.require_kinds(_KINDS, locals())
+        stack = Stack.of(scope)
         wanted = {**_HEALTHIMAGING, **(_FOR_IMPORTS if for_imports else {})}
         known = [*_HEALTHIMAGING, *_FOR_IMPORTS, _S3]
         violations.add(
@@ -181,6 +209,7 @@ class HealthImagingEndpoints(Construct):
 
     def allow_bucket(self, bucket: IBucket) -> None:
         """Let a further bucket be reached through the endpoint of S3, if it is made here."""
+        Violations("HealthImagingEndpoints.allow_bucket").require_kinds({"bucket": BUCKET}, locals())
         self.allow_s3("s3:*", bucket.bucket_arn, bucket.arn_for_objects("*"))
 
     def allow_s3(self, action: str, *resource_arns: str) -> None:
@@ -278,6 +307,13 @@ class HealthImagingEndpoints(Construct):
         }
 
 
+def _knows_addresses(vpc: ec2.IVpc) -> bool:
+    try:
+        return bool(vpc.vpc_cidr_block)
+    except RuntimeError:  # a VPC that was imported without them can be asked no other way
+        return False
+
+
 def _through(
     action: str, resources: list[str], conditions: Mapping[str, Mapping[str, str]] | None = None
 ) -> iam.PolicyStatement:
@@ -309,14 +345,11 @@ def _same_vpc(one: ec2.IVpc, other: ec2.IVpc) -> bool:
 
 def _check_what_the_vpc_tells(violations: Violations, vpc: ec2.IVpc, *, cidr: bool, route_tables: bool) -> None:
     """An imported VPC tells what it was given; CDK raises errors of its own where it is asked for more."""
-    if cidr:
-        try:
-            _ = vpc.vpc_cidr_block
-        except RuntimeError:
-            violations.add(
-                "vpc does not tell its CIDR, by which everybody in it is let in: name who may connect in clients, or "
-                "import it with vpc_cidr_block"
-            )
+    if cidr and not _knows_addresses(vpc):
+        violations.add(
+            "vpc does not tell its CIDR, by which everybody in it is let in: name who may connect in clients, or "
+            "import it with vpc_cidr_block"
+        )
     every = (*vpc.private_subnets, *vpc.isolated_subnets, *vpc.public_subnets) if route_tables else ()
     if route_tables and not any(_tells_route_table(subnet) for subnet in every):
         violations.add(

@@ -18,8 +18,26 @@ from healthimaging_cdk._network import (
     set_network,
     warn_of_function_outside,
 )
-from healthimaging_cdk._validation import Violations
+from healthimaging_cdk._validation import (
+    CONSTRUCT,
+    SECURITY_GROUP,
+    TEXT,
+    VPC,
+    Violations,
+    instance_of,
+    list_of,
+    optional,
+)
 from healthimaging_cdk.health_imaging_endpoints import HealthImagingEndpoints
+
+_KINDS = {
+    "scope": CONSTRUCT,
+    "construct_id": TEXT,
+    "vpc": VPC,
+    "vpc_subnets": optional(instance_of((ec2.SubnetSelection, dict), "a SubnetSelection")),
+    "security_groups": optional(list_of(SECURITY_GROUP)),
+    "endpoints": optional(instance_of(HealthImagingEndpoints, "a HealthImagingEndpoints")),
+}
 
 
 class ImportNetwork(Construct):
@@ -72,8 +90,9 @@ class ImportNetwork(Construct):
                 subnets, one of them is public, security_groups is empty, or the endpoints lie in another VPC or are
                 not for imports.
         """
-        stack = Stack.of(scope)
         violations = Violations("ImportNetwork")
+        violations.require_kinds(_KINDS, locals())
+        stack = Stack.of(scope)
         if security_groups is not None and not security_groups:
             violations.add("security_groups is empty: leave it away, and one is made")
         if network_of(stack) is not None:
