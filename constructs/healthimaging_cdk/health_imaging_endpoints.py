@@ -108,7 +108,7 @@ class HealthImagingEndpoints(Construct):
             buckets: the buckets that can be reached through the endpoint of S3, also by others in the VPC; unless
                 given, all of this account. An import that goes through these endpoints adds by itself the buckets
                 that it makes in this stack, and of others no more than it needs: reading the asset of a local
-                directory, listing a source bucket of another account.
+                directory, listing a source bucket of another account, results and records in an output bucket of one.
             for_imports: whether to make the endpoints that only the function of this library needs
                 (``cloudformation``, ``events``, ``states``, ``sts``); they are made unless this says otherwise.
             leave_out: services to make no endpoint for, by their names above, for instance because the VPC has one;
