@@ -264,6 +264,13 @@ def test_fails_a_public_subnet_that_is_named(stack):
         ImportNetwork(stack, "Network", vpc=vpc, vpc_subnets=subnets)
 
 
+def test_subnets_may_be_selected_by_a_dictionary(stack, vpc):
+    with pytest.raises(ValueError, match="vpc_subnets matches no subnet that the VPC is known to have"):
+        ImportNetwork(stack, "Network", vpc=vpc, vpc_subnets={"subnet_group_name": "Nowhere"})
+    ImportNetwork(stack, "Network", vpc=vpc, vpc_subnets={"subnets": vpc.isolated_subnets})
+    DicomImport(stack, "Import")
+
+
 @pytest.mark.parametrize("construct", [ImportNetwork, HealthImagingEndpoints])
 @pytest.mark.parametrize(
     ("place", "message"),
