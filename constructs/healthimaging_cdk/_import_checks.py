@@ -28,6 +28,7 @@ from healthimaging_cdk._validation import (
     Violations,
     duration,
     instance_of,
+    is_token,
     list_of,
     one_of,
     optional,
@@ -238,14 +239,16 @@ def _check_mappings(violations: Violations, metadata_mappings: Sequence[Metadata
 def _check_numbers(violations: Violations, timeout: Duration, tolerance: ImportTolerance, quotas: ImportQuotas) -> None:
     seconds = None if timeout.is_unresolved() else timeout.to_seconds()
     if seconds is None or not _SHORTEST_TIMEOUT.to_seconds() <= seconds <= _LONGEST_TIMEOUT.to_seconds():
-        violations.add(f"timeout takes 1 to 55 minutes known at synth, got {seconds} seconds")
+        given = "a token" if seconds is None else f"{seconds} seconds"
+        violations.add(f"timeout takes 1 to 55 minutes known at synth, got {given}")
     numbers = (quotas.files, tolerance.rejected_files, tolerance.rejected_percent)
-    if any(number is not None and Token.is_unresolved(number) for number in numbers):
+    sizes = (quotas.total, quotas.file)
+    if any(number is not None and is_token(number) for number in numbers) or any(it.is_unresolved() for it in sizes):
         violations.add("tolerance and quotas have to be known at synth, got a token")
         return
     if tolerance.rejected_files is not None and tolerance.rejected_files < 0:
         violations.add(f"tolerance.rejected_files must not be negative, got {tolerance.rejected_files}")
     if tolerance.rejected_percent is not None and not 0 <= tolerance.rejected_percent <= _WHOLE:
         violations.add(f"tolerance.rejected_percent takes 0 to 100, got {tolerance.rejected_percent}")
-    if quotas.files < 1 or quotas.total.to_bytes() < 1 or quotas.file.to_bytes() < 1:
+    if quotas.files < 1 or any(size.to_bytes() < 1 for size in sizes):
         violations.add("quotas must be at least 1 file and 1 byte")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -119,9 +120,7 @@ PATH = instance_of((str, PathLike), "a str or a Path")
 FLAG = instance_of(bool, "True or False")
 NUMBER = Kind("a number", _is_number)
 # CDK's tokens of numbers are floats, and are judged later.
-WHOLE_NUMBER = Kind(
-    "an int", lambda value: _is_number(value) and (isinstance(value, int) or Token.is_unresolved(value))
-)
+WHOLE_NUMBER = Kind("an int", lambda value: _is_number(value) and (isinstance(value, int) or is_token(value)))
 REMOVAL_POLICY = one_of(RemovalPolicy)
 DATASTORE = having("datastore_arn", "a Datastore or IDatastore", "use Datastore.from_datastore_id")
 BUCKET = having("arn_for_objects", "an IBucket", "use s3.Bucket.from_bucket_name")
@@ -209,6 +208,11 @@ class Violations:
         """
         if self._found:
             raise ValueError(f"{self._construct}: " + "; ".join(self._found))
+
+
+def is_token(number: float) -> bool:
+    """Whether a number is a token. Asked about one that is not finite, jsii's kernel would end."""
+    return math.isfinite(number) and Token.is_unresolved(number)
 
 
 class Place(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
-from aws_cdk import CfnElement, CfnOutput, Duration, RemovalPolicy, Stack
+from aws_cdk import Annotations, CfnElement, CfnOutput, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
@@ -23,7 +23,7 @@ from healthimaging_cdk._network import network_of
 from healthimaging_cdk._notifications import Notifications
 from healthimaging_cdk._role_names import fixed_role_name, role_arn, root_stack
 from healthimaging_cdk._runtime import rules
-from healthimaging_cdk._validation import warn_of_region
+from healthimaging_cdk._validation import differing_places, warn_of_region
 from healthimaging_cdk.data_access_role import DataAccessRole
 from healthimaging_cdk.datastore import Datastore, IDatastore
 from healthimaging_cdk.import_options import (
@@ -439,10 +439,25 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
             endpoints.allow_s3("s3:GetObject", staged.asset.bucket.arn_for_objects("*"))
         if source.owner_account_id:
             endpoints.allow_s3("s3:ListBucket", self._input_bucket.bucket_arn)
+        output = self._output_bucket
+        if "account" in differing_places(output.env, Stack.of(self)):
+            endpoints.allow_s3("s3:ListBucket", output.bucket_arn)
+            endpoints.allow_s3("s3:GetObject", output.arn_for_objects(f"{self._output_prefix}*"))
+            records = f"{self._output_prefix}{rules.RECORDS_FOLDER}*"
+            endpoints.allow_s3("s3:PutObject", output.arn_for_objects(records))
         if endpoints.names_buckets and source.input_bucket is None:
             endpoints.allow_bucket(self._input_bucket)
         if endpoints.names_buckets and makes_output_bucket:
             endpoints.allow_bucket(self._output_bucket)
+        for argument, bucket in (("source", self._input_bucket), ("output_bucket", output)):
+            # Not refused: from subnets with another way out such calls leave by that.
+            there, here = differing_places(bucket.env, Stack.of(self)).get("Region", ("", ""))
+            if there:
+                Annotations.of(self).add_warning_v2(
+                    "healthimaging-cdk:bucketBeyondEndpoint",
+                    f"{argument} lies in Region {there}, and the endpoint of Amazon S3 leads to {here} alone: "
+                    "use a bucket there, or acknowledge this warning if the function's subnets have another way out",
+                )
 
     def _make_outputs(self) -> None:
         """Four for each import: a stack takes 200 outputs."""

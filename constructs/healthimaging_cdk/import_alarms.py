@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aws_cdk import ArnFormat, Duration, Stack, Token
+from aws_cdk import ArnFormat, Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_iam as iam
@@ -19,6 +19,7 @@ from healthimaging_cdk._validation import (
     Violations,
     duration,
     instance_of,
+    is_token,
     optional,
 )
 from healthimaging_cdk.dicom_import import DicomImport
@@ -194,8 +195,9 @@ class ImportAlarms(Construct):
 
 
 def _check(violations: Violations, rejected_percent: float, no_success_for: Duration | None) -> None:
-    if Token.is_unresolved(rejected_percent) or not 0 <= rejected_percent < _WHOLE:
-        violations.add(f"rejected_percent takes 0 to below 100, known at synth, got {rejected_percent}")
+    percent = "a token" if is_token(rejected_percent) else rejected_percent
+    if isinstance(percent, str) or not 0 <= percent < _WHOLE:
+        violations.add(f"rejected_percent takes 0 to below 100, known at synth, got {percent}")
     if no_success_for is None:
         return
     hours = None if no_success_for.is_unresolved() else no_success_for.to_hours(integral=False)

@@ -8,6 +8,7 @@ from aws_cdk import App, Aws, NestedStack, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
+from constructs import Construct
 
 from healthimaging_cdk import DataAccessRole, Datastore, DicomImport, ImportSource
 from tests.conftest import ROOT
@@ -116,10 +117,21 @@ def test_two_imports_and_two_stacks_have_roles_of_different_names(app, synthesiz
     assert (8, 8) == (len(names), len(set(names)))
 
 
+def test_imports_of_one_name_in_two_scopes_have_roles_of_different_names(stack, synthesize):
+    theirs = source(stack)
+    for name in ("Radiology", "Cardiology"):
+        DicomImport(Construct(stack, name), "Import", source=theirs)
+    names = role_names(synthesize(stack))
+    assert (4, 4) == (len(names), len(set(names)))
+
+
 def test_a_nested_stack_has_names_too(stack, synthesize):
     nested = NestedStack(stack, "Nested")
     DicomImport(nested, "Import", source=source(nested))
-    assert 2 == len(role_names(synthesize(nested)))
+    names = role_names(synthesize(nested))
+    assert 2 == len(names)
+    # The name of the stack that is deployed: that of a nested one is not known before.
+    assert all(name.startswith("Imaging-Import-") for name in names)
 
 
 def test_the_statements_for_the_source_buckets_key_are_an_output(stack, synthesize):

@@ -176,6 +176,14 @@ def test_who_starts_imports_may_pass_one_role_to_one_service():
     } == passing
 
 
+def test_the_grant_of_who_starts_imports_knows_of_both_rights(stack):
+    role = iam.Role(stack, "Role", assumed_by=iam.AccountRootPrincipal())
+    passed = iam.Role.from_role_arn(stack, "Passed", ROLE_ARN)
+    grant = Datastore(stack, "Store").grant_start_import(role, passed)
+    named = {action for statement in grant.principal_statements for action in statement.actions}
+    assert {"medical-imaging:StartDICOMImportJob", "iam:PassRole"} == named
+
+
 @pytest.mark.parametrize(
     ("method", "expected"),
     {

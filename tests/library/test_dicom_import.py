@@ -1,6 +1,7 @@
 """The import as an L3: what it makes, what it takes, what it refuses."""
 
 import json
+import math
 import re
 
 import pytest
@@ -208,6 +209,8 @@ def test_expiring_results_leaves_records_alone(stack, synthesize):
     import_ = DicomImport(stack, "Import", results_expiration=Duration.days(30))
     rules = synthesize(stack).resources["ImportOutputBucket9A090094"]["Properties"]["LifecycleConfiguration"]["Rules"]
     (expiring,) = [rule for rule in rules if "ExpirationInDays" in rule]
+    # The bucket is versioned: without it what expired would stay.
+    assert {"NoncurrentDays": 7} == expiring["NoncurrentVersionExpiration"]
     prefix = stack.resolve(f"results/{import_.datastore.datastore_id}-DicomImport-")
     assert (30, prefix) == (expiring["ExpirationInDays"], expiring["Prefix"])
 
@@ -568,10 +571,44 @@ def test_fails_a_key_for_nothing(stack):
         DicomImport(stack, "Import", encryption_key=key, **bring_everything(stack))
 
 
-def test_fails_a_tolerance_that_is_known_only_at_deploy(stack):
-    number = Token.as_number({"Ref": "Parameter"})
+LATER = {"Ref": "Parameter"}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"tolerance": lambda number: ImportTolerance(rejected_files=number)},
+        {"tolerance": lambda number: ImportTolerance(rejected_percent=number)},
+        {"quotas": lambda number: ImportQuotas(files=number)},
+        {"quotas": lambda number: ImportQuotas(total=Size.gibibytes(number))},
+        {"quotas": lambda number: ImportQuotas(file=Size.bytes(number))},
+    ],
+)
+def test_fails_a_number_that_is_known_only_at_deploy(stack, options):
+    ((name, make),) = options.items()
     with pytest.raises(ValueError, match="tolerance and quotas have to be known at synth, got a token"):
-        DicomImport(stack, "Import", tolerance=ImportTolerance(rejected_files=number))
+        DicomImport(stack, "Import", **{name: make(Token.as_number(LATER))})
+
+
+def test_fails_a_timeout_that_is_known_only_at_deploy(stack):
+    with pytest.raises(ValueError, match=r"timeout takes 1 to 55 minutes known at synth, got a token$"):
+        DicomImport(stack, "Import", timeout=Duration.minutes(Token.as_number(LATER)))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tolerance": {"rejected_files": math.nan}}, "tolerance.rejected_files must be an int, got float nan"),
+        ({"tolerance": {"rejected_files": math.inf}}, "tolerance.rejected_files must be an int, got float inf"),
+        ({"tolerance": {"rejected_percent": math.nan}}, "tolerance.rejected_percent takes 0 to 100, got nan"),
+        ({"quotas": {"files": math.nan}}, "quotas.files must be an int, got float nan"),
+    ],
+)
+def test_fails_what_is_no_number_and_the_kernel_lives_on(stack, options, message):
+    kinds = {"tolerance": ImportTolerance, "quotas": ImportQuotas}
+    with pytest.raises(ValueError, match=message):
+        DicomImport(stack, "Import", **{name: kinds[name](**given) for name, given in options.items()})
+    assert [] == stack.node.children
 
 
 def test_fails_a_source_that_was_made_without_its_checks(stack):
