@@ -85,7 +85,7 @@ class Progress:
     job: dict[str, str] = field(default_factory=dict)
     """``jobId`` and ``submittedAt``, once there is a job."""
     job_status: str = "SUBMITTED"
-    """What HealthImaging said last."""
+    """What HealthImaging said last of a job that ran."""
     closed: bool = False
     """Whether its verdict is out."""
 
@@ -181,10 +181,11 @@ class Importer:
             stored = self.records.load(self.request.intent)
         except (Refused, TryLater):
             return False
+        if stored is None:
+            return False
+        record = stored.record
         # A later attempt is only made after the end of an earlier one.
-        return stored is not None and (
-            stored.record.state in (records.SUCCEEDED, records.FAILED) or stored.record.job.get("jobId") != job_id
-        )
+        return record.state in (records.SUCCEEDED, records.FAILED) or record.job_before == job_id
 
     def _of_run(self, run_id: str) -> Importer:
         return dataclasses.replace(self, request=dataclasses.replace(self.request, run_id=run_id))
@@ -341,8 +342,8 @@ class Importer:
         job_id = record.job["jobId"]
         job = self._look(stored, progress)
         log.line("checked", job_id=job_id, job_status=job.status)
-        progress.job_status = job.status
         if not job.over:
+            progress.job_status = job.status
             return Outcome.of_running(progress)
         progress.ended_at = progress.ended_at or self.now()
         body = self._read(job.folder, "job-output-manifest.json")

@@ -228,7 +228,7 @@ def test_a_busy_service_is_asked_until_it_answers(source: FakeAws, machine: Mach
 def test_fails_with_the_last_reason_when_the_time_is_over(source: FakeAws, machine: Machine) -> None:
     source.fail(START, "ServiceQuotaExceededException", 402, "the limit is 20", times=9999)
     began = machine.clock.seconds
-    machine.request(event(source, "import-create"))
+    machine.request(event(source, "import-create"), follow=False)
     assert answer(source)["Reason"].startswith("StartDICOMImportJob answered ServiceQuotaExceededException (")
     assert "the data store has no free slot for another import job" in answer(source)["Reason"]
     assert 300 <= machine.clock.seconds - began < 340

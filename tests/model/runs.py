@@ -538,6 +538,7 @@ class Stage:
         hindered = any(what.startswith(("PutEvents", "AssumeRole", "StartExecution", "*")) for what in world.struck)
         hindered |= any(one.stopped or one.first_call_died or one.rescue_died for one in self.requests.values())
         hindered |= any(request.kind == "Delete" for request in self.requests.values())
+        hindered |= any(one.lost_a_step for name, one in self.executions.items() if name.endswith("-follow"))
         if self.busy or hindered:
             return
         told = {json.loads(event["Detail"])["jobId"] for event in world.events}

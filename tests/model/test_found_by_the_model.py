@@ -562,3 +562,10 @@ def test_a_job_whose_start_was_lost_and_cannot_be_looked_for_has_a_verdict(world
     stage.settle()
     assert "FAILED" == request.status
     assert ["SUCCEEDED"] == verdicts(world)
+
+
+def test_a_job_that_cannot_be_written_down_by_anybody_is_told_of(world, stage):
+    world.misfortunes = [Misfortune("PutObject", "error", "InvalidAccessKeyId", skip=1, times=2)]
+    stage.request("Create", properties())
+    stage.settle()
+    assert ["UNKNOWN"] == verdicts(world)

@@ -48,6 +48,7 @@ ERRORS = {
     "Answer": [],
 }
 # fmt: on
+AWS_CALLS = [operation for operation in ERRORS if operation not in ("Answer", "GetObject.Body")]
 KINDS = ["crash before", "crash after", "unreachable", "answer lost", "meanwhile", "meanwhile after"]
 MALFORMED = {
     "AssumeRole",
@@ -63,7 +64,12 @@ FAULTS = (
     [(operation, kind, "") for operation in ERRORS for kind in KINDS]
     + [(operation, "error", code) for operation, codes in ERRORS.items() for code in codes]
     + [(operation, "malformed", code) for operation in sorted(MALFORMED) for code in ("", "nulls")]
-    + [(operation, kind, code) for operation in ERRORS for kind in ("error", "error after") for code in GATEWAY_ERRORS]
+    + [
+        (operation, kind, code)
+        for operation in AWS_CALLS
+        for kind in ("error", "error after")
+        for code in GATEWAY_ERRORS
+    ]
 )
 
 
