@@ -9,8 +9,9 @@ from aws_cdk import Annotations, Aspects, FeatureFlags, IAspect, Stage
 from aws_cdk import aws_iam as iam
 from constructs import IConstruct
 
-from healthimaging_cdk._datastore_grants import key_statements
+from healthimaging_cdk._datastore_grants import key_rights
 from healthimaging_cdk._datastore_resource import StoreResource
+from healthimaging_cdk._keys import key_statements
 from healthimaging_cdk._runtime import rules
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class DatastoreTags:
             resource_type=rules.TAGS,
             statements=[
                 iam.PolicyStatement(actions=actions, resources=[arn]),
-                *key_statements(self._datastore.encryption_key, *actions),
+                *key_statements((self._datastore.encryption_key, key_rights(*actions))),
             ],
             properties={"DatastoreArn": arn, "Tags": self._resource.tags.rendered_tags},
         )

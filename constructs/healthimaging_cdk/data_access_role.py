@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk.aws_s3 import IBucket
 from constructs import Construct
 
+from healthimaging_cdk._keys import key_statements
 from healthimaging_cdk._validation import Violations
 from healthimaging_cdk.datastore import IDatastore
 
@@ -58,11 +60,16 @@ class DataAccessRole(iam.Role):
                 unless given.
 
         Raises:
-            ValueError: a prefix does not end in ``/``.
+            ValueError: a prefix does not end in ``/``, the output prefix lies in the input prefix of the same bucket,
+                or the role's account is not the store's: HealthImaging is passed roles of the store's account alone.
         """
         violations = Violations("DataAccessRole")
         violations.check_prefix("input_prefix", input_prefix)
         violations.check_prefix("output_prefix", output_prefix)
+        if input_bucket.bucket_name == output_bucket.bucket_name:
+            violations.check_overlap(input_prefix, output_prefix)
+        # Its Region may be another: roles have none.
+        violations.check_place("datastore", datastore, Stack.of(scope), account="make the role in a stack there")
         violations.raise_any()
         conditions: dict[str, dict[str, str]] = {"StringEquals": {"aws:SourceAccount": datastore.env.account}}
         if require_source_arn:
@@ -85,18 +92,15 @@ def _statements(
     input_bucket: IBucket, input_prefix: str, output_bucket: IBucket, output_prefix: str
 ) -> list[iam.PolicyStatement]:
     buckets = list(dict.fromkeys([input_bucket.bucket_arn, output_bucket.bucket_arn]))
-    statements = [
+    return [
         iam.PolicyStatement(actions=["s3:ListBucket"], resources=buckets),
         iam.PolicyStatement(actions=["s3:GetObject"], resources=[input_bucket.arn_for_objects(f"{input_prefix}*")]),
         iam.PolicyStatement(actions=["s3:PutObject"], resources=[output_bucket.arn_for_objects(f"{output_prefix}*")]),
+        *key_statements(
+            (input_bucket.encryption_key, ["kms:Decrypt"]),
+            (output_bucket.encryption_key, ["kms:Decrypt", "kms:GenerateDataKey"]),
+        ),
     ]
-    key_actions: dict[str, list[str]] = {}
-    if input_bucket.encryption_key:
-        key_actions[input_bucket.encryption_key.key_arn] = ["kms:Decrypt"]
-    if output_bucket.encryption_key:
-        key_actions[output_bucket.encryption_key.key_arn] = ["kms:Decrypt", "kms:GenerateDataKey"]
-    statements += [iam.PolicyStatement(actions=actions, resources=[arn]) for arn, actions in key_actions.items()]
-    return statements
 
 
 __all__ = ["DataAccessRole"]

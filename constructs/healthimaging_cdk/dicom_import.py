@@ -19,6 +19,7 @@ from healthimaging_cdk._import_events import ImportEvents
 from healthimaging_cdk._import_metrics import ImportMetrics
 from healthimaging_cdk._import_results import ImportResults
 from healthimaging_cdk._job_node import JobNode
+from healthimaging_cdk._keys import key_statements
 from healthimaging_cdk._network import network_of
 from healthimaging_cdk._notifications import Notifications
 from healthimaging_cdk._role_names import fixed_role_name, role_arn, root_stack
@@ -401,7 +402,8 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
                 resources=[output.arn_for_objects(f"{self._output_prefix}{rules.RECORDS_FOLDER}*")],
             ),
         ]
-        keys = [output.encryption_key]
+        writes = ["kms:Decrypt", "kms:GenerateDataKey"]
+        keys = [(output.encryption_key, writes)]
         if staged.asset:
             statements += [
                 iam.PolicyStatement(
@@ -413,13 +415,8 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
                     resources=[source.arn_for_objects(f"{staged.prefix}*")],
                 ),
             ]
-            keys.append(source.encryption_key)
-        rights = {key.key_arn: {"kms:Decrypt", "kms:GenerateDataKey"} for key in keys if key}
-        if self._datastore.encryption_key:
-            rights.setdefault(self._datastore.encryption_key.key_arn, set()).update(key_rights(*_JOB_ACTIONS))
-        return statements + [
-            iam.PolicyStatement(actions=sorted(actions), resources=[arn]) for arn, actions in rights.items()
-        ]
+            keys.append((source.encryption_key, writes))
+        return statements + key_statements(*keys, (self._datastore.encryption_key, key_rights(*_JOB_ACTIONS)))
 
     def _open_endpoints(self, source: ImportSource, staged: StagedSource, *, makes_output_bucket: bool) -> None:
         """Let the function reach buckets that nobody could name before, if it goes through endpoints of ours."""

@@ -179,7 +179,8 @@ def test_keys_of_another_account_are_in_the_roles_own_policies(stack, synthesize
         assert ["kms:Decrypt", "kms:GenerateDataKey"] == rule["Action"]
 
 
-def test_a_store_that_is_only_named_is_trusted_by_the_account_and_region_of_its_arn(stack, synthesize):
+def test_a_store_that_is_only_named_is_trusted_by_the_account_and_region_of_its_arn(app, synthesize):
+    stack = Stack(app, "Anywhere")
     arn = f"arn:aws:medical-imaging:eu-west-1:{THERE}:datastore/{'0' * 32}"
     bucket = s3.Bucket.from_bucket_name(stack, "Bucket", "images")
     DataAccessRole(
@@ -196,3 +197,26 @@ def test_a_store_that_is_only_named_is_trusted_by_the_account_and_region_of_its_
     (trust,) = properties["AssumeRolePolicyDocument"]["Statement"]
     assert {"StringEquals": {"aws:SourceAccount": THERE}, "ArnLike": {"aws:SourceArn": arn}} == trust["Condition"]
     assert "import" == properties["RoleName"]
+
+
+def role_for(stack: Stack, store_arn: str) -> DataAccessRole:
+    bucket = s3.Bucket.from_bucket_name(stack, "Bucket", "images")
+    return DataAccessRole(
+        stack,
+        "Role",
+        datastore=Datastore.from_datastore_arn(stack, "Store", store_arn),
+        input_bucket=bucket,
+        input_prefix="in/",
+        output_bucket=bucket,
+        output_prefix="out/",
+    )
+
+
+def test_a_role_serves_the_stores_of_every_region(stack):
+    role_for(stack, f"arn:aws:medical-imaging:eu-west-1:{HERE}:datastore/{'0' * 32}")
+
+
+def test_fails_a_data_access_role_for_the_store_of_another_account(stack):
+    message = f"datastore lies in account {THERE} and the stack in {HERE}: make the role in a stack there"
+    with pytest.raises(ValueError, match=message):
+        role_for(stack, f"arn:aws:medical-imaging:us-east-1:{THERE}:datastore/{'0' * 32}")
