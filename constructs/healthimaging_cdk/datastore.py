@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -39,11 +40,26 @@ class IDatastore(DatastoreEvents, DatastoreGrants, DatastoreMetrics, Resource):
         >>> share(Datastore(stack, "Store"))
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, environment_from_arn: str | None = None) -> None:
-        super().__init__(scope, construct_id, environment_from_arn=environment_from_arn)
-        self._datastore_id = ""
-        self._datastore_arn = ""
-        self._encryption_key: IKey | None = None
+    @property
+    @abstractmethod
+    def datastore_id(self) -> str:
+        """The id of the data store, 32 characters of ``0-9a-z``."""
+
+    @property
+    @abstractmethod
+    def datastore_arn(self) -> str:
+        """The ARN of the data store."""
+
+    @property
+    @abstractmethod
+    def encryption_key(self) -> IKey | None:
+        """The customer-managed key of the data store, if it is known to have one."""
+
+
+class _DatastoreBase(IDatastore):
+    _datastore_id: str
+    _datastore_arn: str
+    _encryption_key: IKey | None
 
     @property
     def datastore_id(self) -> str:
@@ -74,7 +90,7 @@ class LosslessStorageFormat(Enum):
     """JPEG 2000 Lossless."""
 
 
-class Datastore(IDatastore):
+class Datastore(_DatastoreBase):
     """A HealthImaging data store (``AWS::HealthImaging::Datastore``) that is never replaced by accident.
 
     Name, key and tags of a data store are create-only in CloudFormation: a change of any of them plans a new, empty
@@ -239,7 +255,7 @@ class Datastore(IDatastore):
         return _ImportedDatastore(scope, construct_id, arn, encryption_key, datastore_id)
 
 
-class _ImportedDatastore(IDatastore):
+class _ImportedDatastore(_DatastoreBase):
     """A data store that this app only names."""
 
     def __init__(

@@ -241,7 +241,7 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
         # Policies that others attach to the role have to be there before HealthImaging assumes it.
         job.resource.node.add_dependency(self._data_access_role)
         emptying = self._datastore.node.try_find_child("ImageSetDeletion")
-        if emptying is not None:
+        if isinstance(emptying, EngineResource):  # and not a rule of this name
             # On deletion the other way round: the job ends first, then its image sets go.
             job.resource.node.add_dependency(emptying)
         self._open_endpoints(source, staged, makes_output_bucket=output_bucket is None)

@@ -7,7 +7,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from jsii import implements
 
-from healthimaging_cdk import Datastore, LosslessStorageFormat
+from healthimaging_cdk import Datastore, IDatastore, LosslessStorageFormat
 
 STORE = "AWS::HealthImaging::Datastore"
 TAGS = "Custom::HealthImagingDatastoreTags"
@@ -109,6 +109,36 @@ def test_fails_tags_that_healthimaging_would_refuse_are_refused_at_synth(stack, 
     synthesize(stack)
     message = assertions.Match.string_like_regexp("tags key 'cost centre' must match")
     assertions.Annotations.from_stack(stack).has_error("/Stack/Store", message)
+
+
+def test_a_construct_may_have_the_id_of_tags_that_there_are_not(stack, synthesize):
+    Datastore(stack, "Store").on_event("Tags")
+    synthesize(stack)
+    assertions.Annotations.from_stack(stack).has_no_error("*", assertions.Match.any_value())
+
+
+def test_fails_tags_whose_id_is_taken(app, stack):
+    Datastore(stack, "Store").on_event("Tags")
+    Tags.of(app).add("team", "radiology")
+    message = "Datastore: Stack/Store/Tags has the id under which the tags of a store are kept: give it another"
+    assertions.Annotations.from_stack(stack).has_error("/Stack/Store", message)
+
+
+def test_fails_a_store_that_is_nothing_but_its_interface(stack):
+    with pytest.raises(TypeError, match="abstract class IDatastore"):
+        IDatastore(stack, "Store")
+
+
+def test_a_store_of_somebody_elses_kind_is_a_store(stack, synthesize):
+    class Other(IDatastore):
+        datastore_id = "0" * 32
+        datastore_arn = f"arn:aws:medical-imaging:us-east-1:111122223333:datastore/{datastore_id}"
+        encryption_key = None
+
+    role = iam.Role(stack, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+    Other(stack, "Store").grant_delete_image_sets(role)
+    (statement,) = synthesize(stack).only("AWS::IAM::Policy")["Properties"]["PolicyDocument"]["Statement"]
+    assert [Other.datastore_arn, f"{Other.datastore_arn}/imageset/*"] == statement["Resource"]
 
 
 def test_an_excluded_tag_stays_away(stack, synthesize):
