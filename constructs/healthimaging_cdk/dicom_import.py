@@ -24,7 +24,7 @@ from healthimaging_cdk._network import network_of
 from healthimaging_cdk._notifications import Notifications
 from healthimaging_cdk._role_names import fixed_role_name, role_arn, root_stack
 from healthimaging_cdk._runtime import rules
-from healthimaging_cdk._validation import warn_of_region
+from healthimaging_cdk._validation import differing_places, warn_of_region
 from healthimaging_cdk.data_access_role import DataAccessRole
 from healthimaging_cdk.datastore import Datastore, IDatastore
 from healthimaging_cdk.import_options import (
@@ -223,7 +223,7 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
                 "DataAccessRoleArn": self._data_access_role.role_arn,
                 "InputBucket": self._input_bucket.bucket_name,
                 "InputPrefix": staged.prefix,
-                "InputOwnerAccountId": source.owner_account_id,
+                "InputOwnerAccountId": _input_owner(source, Stack.of(self)),
                 "OutputBucket": self._output_bucket.bucket_name,
                 "OutputPrefix": output_prefix,
                 "JobName": job_name,
@@ -450,6 +450,14 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
             if policy is not None:
                 value = Stack.of(self).to_json_string(policy)
                 CfnOutput(self, name, value=value, description=f"To add to the policy of the source {owner}")
+
+
+def _input_owner(source: ImportSource, stack: Stack) -> str | None:
+    """HealthImaging asks for the owner of a bucket in another Region too, whoever that is."""
+    bucket = source.input_bucket
+    if source.owner_account_id is None and bucket is not None and "Region" in differing_places(bucket.env, stack):
+        return bucket.env.account
+    return source.owner_account_id
 
 
 def _make_key(scope: Construct, removal_policy: RemovalPolicy) -> kms.Key:
