@@ -59,7 +59,6 @@ def check_import(
     violations = Violations("DicomImport")
     violations.check_shape("job_name", job_name, "JobName")
     violations.check_prefix("output_prefix", output_prefix)
-    violations.check_prefix("source.prefix", source.prefix)
     if source.input_bucket is not None:
         violations.check_bucket_uri("source", source.input_bucket.bucket_name, source.prefix)
     if output_bucket is not None:

@@ -103,6 +103,7 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
         notification_topic: sns.ITopic | None = None,
         results_expiration: Duration | None = None,
         access_logs_bucket: s3.IBucket | None = None,
+        outputs: bool = True,
         removal_policy: RemovalPolicy = RemovalPolicy.RETAIN,
     ) -> None:
         """Make an import.
@@ -148,6 +149,9 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
                 same account and Region, is encrypted with SSE-S3, and is let take them by its bucket policy, which the
                 owner of an imported one sees to
                 (https://docs.aws.amazon.com/AmazonS3/latest/userguide/enable-server-access-logging.html).
+            outputs: whether the stack tells the data store, the job, what it did, and the manifest as outputs; they
+                are attributes in any case, and a stack takes 200 outputs. The policies for the account of a foreign
+                source are outputs always.
             removal_policy: what becomes of the store, the buckets and the key that are made here when they leave the
                 stack; they are retained unless this says otherwise.
 
@@ -265,7 +269,8 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
         self._resource = job.resource
         roles = (None if data_access_role else names[0], self._data_access_role), (names[1], job.role)
         self._reader_arn, self._lister_arn = (role_arn(self, name) if name else role.role_arn for name, role in roles)
-        self._make_outputs()
+        if outputs:
+            self._make_outputs()
         if foreign:
             self._make_policy_outputs()
         self._job = job.resource
@@ -435,7 +440,6 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
             endpoints.allow_bucket(self._output_bucket)
 
     def _make_outputs(self) -> None:
-        """Four for each import: a stack takes 200 outputs."""
         CfnOutput(self, "DatastoreId", value=self.datastore_id, description="The HealthImaging data store")
         CfnOutput(self, "JobId", value=self.job_id, description="The DICOM import job")
         CfnOutput(self, "Summary", value=f"{self.summary} (next step: {self.next_step})", description="What it did")

@@ -32,6 +32,17 @@ class ImportSource:
     path: Path | None = None
     """The local directory, if it is one."""
 
+    def __post_init__(self) -> None:
+        """Check what was given, however it was."""
+        violations = Violations("ImportSource")
+        violations.check_prefix("prefix", self.prefix)
+        violations.check_shape("owner_account_id", self.owner_account_id, "AwsAccountId")
+        if self.path is not None and not self.path.is_dir():
+            violations.add(f"path must be a directory, got {str(self.path)!r}")
+        elif self.path is not None and not any(file.is_file() for file in self.path.rglob("*")):
+            violations.add(f"path {str(self.path)!r} holds no file: put the DICOM P10 files there before synth")
+        violations.raise_any()
+
     @staticmethod
     def bucket(bucket: IBucket, prefix: str = "", *, owner_account_id: str | None = None) -> ImportSource:
         """All objects under a prefix of an S3 bucket, nested folders included.
@@ -40,8 +51,10 @@ class ImportSource:
             bucket: the bucket. One imported by its name hides its key: pass ``encryption_key`` to
                 ``Bucket.from_bucket_attributes`` if its objects are encrypted with a customer-managed key.
             prefix: what the keys begin with, ending in ``/``; the empty string stands for the whole bucket.
-            owner_account_id: the 12 digits of the owning account when it is another one, sent as
-                ``inputOwnerAccountId``. Its bucket policy, and that of its key, must allow what the import's
+            owner_account_id: the 12 digits of the account that owns the bucket, sent as ``inputOwnerAccountId``, which
+                HealthImaging asks for when that is another account or another Region. Without it the bucket's account
+                is sent if the bucket is known to lie in another Region; synth cannot know that of one that is only
+                named. The policies of another account's bucket and its key must allow what the import's
                 ``source_bucket_policy`` and ``source_key_policy`` say. The roles of the import then have names that
                 are known before they are made.
 
@@ -51,10 +64,6 @@ class ImportSource:
         Example:
             >>> source = ImportSource.bucket(images, "studies/2026/", owner_account_id="111122223333")
         """
-        violations = Violations("ImportSource.bucket")
-        violations.check_prefix("prefix", prefix)
-        violations.check_shape("owner_account_id", owner_account_id, "AwsAccountId")
-        violations.raise_any()
         return ImportSource(bucket, prefix, owner_account_id)
 
     @staticmethod
@@ -76,15 +85,7 @@ class ImportSource:
         Example:
             >>> DicomImport(stack, "Import", source=ImportSource.directory("phantoms"))
         """
-        folder = Path(path).absolute()  # jsii has a working directory of its own
-        violations = Violations("ImportSource.directory")
-        violations.check_prefix("prefix", prefix)
-        if not folder.is_dir():
-            violations.add(f"path must be a directory, got {str(path)!r}")
-        elif not any(file.is_file() for file in folder.rglob("*")):
-            violations.add(f"path {str(path)!r} holds no file: put the DICOM P10 files there before synth")
-        violations.raise_any()
-        return ImportSource(bucket, prefix, path=folder)
+        return ImportSource(bucket, prefix, path=Path(path).absolute())  # jsii has a working directory of its own
 
     def stage(self, scope: Construct) -> StagedSource:
         """Make the asset of a local directory; a bucket is used as it is.

@@ -75,6 +75,11 @@ def test_the_policy_for_the_other_account_is_an_output(stack, synthesize):
     assert "SourceKeyPolicy" not in outputs(found)
 
 
+def test_the_policies_are_outputs_also_where_nothing_else_is(stack, synthesize):
+    DicomImport(stack, "Import", source=source(stack, key=True), outputs=False)
+    assert {"SourceBucketPolicy", "SourceKeyPolicy"} == set(outputs(synthesize(stack)))
+
+
 def test_the_policy_names_the_roles_that_do_it(stack, synthesize):
     import_ = DicomImport(stack, "Import", source=source(stack))
     found = synthesize(stack)
