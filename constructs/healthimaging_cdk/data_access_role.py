@@ -18,6 +18,9 @@ class DataAccessRole(iam.Role):
     It can be assumed by HealthImaging alone, and only for the given data store: ``aws:SourceAccount`` and
     ``aws:SourceArn`` are compared by plain ``StringEquals`` and ``ArnLike``, which fail when a key is absent.
 
+    One role may serve several imports, so its prefixes may be wider than theirs; that results do not lie in the source
+    is checked by each import.
+
     A bucket that was imported by its name or ARN hides its key: pass ``encryption_key`` to
     ``Bucket.from_bucket_attributes``, or the role lacks the rights on it.
 
@@ -60,14 +63,12 @@ class DataAccessRole(iam.Role):
                 unless given.
 
         Raises:
-            ValueError: a prefix does not end in ``/``, the output prefix lies in the input prefix of the same bucket,
-                or the role's account is not the store's: HealthImaging is passed roles of the store's account alone.
+            ValueError: a prefix does not end in ``/``, or the role's account is not the store's: HealthImaging is
+                passed roles of the store's account alone.
         """
         violations = Violations("DataAccessRole")
         violations.check_prefix("input_prefix", input_prefix)
         violations.check_prefix("output_prefix", output_prefix)
-        if input_bucket.bucket_name == output_bucket.bucket_name:
-            violations.check_overlap(input_prefix, output_prefix)
         # Its Region may be another: roles have none.
         violations.check_place("datastore", datastore, Stack.of(scope), account="make the role in a stack there")
         violations.raise_any()

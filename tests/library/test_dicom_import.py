@@ -532,14 +532,6 @@ def test_fails_a_data_access_role_for_half_a_folder(stack):
         role(stack, input_prefix="a", output_prefix="b")
 
 
-def test_fails_a_data_access_role_that_writes_into_what_it_reads(stack):
-    bucket, store = s3.Bucket(stack, "B"), Datastore(stack, "Store")
-    prefixes = {"input_prefix": "in/", "output_prefix": "in/results/"}
-    with pytest.raises(ValueError, match="output_prefix must lie outside the input prefix of the same bucket"):
-        DataAccessRole(stack, "Role", datastore=store, input_bucket=bucket, output_bucket=bucket, **prefixes)
-    DataAccessRole(stack, "Role", datastore=store, input_bucket=bucket, output_bucket=s3.Bucket(stack, "C"), **prefixes)
-
-
 def test_a_new_version_of_the_handler_changes_nothing_of_the_job(stack, synthesize):
     DicomImport(stack, "Import")
     found = synthesize(stack)
