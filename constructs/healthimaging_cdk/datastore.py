@@ -57,6 +57,8 @@ class IDatastore(DatastoreEvents, DatastoreGrants, DatastoreMetrics, Resource):
 
 
 class _DatastoreBase(IDatastore):
+    """What the stores of this library have in common: they keep what they are known by."""
+
     _datastore_id: str
     _datastore_arn: str
     _encryption_key: IKey | None
