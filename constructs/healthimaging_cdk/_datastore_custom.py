@@ -46,8 +46,8 @@ def make_custom(
         tagged,
         "Store",
         resource_type=rules.DATASTORE,
-        asks_for_stack_status=False,
         statements=_statements(scope, key),
+        keys=[key],
         removal_policy=removal_policy,
         wait=Duration.minutes(15),
         properties={
@@ -115,6 +115,7 @@ def empty_on_delete(datastore: Datastore) -> None:
                 )
             ),
         ],
+        keys=[datastore.encryption_key],
         wait=_LONGEST_EMPTYING,
         properties={"DatastoreArn": arn, "DatastoreId": datastore.datastore_id},
     )

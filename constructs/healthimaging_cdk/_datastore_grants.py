@@ -13,7 +13,7 @@ from aws_cdk.aws_kms import IKey
 from constructs import IConstruct
 
 from healthimaging_cdk._keys import grant_on_key
-from healthimaging_cdk._validation import Violations, known_to_differ
+from healthimaging_cdk._validation import GRANTEE, ROLE, TEXT, Violations, known_to_differ, list_of
 
 _SERVICE = "medical-imaging"
 
@@ -145,6 +145,8 @@ class DatastoreGrants:
         See:
             https://docs.aws.amazon.com/healthimaging/latest/devguide/start-dicom-import-job.html
         """
+        kinds = {"grantee": GRANTEE, "data_access_role": ROLE}
+        Violations("Datastore.grant_start_import").require_kinds(kinds, locals())
         started = self._grant_what_has(self.grant_start_import.__name__, grantee, data_access_role)
         passed = iam.Grant.add_to_principal(
             grantee=grantee,
@@ -176,6 +178,7 @@ class DatastoreGrants:
             ValueError: there is no action, or one is not of HealthImaging, has a wildcard, or takes no data store.
         """
         violations = Violations("Datastore.grant")
+        violations.require_kinds({"grantee": GRANTEE, "actions": list_of(TEXT)}, locals())
         if not actions:
             violations.add("actions must name at least one action, for example medical-imaging:GetImageFrame")
         for action in actions:
@@ -195,6 +198,7 @@ class DatastoreGrants:
         self, method: str, grantee: iam.IGrantable, data_access_role: iam.IRole | None = None
     ) -> iam.Grant:
         violations = Violations(f"Datastore.{method}")
+        violations.require_kinds({"grantee": GRANTEE}, locals())
         self._check_accounts(violations, grantee, data_access_role)
         violations.raise_any()
         names = [name for name, action in _ACTIONS.items() if action.granted_by == method]

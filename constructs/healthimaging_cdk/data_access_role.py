@@ -8,8 +8,20 @@ from aws_cdk.aws_s3 import IBucket
 from constructs import Construct
 
 from healthimaging_cdk._keys import key_statements
-from healthimaging_cdk._validation import Violations
+from healthimaging_cdk._validation import BUCKET, CONSTRUCT, DATASTORE, FLAG, TEXT, Violations, optional
 from healthimaging_cdk.datastore import IDatastore
+
+_KINDS = {
+    "scope": CONSTRUCT,
+    "construct_id": TEXT,
+    "datastore": DATASTORE,
+    "input_bucket": BUCKET,
+    "input_prefix": TEXT,
+    "output_bucket": BUCKET,
+    "output_prefix": TEXT,
+    "require_source_arn": FLAG,
+    "role_name": optional(TEXT),
+}
 
 
 class DataAccessRole(iam.Role):
@@ -63,10 +75,11 @@ class DataAccessRole(iam.Role):
                 unless given.
 
         Raises:
-            ValueError: a prefix does not end in ``/``, or the role's account is not the store's: HealthImaging is
-                passed roles of the store's account alone.
+            ValueError: an argument is of a wrong kind, a prefix does not end in ``/``, or the role's account is not the
+                store's: HealthImaging is passed roles of the store's account alone.
         """
         violations = Violations("DataAccessRole")
+        violations.require_kinds(_KINDS, locals())
         violations.check_prefix("input_prefix", input_prefix)
         violations.check_prefix("output_prefix", output_prefix)
         # Its Region may be another: roles have none.

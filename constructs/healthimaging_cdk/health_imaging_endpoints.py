@@ -10,7 +10,19 @@ from aws_cdk import aws_iam as iam
 from aws_cdk.aws_s3 import IBucket
 from constructs import Construct
 
-from healthimaging_cdk._validation import Violations
+from healthimaging_cdk._validation import (
+    BUCKET,
+    CLIENT,
+    CONSTRUCT,
+    DATASTORE,
+    FLAG,
+    TEXT,
+    VPC,
+    Violations,
+    instance_of,
+    list_of,
+    optional,
+)
 from healthimaging_cdk.datastore import Datastore, IDatastore
 
 _HEALTHIMAGING = {
@@ -20,6 +32,17 @@ _HEALTHIMAGING = {
 }
 _FOR_IMPORTS = {"cloudformation": "CloudFormation", "events": "Events", "states": "StepFunctions", "sts": "Sts"}
 _S3 = "s3"
+_KINDS = {
+    "scope": CONSTRUCT,
+    "construct_id": TEXT,
+    "vpc": VPC,
+    "subnets": optional(instance_of((ec2.SubnetSelection, dict), "a SubnetSelection")),
+    "datastores": optional(list_of(DATASTORE)),
+    "buckets": optional(list_of(BUCKET)),
+    "for_imports": FLAG,
+    "leave_out": list_of(TEXT),
+    "clients": optional(list_of(CLIENT)),
+}
 
 
 class HealthImagingEndpoints(Construct):
@@ -41,6 +64,9 @@ class HealthImagingEndpoints(Construct):
     Example:
         >>> endpoints = HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, datastores=[store], buckets=[images])
         >>> endpoints.allow_bucket(results)
+        >>> endpoints.allow_s3("s3:GetObject", "arn:aws:s3:::shared-models/*")
+        >>> endpoints.reaches(store)
+        True
 
     See:
         https://docs.aws.amazon.com/healthimaging/latest/devguide/vpc-interface-endpoints.html
@@ -77,13 +103,15 @@ class HealthImagingEndpoints(Construct):
                 (``cloudformation``, ``events``, ``states``, ``sts``); they are made unless this says otherwise.
             leave_out: services to make no endpoint for, by their names above, for instance because the VPC has one;
                 none unless given. Its endpoint policy then has to allow what an import needs (docs/network.md).
-            clients: who can reach the interface endpoints on port 443; unless given, everybody in the VPC. The
-                function of an :class:`ImportNetwork` with these endpoints always can.
+            clients: who can reach the interface endpoints on port 443; unless given, everybody in the VPC, whose
+                ``vpc_cidr_block`` must be known then. The function of an :class:`ImportNetwork` with these endpoints
+                always can.
 
         Raises:
             ValueError: a service in leave_out is none of these, nothing is left to make, or a list is empty.
         """
         violations = Violations("HealthImagingEndpoints")
+        violations.require_kinds(_KINDS, locals())
         wanted = {**_HEALTHIMAGING, **(_FOR_IMPORTS if for_imports else {})}
         known = [*_HEALTHIMAGING, *_FOR_IMPORTS, _S3]
         violations.add(
@@ -94,6 +122,11 @@ class HealthImagingEndpoints(Construct):
         for name, given in (("datastores", datastores), ("buckets", buckets), ("clients", clients)):
             if given is not None and not given:
                 violations.add(f"{name} is empty, which lets nobody through: leave it away, or name at least one")
+        if clients is None and not _knows_addresses(vpc):
+            violations.add(
+                "vpc was imported without its addresses, so who is in it is not known: say who may connect with "
+                "clients=[...], or give vpc_cidr_block to Vpc.from_vpc_attributes"
+            )
         violations.raise_any()
         super().__init__(scope, construct_id)
         self._vpc = vpc
@@ -156,6 +189,7 @@ class HealthImagingEndpoints(Construct):
 
     def allow_bucket(self, bucket: IBucket) -> None:
         """Let a further bucket be reached through the endpoint of S3, if it is made here."""
+        Violations("HealthImagingEndpoints.allow_bucket").require_kinds({"bucket": BUCKET}, locals())
         self.allow_s3("s3:*", bucket.bucket_arn, bucket.arn_for_objects("*"))
 
     def allow_s3(self, action: str, *resource_arns: str) -> None:
@@ -251,6 +285,13 @@ class HealthImagingEndpoints(Construct):
                 "sts:AssumeRole", [stack.format_arn(service="iam", region="", resource="role", resource_name="*")]
             ),
         }
+
+
+def _knows_addresses(vpc: ec2.IVpc) -> bool:
+    try:
+        return bool(vpc.vpc_cidr_block)
+    except RuntimeError:  # a VPC that was imported without them can be asked no other way
+        return False
 
 
 def _through(

@@ -8,7 +8,7 @@ from aws_cdk import Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
-from healthimaging_cdk._validation import Violations
+from healthimaging_cdk._validation import CONSTRUCT, DATASTORE, TEXT, Violations, instance_of, list_of, optional
 from healthimaging_cdk.datastore import IDatastore, StorageTier
 from healthimaging_cdk.dicom_import import DicomImport
 from healthimaging_cdk.import_alarms import ImportAlarms
@@ -24,6 +24,14 @@ _HEIGHT = 6
 _MOST = 50
 _MOST_ALARMS = 100
 _GREEN, _RED = cloudwatch.Color.GREEN, cloudwatch.Color.RED
+_KINDS = {
+    "scope": CONSTRUCT,
+    "construct_id": TEXT,
+    "imports": list_of(instance_of(DicomImport, "a DicomImport")),
+    "datastores": optional(list_of(DATASTORE)),
+    "alarms": list_of(instance_of(ImportAlarms, "an ImportAlarms")),
+    "dashboard_name": optional(TEXT),
+}
 
 
 class ImportDashboard(Construct):
@@ -61,9 +69,10 @@ class ImportDashboard(Construct):
             dashboard_name: the name in CloudWatch; CloudFormation makes one unless given.
 
         Raises:
-            ValueError: there is nothing to show, or more than CloudWatch takes.
+            ValueError: an argument is of a wrong kind, there is nothing to show, or more than CloudWatch takes.
         """
         violations = Violations("ImportDashboard")
+        violations.require_kinds(_KINDS, locals())
         shown = [import_.datastore for import_ in imports] if datastores is None else datastores
         stores = list({store.node.path: store for store in shown}.values())
         if not imports and not stores:

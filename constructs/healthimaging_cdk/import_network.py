@@ -10,8 +10,26 @@ from constructs import Construct
 
 from healthimaging_cdk._engine import ImportEngine
 from healthimaging_cdk._network import Network, network_of, other_stacks, set_network, warn_of_function_outside
-from healthimaging_cdk._validation import Violations
+from healthimaging_cdk._validation import (
+    CONSTRUCT,
+    SECURITY_GROUP,
+    TEXT,
+    VPC,
+    Violations,
+    instance_of,
+    list_of,
+    optional,
+)
 from healthimaging_cdk.health_imaging_endpoints import HealthImagingEndpoints
+
+_KINDS = {
+    "scope": CONSTRUCT,
+    "construct_id": TEXT,
+    "vpc": VPC,
+    "vpc_subnets": optional(instance_of((ec2.SubnetSelection, dict), "a SubnetSelection")),
+    "security_groups": optional(list_of(SECURITY_GROUP)),
+    "endpoints": optional(instance_of(HealthImagingEndpoints, "a HealthImagingEndpoints")),
+}
 
 
 class ImportNetwork(Construct):
@@ -62,8 +80,9 @@ class ImportNetwork(Construct):
             ValueError: the stack has its function or its network already, security_groups is empty, or the endpoints
                 lie in another VPC or are not for imports.
         """
-        stack = Stack.of(scope)
         violations = Violations("ImportNetwork")
+        violations.require_kinds(_KINDS, locals())
+        stack = Stack.of(scope)
         if security_groups is not None and not security_groups:
             violations.add("security_groups is empty: leave it away, and one is made")
         if network_of(stack) is not None:

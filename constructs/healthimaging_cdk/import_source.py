@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from aws_cdk import Stack, Token
 from aws_cdk.aws_s3 import IBucket
 from aws_cdk.aws_s3_assets import Asset
 from constructs import Construct
 
-from healthimaging_cdk._validation import Violations
+from healthimaging_cdk._validation import BUCKET, PATH, TEXT, Violations, differing_places, instance_of, optional
 
 DEFAULT_PREFIX = "dicom/"
 """The input prefix in a bucket that the import makes."""
+
+_KINDS = {
+    "input_bucket": optional(BUCKET),
+    "prefix": TEXT,
+    "owner_account_id": optional(TEXT),
+    "path": optional(instance_of(Path, "a Path", "use ImportSource.directory")),
+}
+_KINDS_OF_BUCKET = {"bucket": BUCKET, "prefix": TEXT, "owner_account_id": optional(TEXT)}
+_KINDS_OF_DIRECTORY = {"path": PATH, "bucket": optional(BUCKET), "prefix": TEXT}
 
 
 @dataclass(frozen=True)
@@ -35,8 +45,16 @@ class ImportSource:
     def __post_init__(self) -> None:
         """Check what was given, however it was."""
         violations = Violations("ImportSource")
+        violations.require_kinds(_KINDS, vars(self))
         violations.check_prefix("prefix", self.prefix)
         violations.check_shape("owner_account_id", self.owner_account_id, "AwsAccountId")
+        if self.input_bucket is not None and self.owner_account_id and not Token.is_unresolved(self.owner_account_id):
+            account = _said_account(self.input_bucket)
+            if account and account != self.owner_account_id:
+                violations.add(
+                    f"owner_account_id is {self.owner_account_id} and the bucket lies in account {account}: leave "
+                    "owner_account_id away, or import the bucket with the account it lies in"
+                )
         if self.path is not None and not self.path.is_dir():
             violations.add(f"path must be a directory, got {str(self.path)!r}")
         elif self.path is not None and not any(file.is_file() for file in self.path.rglob("*")):
@@ -52,18 +70,20 @@ class ImportSource:
                 ``Bucket.from_bucket_attributes`` if its objects are encrypted with a customer-managed key.
             prefix: what the keys begin with, ending in ``/``; the empty string stands for the whole bucket.
             owner_account_id: the 12 digits of the account that owns the bucket, sent as ``inputOwnerAccountId``, which
-                HealthImaging asks for when that is another account or another Region. Without it the bucket's account
-                is sent if the bucket is known to lie in another Region; synth cannot know that of one that is only
-                named. The policies of another account's bucket and its key must allow what the import's
+                HealthImaging asks for when that is another account or another Region; unless given, the account of the
+                bucket where either is known (``Bucket.from_bucket_attributes(account=..., region=...)``, or a stack
+                there). The policies of another account's bucket and its key must allow what the import's
                 ``source_bucket_policy`` and ``source_key_policy`` say. The roles of the import then have names that
                 are known before they are made.
 
         Raises:
-            ValueError: the prefix does not end in ``/``, or the account id is no account id.
+            ValueError: an argument is of a wrong kind, the prefix does not end in ``/``, or the account id is no
+                account id, or not that of a bucket whose account is known.
 
         Example:
             >>> source = ImportSource.bucket(images, "studies/2026/", owner_account_id="111122223333")
         """
+        Violations("ImportSource.bucket").require_kinds(_KINDS_OF_BUCKET, locals())
         return ImportSource(bucket, prefix, owner_account_id)
 
     @staticmethod
@@ -80,11 +100,13 @@ class ImportSource:
             prefix: where in the bucket, ending in ``/``; ``dicom/`` unless given.
 
         Raises:
-            ValueError: the directory does not exist or holds no file, or the prefix does not end in ``/``.
+            ValueError: an argument is of a wrong kind, the directory does not exist or holds no file, or the prefix
+                does not end in ``/``.
 
         Example:
             >>> DicomImport(stack, "Import", source=ImportSource.directory("phantoms"))
         """
+        Violations("ImportSource.directory").require_kinds(_KINDS_OF_DIRECTORY, locals())
         return ImportSource(bucket, prefix, path=Path(path).absolute())  # jsii has a working directory of its own
 
     def stage(self, scope: Construct) -> StagedSource:
@@ -97,6 +119,36 @@ class ImportSource:
             return StagedSource(self.prefix, None)
         asset = Asset(scope, "Files", path=str(self.path))
         return StagedSource(f"{self.prefix}{asset.asset_hash}/", asset)
+
+
+def with_owner(source: ImportSource, stack: Stack) -> ImportSource:
+    """The source as a stack sees it: with the owner of its bucket, where that is known to be another account."""
+    bucket = source.input_bucket
+    # A directory is unpacked by the function of the stack itself, which knows no other account.
+    if bucket is None or source.path is not None or source.owner_account_id is not None:
+        return source
+    account = bucket.env.account
+    if Token.is_unresolved(account) or account == stack.account:
+        return source
+    return replace(source, owner_account_id=account)
+
+
+def owner_to_send(source: ImportSource, stack: Stack) -> str | None:
+    """The owner as HealthImaging asks for it: also of a bucket in another Region, whoever that is."""
+    bucket = source.input_bucket
+    if source.owner_account_id is None and bucket is not None and "Region" in differing_places(bucket.env, stack):
+        return bucket.env.account
+    return source.owner_account_id
+
+
+def _said_account(bucket: IBucket) -> str | None:
+    """The account of a bucket, if somebody has said it."""
+    account = bucket.env.account
+    if Token.is_unresolved(account):
+        return None
+    # CDK takes a bucket that is only named for one of the stack's account, wherever it may lie.
+    assumed = account == bucket.stack.account and bucket.node.default_child is None
+    return None if assumed else account
 
 
 @dataclass(frozen=True)

@@ -129,18 +129,6 @@ def test_fails_a_store_that_is_nothing_but_its_interface(stack):
         IDatastore(stack, "Store")
 
 
-def test_a_store_of_somebody_elses_kind_is_a_store(stack, synthesize):
-    class Other(IDatastore):
-        datastore_id = "0" * 32
-        datastore_arn = f"arn:aws:medical-imaging:us-east-1:111122223333:datastore/{datastore_id}"
-        encryption_key = None
-
-    role = iam.Role(stack, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
-    Other(stack, "Store").grant_delete_image_sets(role)
-    (statement,) = synthesize(stack).only("AWS::IAM::Policy")["Properties"]["PolicyDocument"]["Statement"]
-    assert [Other.datastore_arn, f"{Other.datastore_arn}/imageset/*"] == statement["Resource"]
-
-
 def test_an_excluded_tag_stays_away(stack, synthesize):
     Datastore(stack, "Store")
     Tags.of(stack).add("team", "radiology", exclude_resource_types=[STORE])

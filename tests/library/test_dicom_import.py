@@ -1,6 +1,7 @@
 """The import as an L3: what it makes, what it takes, what it refuses."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -214,7 +215,7 @@ def test_expiring_results_leaves_records_alone(stack, synthesize):
 
 
 def test_the_function_itself_may_only_log_and_have_given_up_calls_told(stack, synthesize):
-    DicomImport(stack, "Import")
+    DicomImport(stack, "Import", customer_managed_key=False)
     found = synthesize(stack)
     role = found.only("AWS::Lambda::Function")["Properties"]["Role"]["Fn::GetAtt"][0]
     assert {"logs:CreateLogStream", "logs:PutLogEvents", "events:PutEvents"} == found.actions_of(role)
@@ -363,11 +364,15 @@ def data_and_import(*, with_import: bool) -> dict:
     return dict(assertions.Template.from_stack(data).to_json())
 
 
-def test_the_stack_whose_store_bucket_and_key_are_used_gains_nothing_but_exports():
+def test_the_stack_whose_store_bucket_and_key_are_used_gains_exports_and_tells_its_key_of_cloudwatch_logs():
     alone, used = data_and_import(with_import=False), data_and_import(with_import=True)
     added = {name: output for name, output in used["Outputs"].items() if name not in alone["Outputs"]}
     assert added
     assert all("Export" in output for output in added.values())
+    (key,) = [resource for resource in used["Resources"].values() if resource["Type"] == "AWS::KMS::Key"]
+    statements = key["Properties"]["KeyPolicy"]["Statement"]
+    assert ["AWS", "Service", "Service"] == [kind for statement in statements for kind in statement["Principal"]]
+    del statements[1:]
     assert alone["Resources"] == used["Resources"]
 
 
@@ -449,7 +454,7 @@ def test_fails_a_prefix_that_names_no_single_folder(stack, prefix):
 
 def test_fails_an_owner_that_is_no_account(stack):
     bucket = s3.Bucket.from_bucket_name(stack, "Bucket", "images")
-    with pytest.raises(ValueError, match="owner_account_id takes 12 to 12 characters"):
+    with pytest.raises(ValueError, match="owner_account_id takes 12 digits"):
         ImportSource.bucket(bucket, "a/", owner_account_id="")
 
 
@@ -576,7 +581,7 @@ def test_a_stack_with_more_imports_than_outputs_can_do_without(stack, synthesize
 
 
 def test_fails_options_of_the_wrong_kind_before_anything_is_made(stack):
-    with pytest.raises(ValueError, match=r"on_empty must be one of OnEmpty\.SKIP, OnEmpty\.FAIL, got 'fail'"):
+    with pytest.raises(ValueError, match=r"on_empty must be one of OnEmpty\.SKIP, OnEmpty\.FAIL, got str 'fail'"):
         DicomImport(stack, "Import", on_empty="fail")
     assert [] == stack.node.children
 
@@ -604,6 +609,9 @@ def test_fails_a_tolerance_that_is_known_only_at_deploy(stack):
     ("wrong", "message"),
     [
         ({"prefix": "studies"}, "prefix must end with '/', got 'studies'"),
+        ({"prefix": 3}, "prefix must be a str"),
+        ({"prefix": "x/", "input_bucket": "images"}, "input_bucket must be an IBucket"),
+        ({"prefix": "x/", "path": "phantoms"}, "path must be a Path, got str 'phantoms': use ImportSource.directory"),
         ({"prefix": "x/", "owner_account_id": "not-an-account"}, "owner_account_id"),
         ({"prefix": "x/", "path": Path("absent")}, "path must be a directory, got 'absent'"),
     ],
@@ -611,7 +619,7 @@ def test_fails_a_tolerance_that_is_known_only_at_deploy(stack):
 def test_fails_a_source_that_is_made_by_its_constructor(stack, wrong, message):
     bucket = s3.Bucket.from_bucket_name(stack, "Bucket", "images")
     with pytest.raises(ValueError, match=f"ImportSource: .*{message}"):
-        ImportSource(bucket, **wrong)
+        ImportSource(**{"input_bucket": bucket, **wrong})
 
 
 def test_buckets_log_no_accesses_unless_asked(stack, synthesize):
@@ -680,3 +688,36 @@ def test_fails_for_an_access_log_bucket_with_a_key(stack):
     logs = s3.Bucket(stack, "Logs", encryption_key=kms.Key(stack, "Key"))
     with pytest.raises(ValueError, match="only under SSE-S3"):
         DicomImport(stack, "Import", access_logs_bucket=logs)
+
+
+# -- the rescue, and what tells of rights ----------------------------------------------------------------------------
+
+
+def test_a_call_that_waited_for_longer_than_any_request_is_given_up(stack, synthesize):
+    DicomImport(stack, "Import", timeout=Duration.minutes(1))
+    found = synthesize(stack)
+    oldest = found.only("AWS::Lambda::EventInvokeConfig")["Properties"]["MaximumEventAgeInSeconds"]
+    assert oldest < int(found.only(IMPORT)["Properties"]["ServiceTimeout"])
+
+
+def test_only_notices_of_this_function_are_answered_for(stack, synthesize):
+    DicomImport(stack, "Import")
+    rules = synthesize(stack).of_type("AWS::Events::Rule")
+    (lost,) = [
+        rule["Properties"]["EventPattern"] for rule in rules if "lambda" in rule["Properties"]["EventPattern"]["source"]
+    ]
+    plain, latest = lost["detail"]["requestContext"]["functionArn"]
+    assert {"Fn::GetAtt"} == set(plain)
+    assert {"Fn::Join": ["", [plain, ":$LATEST"]]} == latest
+
+
+def test_a_change_of_rights_is_told_to_the_function_and_nothing_else_is(synthesize):
+    def grants(name: str, **options) -> str:
+        stack = Stack(App(analytics_reporting=False), name, stack_name="Imaging")
+        DicomImport(stack, "Import", **options)
+        return synthesize(stack).only(IMPORT)["Properties"]["Grants"]
+
+    plain = grants("Plain")
+    assert re.fullmatch("[0-9a-f]{16}", plain)
+    assert plain == grants("Same", job_name="other", run_id="7")
+    assert plain != grants("OtherRights", customer_managed_key=False)

@@ -463,6 +463,29 @@ def test_fails_endpoints_that_nobody_can_want(stack, vpc, options, message):
     assert stack.node.try_find_child("Endpoints") is None
 
 
+def test_fails_a_vpc_of_which_nobody_knows_who_is_in_it(stack):
+    vpc = ec2.Vpc.from_vpc_attributes(
+        stack, "Bare", vpc_id="vpc-1", availability_zones=["us-east-1a"], isolated_subnet_ids=["subnet-1"]
+    )
+    with pytest.raises(ValueError, match=r"HealthImagingEndpoints: vpc was imported without .* clients=\[\.\.\.\]"):
+        HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, leave_out=["s3"])
+
+
+def test_whoever_names_the_clients_need_not_know_the_addresses_of_the_vpc(stack, synthesize):
+    vpc = ec2.Vpc.from_vpc_attributes(
+        stack,
+        "Bare",
+        vpc_id="vpc-1",
+        availability_zones=["us-east-1a"],
+        isolated_subnet_ids=["subnet-1"],
+        isolated_subnet_route_table_ids=["rtb-1"],
+    )
+    client = ec2.SecurityGroup.from_security_group_id(stack, "Client", "sg-1")
+    HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, clients=[client])
+    ingress = synthesize(stack).only("AWS::EC2::SecurityGroupIngress")["Properties"]
+    assert ("sg-1", 443) == (ingress["SourceSecurityGroupId"], ingress["FromPort"])
+
+
 # -- functions of other stacks ---------------------------------------------------------------------------------------
 
 
