@@ -11,9 +11,10 @@ from aws_cdk.aws_kms import IKey
 from aws_cdk.aws_lambda import IFunction
 from constructs import Construct
 
-from healthimaging_cdk._datastore_grants import key_statements
+from healthimaging_cdk._datastore_grants import key_rights
 from healthimaging_cdk._datastore_resource import StoreResource
 from healthimaging_cdk._engine import EngineResource
+from healthimaging_cdk._keys import key_statements
 from healthimaging_cdk._runtime import rules
 
 if TYPE_CHECKING:
@@ -78,17 +79,15 @@ def _statements(scope: Construct, key: IKey | None) -> list[iam.PolicyStatement]
     stores = stack.format_arn(service="medical-imaging", resource="datastore", resource_name="*")
     own = {"StringEquals": {f"aws:ResourceTag/{_OWNER_TAG}": stack.stack_id}}
     asked = {"StringEquals": {f"aws:RequestTag/{_OWNER_TAG}": stack.stack_id}}
-    statements = [
+    on_key = ["kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey", "kms:RetireGrant"]
+    return [
         iam.PolicyStatement(actions=["medical-imaging:CreateDatastore"], resources=["*"], conditions=asked),
         iam.PolicyStatement(actions=["medical-imaging:TagResource"], resources=[stores], conditions=asked),
         iam.PolicyStatement(actions=["medical-imaging:DeleteDatastore"], resources=[stores], conditions=own),
         # No condition: a store that is being deleted has no tags any more, and its end has to be seen.
         iam.PolicyStatement(actions=["medical-imaging:GetDatastore"], resources=[stores]),
+        *key_statements((key, on_key)),
     ]
-    if key is not None:
-        actions = ["kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey", "kms:RetireGrant"]
-        statements.append(iam.PolicyStatement(actions=actions, resources=[key.key_arn]))
-    return statements
 
 
 def empty_on_delete(datastore: Datastore) -> None:
@@ -110,7 +109,10 @@ def empty_on_delete(datastore: Datastore) -> None:
             ),
             iam.PolicyStatement(actions=["medical-imaging:DeleteImageSet"], resources=[arn, f"{arn}/imageset/*"]),
             *key_statements(
-                datastore.encryption_key, "medical-imaging:SearchImageSets", "medical-imaging:DeleteImageSet"
+                (
+                    datastore.encryption_key,
+                    key_rights("medical-imaging:SearchImageSets", "medical-imaging:DeleteImageSet"),
+                )
             ),
         ],
         keys=[datastore.encryption_key],

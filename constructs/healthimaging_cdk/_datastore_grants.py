@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from functools import reduce
 from typing import NamedTuple, cast
 
-from aws_cdk import Annotations, Token
+from aws_cdk import Annotations, Resource, Token
 from aws_cdk import aws_iam as iam
 from aws_cdk.aws_kms import IKey
 from constructs import IConstruct
 
-from healthimaging_cdk._validation import GRANTEE, ROLE, TEXT, Violations, list_of
+from healthimaging_cdk._keys import grant_on_key
+from healthimaging_cdk._validation import GRANTEE, ROLE, TEXT, Violations, known_to_differ, list_of
 
 _SERVICE = "medical-imaging"
 
@@ -76,16 +77,20 @@ class DatastoreGrants:
 
     HealthImaging has no resource policies: a grant is a statement in a policy of the grantee, which names this data
     store and, for actions that take them, its image sets. A grantee that takes no policy gets nothing, and the Grant
-    says so (``success``, ``assert_success()``); of a role imported from another account CDK supposes that its owner
-    gives it the policy. HealthImaging lets nobody of another account in: they assume a role of the store's account.
+    says so (``success``, ``assert_success()``). HealthImaging lets nobody of another account in, so a grantee whose
+    account is known to be another than the store's is refused: they assume a role of the store's account.
 
     Where the store's customer-managed key is known, a grant includes the rights on it. Documented ("Data encryption" in
     the developer guide): every operation takes ``kms:DescribeKey``, reading and searching ``kms:Decrypt``, writing
     ``kms:GenerateDataKey``; and CloudTrail shows HealthImaging using them in the name of the caller. Inferred: that
     an action reads or writes as its access level in the service authorization reference says, and that
     CopyImageSet and UpdateImageSetMetadata read what they write. The statement has no ``kms:ViaService`` condition, as
-    AWS does not document its value for HealthImaging, and a wrong one would refuse every call. A key of another account
-    also has to let the grantee in by its key policy.
+    AWS does not document its value for HealthImaging, and a wrong one would refuse every call. It stands in the
+    grantee's policy alone, which is all that CDK's own key policies ask for: a key of another account also has to let
+    the grantee in by its key policy.
+
+    Raises:
+        ValueError: the grantee, or the data-access role, is of another account than the store.
     """
 
     @property
@@ -142,7 +147,7 @@ class DatastoreGrants:
         """
         kinds = {"grantee": GRANTEE, "data_access_role": ROLE}
         Violations("Datastore.grant_start_import").require_kinds(kinds, locals())
-        started = self._grant_what_has(self.grant_start_import.__name__, grantee)
+        started = self._grant_what_has(self.grant_start_import.__name__, grantee, data_access_role)
         passed = iam.Grant.add_to_principal(
             grantee=grantee,
             actions=["iam:PassRole"],
@@ -178,6 +183,7 @@ class DatastoreGrants:
             violations.add("actions must name at least one action, for example medical-imaging:GetImageFrame")
         for action in actions:
             violations.add(*_action_violations(action))
+        self._check_accounts(violations, grantee)
         violations.raise_any()
         for action in actions:
             if not Token.is_unresolved(action) and action.partition(":")[2] not in _ACTIONS:
@@ -188,10 +194,29 @@ class DatastoreGrants:
                 )
         return self._grant_actions(grantee, actions)
 
-    def _grant_what_has(self, method: str, grantee: iam.IGrantable) -> iam.Grant:
-        Violations(f"Datastore.{method}").require_kinds({"grantee": GRANTEE}, locals())
+    def _grant_what_has(
+        self, method: str, grantee: iam.IGrantable, data_access_role: iam.IRole | None = None
+    ) -> iam.Grant:
+        violations = Violations(f"Datastore.{method}")
+        violations.require_kinds({"grantee": GRANTEE}, locals())
+        self._check_accounts(violations, grantee, data_access_role)
+        violations.raise_any()
         names = [name for name, action in _ACTIONS.items() if action.granted_by == method]
         return self._grant_actions(grantee, [f"{_SERVICE}:{name}" for name in names])
+
+    def _check_accounts(
+        self, violations: Violations, grantee: iam.IGrantable, data_access_role: iam.IRole | None = None
+    ) -> None:
+        here = cast("Resource", self).env
+        # Not every principal has the attribute.
+        account: str | None = getattr(grantee.grant_principal, "principal_account", None)
+        if account is not None and known_to_differ(account, here.account):
+            violations.add(
+                f"grantee is of account {account} and the data store of {here.account}: HealthImaging lets nobody of "
+                f"another account in, let them assume a role of account {here.account}"
+            )
+        advice = "use a role of the data store's account"
+        violations.check_place("data_access_role", data_access_role, here, user="the data store", account=advice)
 
     def _grant_actions(self, grantee: iam.IGrantable, actions: Sequence[str]) -> iam.Grant:
         known = {action: _ACTIONS.get(action.partition(":")[2], _UNKNOWN) for action in actions}
@@ -204,22 +229,15 @@ class DatastoreGrants:
                 if (taking := [action for action, row in known.items() if row.image_sets == image_sets])
             ],
         )
-        if self.encryption_key is not None and grant.success:
-            self.encryption_key.grant(grantee, *key_rights(*actions))
-        return grant
+        if self.encryption_key is None or not grant.success:
+            return grant
+        return grant.combine(grant_on_key(grantee, self.encryption_key, key_rights(*actions)))
 
 
 def key_rights(*actions: str) -> list[str]:
     """What somebody needs of the customer-managed key of a data store for some of HealthImaging's actions."""
     rows = [_ACTIONS.get(action.partition(":")[2], _UNKNOWN) for action in actions]
     return sorted({"kms:DescribeKey", *(right for row in rows for right in row.key)})
-
-
-def key_statements(key: IKey | None, *actions: str) -> list[iam.PolicyStatement]:
-    """:func:`key_rights` as a statement of a policy; none without a key."""
-    if key is None:
-        return []
-    return [iam.PolicyStatement(actions=key_rights(*actions), resources=[key.key_arn])]
 
 
 def _action_violations(action: str) -> list[str]:
@@ -238,4 +256,4 @@ def _action_violations(action: str) -> list[str]:
     return []
 
 
-__all__ = ["PASSED_TO_HEALTHIMAGING", "DatastoreGrants", "key_rights", "key_statements"]
+__all__ = ["PASSED_TO_HEALTHIMAGING", "DatastoreGrants", "key_rights"]

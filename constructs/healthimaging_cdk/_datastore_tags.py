@@ -9,8 +9,9 @@ from aws_cdk import Annotations, Aspects, FeatureFlags, IAspect, Stage
 from aws_cdk import aws_iam as iam
 from constructs import IConstruct
 
-from healthimaging_cdk._datastore_grants import key_statements
+from healthimaging_cdk._datastore_grants import key_rights
 from healthimaging_cdk._datastore_resource import StoreResource
+from healthimaging_cdk._keys import key_statements
 from healthimaging_cdk._runtime import rules
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 PRIORITY = 100_000
 """After every other aspect, whose priorities run from 200 to 1,000 (aws_cdk.AspectPriority)."""
 
+_ID = "Tags"
 _REVISITS = "@aws-cdk/core:aspectStabilization"
 
 
@@ -38,23 +40,30 @@ class DatastoreTags:
         tags = self._resource.tags.tag_values()
         if node.node.path != self._resource.tagged.node.path or not tags:
             return
-        if self._datastore.node.try_find_child("Tags") is not None:
+        from healthimaging_cdk._engine import EngineResource, ImportEngine  # noqa: PLC0415 - a bare store needs none
+
+        child = self._datastore.node.try_find_child(_ID)
+        if isinstance(child, EngineResource):
+            return
+        if child is not None:
+            # Another id for ours would take the tags away on the deploy that changes it.
+            Annotations.of(self._datastore).add_error(
+                f"Datastore: {child.node.path} has the id under which the tags of a store are kept: give it another"
+            )
             return
         problems = rules.ServiceModel.load().violations("TagMap", dict(tags), "tags")
         if problems:
             Annotations.of(self._datastore).add_error("Datastore: " + "; ".join(problems))
             return
-        from healthimaging_cdk._engine import EngineResource, ImportEngine  # noqa: PLC0415 - a bare store needs none
-
         made = [] if ImportEngine.exists_for(self._datastore) else [ImportEngine.of(self._datastore)]
         arn, actions = self._datastore.datastore_arn, ["medical-imaging:TagResource", "medical-imaging:UntagResource"]
         tagging = EngineResource(
             self._datastore,
-            "Tags",
+            _ID,
             resource_type=rules.TAGS,
             statements=[
                 iam.PolicyStatement(actions=actions, resources=[arn]),
-                *key_statements(self._datastore.encryption_key, *actions),
+                *key_statements((self._datastore.encryption_key, key_rights(*actions))),
             ],
             keys=[self._datastore.encryption_key],
             properties={"DatastoreArn": arn, "Tags": self._resource.tags.rendered_tags},

@@ -19,7 +19,6 @@ from healthimaging_cdk._validation import (
     FLAG,
     KEY,
     NUMBER,
-    PATH,
     REMOVAL_POLICY,
     ROLE,
     TEXT,
@@ -53,17 +52,7 @@ _LONGEST_TIMEOUT = Duration.minutes(55)
 _MOST_MAPPING_BYTES = 100_000
 _WHOLE = 100
 _SIZE = instance_of(Size, "a Size", "use Size.bytes(...)")
-_SOURCE = instance_of(
-    ImportSource,
-    "an ImportSource",
-    "use ImportSource.bucket or ImportSource.directory",
-    {
-        "input_bucket": optional(BUCKET),
-        "prefix": TEXT,
-        "owner_account_id": optional(TEXT),
-        "path": optional(PATH),
-    },
-)
+_SOURCE = instance_of(ImportSource, "an ImportSource", "use ImportSource.bucket or ImportSource.directory")
 _MAPPING = instance_of(
     MetadataMapping,
     "a MetadataMapping",
@@ -110,6 +99,7 @@ _KINDS = {
     "notification_topic": optional(TOPIC),
     "results_expiration": optional(duration("days")),
     "access_logs_bucket": optional(BUCKET),
+    "outputs": FLAG,
     "removal_policy": REMOVAL_POLICY,
 }
 
@@ -142,7 +132,6 @@ def check_import(
     violations = Violations("DicomImport")
     violations.check_shape("job_name", job_name, "JobName")
     violations.check_prefix("output_prefix", output_prefix)
-    violations.check_prefix("source.prefix", source.prefix)
     if source.input_bucket is not None:
         violations.check_bucket_uri("source", source.input_bucket.bucket_name, source.prefix)
     if output_bucket is not None:

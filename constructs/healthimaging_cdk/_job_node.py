@@ -19,23 +19,17 @@ class JobNode:
             return self
         node: Node = Construct.node.fget(construct)  # type: ignore[attr-defined]
         job = getattr(construct, "_job", None)
-        return _JobsDependencies(node, job) if job is not None else node
+        if job is None:
+            return node
+        # jsii's own object under a second name. A constructor would make another, or have jsii hand this one out.
+        named = _JobsDependencies.__new__(_JobsDependencies)
+        vars(named).update(vars(node), _job=job)
+        return named
 
 
-class _JobsDependencies:
-    def __init__(self, node: Node, job: Construct) -> None:
-        self._node = node
-        self._job = job
+class _JobsDependencies(Node):
+    _job: Construct
 
-    def add_dependency(self, *dependencies: IDependable) -> None:
+    def add_dependency(self, *deps: IDependable) -> None:
         """Order the job after the dependencies."""
-        self._job.node.add_dependency(*dependencies)
-
-    def __setattr__(self, name: str, value: Any) -> None:  # noqa: ANN401 - as below
-        if name in ("_node", "_job"):
-            object.__setattr__(self, name, value)
-        else:
-            setattr(self._node, name, value)
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the node has
-        return getattr(self._node, name)
+        self._job.node.add_dependency(*deps)

@@ -10,6 +10,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from constructs import Construct
 
+from healthimaging_cdk._keys import key_statements
 from healthimaging_cdk._runtime import rules
 from healthimaging_cdk.import_options import Notify
 
@@ -98,10 +99,10 @@ class Notifications(Construct):
         )
 
     def _role(self, key: kms.IKey | None) -> iam.Role:
-        statements = [iam.PolicyStatement(actions=["sns:Publish"], resources=[self.topic.topic_arn])]
-        if key is not None:
-            actions = ["kms:Decrypt", "kms:GenerateDataKey"]
-            statements.append(iam.PolicyStatement(actions=actions, resources=[key.key_arn]))
+        statements = [
+            iam.PolicyStatement(actions=["sns:Publish"], resources=[self.topic.topic_arn]),
+            *key_statements((key, ["kms:Decrypt", "kms:GenerateDataKey"])),
+        ]
         return iam.Role(
             self,
             "Role",

@@ -178,23 +178,31 @@ class Violations:
             self.check_shape(argument, rules.s3_uri(bucket_name, prefix), "S3Uri")
 
     def check_place(
-        self, argument: str, resource: IResource | None, stack: Stack, *, account: str = "", region: str = ""
+        self,
+        argument: str,
+        resource: IResource | None,
+        here: Place,
+        *,
+        user: str = "the stack",
+        account: str = "",
+        region: str = "",
     ) -> None:
-        """Check that a resource lies where the stack does, as far as both are known.
+        """Check that a resource lies where its user does, as far as both are known.
 
         Args:
             argument: its name, for the message.
             resource: the resource; None passes.
-            stack: the stack that uses it.
+            here: where its user lies.
+            user: what uses it, for the message.
             account: what to do if it lies in another account, where that cannot work.
             region: what to do if it lies in another Region, where that cannot work.
         """
         if resource is None:
             return
-        for what, (there, here) in differing_places(resource.env, stack).items():
+        for what, (there, its_own) in differing_places(resource.env, here).items():
             advice = {"account": account, "Region": region}[what]
             if advice:
-                self.add(f"{argument} lies in {what} {there} and the stack in {here}: {advice}")
+                self.add(f"{argument} lies in {what} {there} and {user} in {its_own}: {advice}")
 
     def _when_known(self, check: Callable[[], list[str]], *values: str) -> None:
         if not any(Token.is_unresolved(value) for value in values):
@@ -232,11 +240,12 @@ class Place(Protocol):
 def differing_places(there: Place, here: Place) -> dict[str, tuple[str, str]]:
     """In what two places are known to differ (``account``, ``Region``), with both values."""
     pairs = {"account": (there.account, here.account), "Region": (there.region, here.region)}
-    return {
-        what: (a, b)
-        for what, (a, b) in pairs.items()
-        if a != b and not Token.is_unresolved(a) and not Token.is_unresolved(b)
-    }
+    return {what: (a, b) for what, (a, b) in pairs.items() if known_to_differ(a, b)}
+
+
+def known_to_differ(a: str, b: str) -> bool:
+    """Whether two values differ and neither is a token."""
+    return a != b and not Token.is_unresolved(a) and not Token.is_unresolved(b)
 
 
 def warn_of_region(construct: IConstruct) -> None:

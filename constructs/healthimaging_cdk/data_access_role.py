@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk.aws_s3 import IBucket
 from constructs import Construct
 
+from healthimaging_cdk._keys import key_statements
 from healthimaging_cdk._validation import BUCKET, CONSTRUCT, DATASTORE, FLAG, TEXT, Violations, optional
 from healthimaging_cdk.datastore import IDatastore
 
@@ -27,6 +29,9 @@ class DataAccessRole(iam.Role):
 
     It can be assumed by HealthImaging alone, and only for the given data store: ``aws:SourceAccount`` and
     ``aws:SourceArn`` are compared by plain ``StringEquals`` and ``ArnLike``, which fail when a key is absent.
+
+    One role may serve several imports, so its prefixes may be wider than theirs; that results do not lie in the source
+    is checked by each import.
 
     A bucket that was imported by its name or ARN hides its key: pass ``encryption_key`` to
     ``Bucket.from_bucket_attributes``, or the role lacks the rights on it.
@@ -70,12 +75,15 @@ class DataAccessRole(iam.Role):
                 unless given.
 
         Raises:
-            ValueError: an argument is of a wrong kind, or a prefix does not end in ``/``.
+            ValueError: an argument is of a wrong kind, a prefix does not end in ``/``, or the role's account is not the
+                store's: HealthImaging is passed roles of the store's account alone.
         """
         violations = Violations("DataAccessRole")
         violations.require_kinds(_KINDS, locals())
         violations.check_prefix("input_prefix", input_prefix)
         violations.check_prefix("output_prefix", output_prefix)
+        # Its Region may be another: roles have none.
+        violations.check_place("datastore", datastore, Stack.of(scope), account="make the role in a stack there")
         violations.raise_any()
         conditions: dict[str, dict[str, str]] = {"StringEquals": {"aws:SourceAccount": datastore.env.account}}
         if require_source_arn:
@@ -98,18 +106,15 @@ def _statements(
     input_bucket: IBucket, input_prefix: str, output_bucket: IBucket, output_prefix: str
 ) -> list[iam.PolicyStatement]:
     buckets = list(dict.fromkeys([input_bucket.bucket_arn, output_bucket.bucket_arn]))
-    statements = [
+    return [
         iam.PolicyStatement(actions=["s3:ListBucket"], resources=buckets),
         iam.PolicyStatement(actions=["s3:GetObject"], resources=[input_bucket.arn_for_objects(f"{input_prefix}*")]),
         iam.PolicyStatement(actions=["s3:PutObject"], resources=[output_bucket.arn_for_objects(f"{output_prefix}*")]),
+        *key_statements(
+            (input_bucket.encryption_key, ["kms:Decrypt"]),
+            (output_bucket.encryption_key, ["kms:Decrypt", "kms:GenerateDataKey"]),
+        ),
     ]
-    key_actions: dict[str, list[str]] = {}
-    if input_bucket.encryption_key:
-        key_actions[input_bucket.encryption_key.key_arn] = ["kms:Decrypt"]
-    if output_bucket.encryption_key:
-        key_actions[output_bucket.encryption_key.key_arn] = ["kms:Decrypt", "kms:GenerateDataKey"]
-    statements += [iam.PolicyStatement(actions=actions, resources=[arn]) for arn, actions in key_actions.items()]
-    return statements
 
 
 __all__ = ["DataAccessRole"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -50,11 +51,28 @@ class IDatastore(DatastoreEvents, DatastoreGrants, DatastoreMetrics, Resource):
         >>> share(Datastore(stack, "Store"))
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, environment_from_arn: str | None = None) -> None:
-        super().__init__(scope, construct_id, environment_from_arn=environment_from_arn)
-        self._datastore_id = ""
-        self._datastore_arn = ""
-        self._encryption_key: IKey | None = None
+    @property
+    @abstractmethod
+    def datastore_id(self) -> str:
+        """The id of the data store, 32 characters of ``0-9a-z``."""
+
+    @property
+    @abstractmethod
+    def datastore_arn(self) -> str:
+        """The ARN of the data store."""
+
+    @property
+    @abstractmethod
+    def encryption_key(self) -> IKey | None:
+        """The customer-managed key of the data store, if it is known to have one."""
+
+
+class _DatastoreBase(IDatastore):
+    """What the stores of this library have in common: they keep what they are known by."""
+
+    _datastore_id: str
+    _datastore_arn: str
+    _encryption_key: IKey | None
 
     @property
     def datastore_id(self) -> str:
@@ -99,7 +117,7 @@ _KINDS_BY_ARN = {"scope": CONSTRUCT, "construct_id": TEXT, "datastore_arn": TEXT
 _KINDS_BY_ID = {"scope": CONSTRUCT, "construct_id": TEXT, "datastore_id": TEXT, "encryption_key": optional(KEY)}
 
 
-class Datastore(IDatastore):
+class Datastore(_DatastoreBase):
     """A HealthImaging data store (``AWS::HealthImaging::Datastore``) that tags never replace.
 
     Name, key and tags of a data store are create-only in CloudFormation: a change of any of them plans a new, empty
@@ -269,7 +287,7 @@ class Datastore(IDatastore):
         return _ImportedDatastore(scope, construct_id, arn, encryption_key, datastore_id)
 
 
-class _ImportedDatastore(IDatastore):
+class _ImportedDatastore(_DatastoreBase):
     """A data store that this app only names."""
 
     def __init__(

@@ -19,6 +19,7 @@ from healthimaging_cdk._import_events import ImportEvents
 from healthimaging_cdk._import_metrics import ImportMetrics
 from healthimaging_cdk._import_results import ImportResults
 from healthimaging_cdk._job_node import JobNode
+from healthimaging_cdk._keys import key_statements
 from healthimaging_cdk._network import network_of
 from healthimaging_cdk._notifications import Notifications
 from healthimaging_cdk._role_names import fixed_role_name, role_arn, root_stack
@@ -37,7 +38,7 @@ from healthimaging_cdk.import_options import (
     quota_properties,
     tolerance_properties,
 )
-from healthimaging_cdk.import_source import DEFAULT_PREFIX, ImportSource, StagedSource, with_owner
+from healthimaging_cdk.import_source import DEFAULT_PREFIX, ImportSource, StagedSource, owner_to_send, with_owner
 
 if TYPE_CHECKING:
     from aws_cdk import aws_sns as sns
@@ -102,6 +103,7 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
         notification_topic: sns.ITopic | None = None,
         results_expiration: Duration | None = None,
         access_logs_bucket: s3.IBucket | None = None,
+        outputs: bool = True,
         removal_policy: RemovalPolicy = RemovalPolicy.RETAIN,
     ) -> None:
         """Make an import.
@@ -153,6 +155,9 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
                 same account and Region, is encrypted with SSE-S3, and is let take them by its bucket policy, which the
                 owner of an imported one sees to
                 (https://docs.aws.amazon.com/AmazonS3/latest/userguide/enable-server-access-logging.html).
+            outputs: whether the stack tells the data store, the job, what it did, and the manifest as outputs; they
+                are attributes in any case, and a stack takes 200 outputs. The policies for the account of a foreign
+                source are outputs always.
             removal_policy: what becomes of the store, the buckets and the key that are made here when they leave the
                 stack; they are retained unless this says otherwise.
 
@@ -229,7 +234,7 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
                 "DataAccessRoleArn": self._data_access_role.role_arn,
                 "InputBucket": self._input_bucket.bucket_name,
                 "InputPrefix": staged.prefix,
-                "InputOwnerAccountId": source.owner_account_id,
+                "InputOwnerAccountId": owner_to_send(source, Stack.of(self)),
                 "OutputBucket": self._output_bucket.bucket_name,
                 "OutputPrefix": output_prefix,
                 "JobName": job_name,
@@ -247,7 +252,7 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
         # Policies that others attach to the role have to be there before HealthImaging assumes it.
         job.resource.node.add_dependency(self._data_access_role)
         emptying = self._datastore.node.try_find_child("ImageSetDeletion")
-        if emptying is not None:
+        if isinstance(emptying, EngineResource):  # and not a rule of this name
             # On deletion the other way round: the job ends first, then its image sets go.
             job.resource.node.add_dependency(emptying)
         self._open_endpoints(source, staged, makes_output_bucket=output_bucket is None)
@@ -271,7 +276,8 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
         self._resource = job.resource
         roles = (None if data_access_role else names[0], self._data_access_role), (names[1], job.role)
         self._reader_arn, self._lister_arn = (role_arn(self, name) if name else role.role_arn for name, role in roles)
-        self._make_outputs()
+        if outputs:
+            self._make_outputs()
         if foreign:
             self._make_policy_outputs()
         self._job = job.resource
@@ -408,7 +414,8 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
                 resources=[output.arn_for_objects(f"{self._output_prefix}{rules.RECORDS_FOLDER}*")],
             ),
         ]
-        keys = [output.encryption_key]
+        writes = ["kms:Decrypt", "kms:GenerateDataKey"]
+        keys = [(output.encryption_key, writes)]
         if staged.asset:
             statements += [
                 iam.PolicyStatement(
@@ -420,13 +427,8 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
                     resources=[source.arn_for_objects(f"{staged.prefix}*")],
                 ),
             ]
-            keys.append(source.encryption_key)
-        rights = {key.key_arn: {"kms:Decrypt", "kms:GenerateDataKey"} for key in keys if key}
-        if self._datastore.encryption_key:
-            rights.setdefault(self._datastore.encryption_key.key_arn, set()).update(key_rights(*_JOB_ACTIONS))
-        return statements + [
-            iam.PolicyStatement(actions=sorted(actions), resources=[arn]) for arn, actions in rights.items()
-        ]
+            keys.append((source.encryption_key, writes))
+        return statements + key_statements(*keys, (self._datastore.encryption_key, key_rights(*_JOB_ACTIONS)))
 
     def _open_endpoints(self, source: ImportSource, staged: StagedSource, *, makes_output_bucket: bool) -> None:
         """Let the function reach buckets that nobody could name before, if it goes through endpoints of ours."""
@@ -460,7 +462,6 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
                 )
 
     def _make_outputs(self) -> None:
-        """Four for each import: a stack takes 200 outputs."""
         CfnOutput(self, "DatastoreId", value=self.datastore_id, description="The HealthImaging data store")
         CfnOutput(self, "JobId", value=self.job_id, description="The DICOM import job")
         CfnOutput(self, "Summary", value=f"{self.summary} (next step: {self.next_step})", description="What it did")

@@ -10,11 +10,17 @@ from aws_cdk.aws_s3 import IBucket
 from aws_cdk.aws_s3_assets import Asset
 from constructs import Construct
 
-from healthimaging_cdk._validation import BUCKET, PATH, TEXT, Violations, optional
+from healthimaging_cdk._validation import BUCKET, PATH, TEXT, Violations, differing_places, instance_of, optional
 
 DEFAULT_PREFIX = "dicom/"
 """The input prefix in a bucket that the import makes."""
 
+_KINDS = {
+    "input_bucket": optional(BUCKET),
+    "prefix": TEXT,
+    "owner_account_id": optional(TEXT),
+    "path": optional(instance_of(Path, "a Path", "use ImportSource.directory")),
+}
 _KINDS_OF_BUCKET = {"bucket": BUCKET, "prefix": TEXT, "owner_account_id": optional(TEXT)}
 _KINDS_OF_DIRECTORY = {"path": PATH, "bucket": optional(BUCKET), "prefix": TEXT}
 
@@ -36,6 +42,25 @@ class ImportSource:
     path: Path | None = None
     """The local directory, if it is one."""
 
+    def __post_init__(self) -> None:
+        """Check what was given, however it was."""
+        violations = Violations("ImportSource")
+        violations.require_kinds(_KINDS, vars(self))
+        violations.check_prefix("prefix", self.prefix)
+        violations.check_shape("owner_account_id", self.owner_account_id, "AwsAccountId")
+        if self.input_bucket is not None and self.owner_account_id and not Token.is_unresolved(self.owner_account_id):
+            account = _said_account(self.input_bucket)
+            if account and account != self.owner_account_id:
+                violations.add(
+                    f"owner_account_id is {self.owner_account_id} and the bucket lies in account {account}: leave "
+                    "owner_account_id away, or import the bucket with the account it lies in"
+                )
+        if self.path is not None and not self.path.is_dir():
+            violations.add(f"path must be a directory, got {str(self.path)!r}")
+        elif self.path is not None and not any(file.is_file() for file in self.path.rglob("*")):
+            violations.add(f"path {str(self.path)!r} holds no file: put the DICOM P10 files there before synth")
+        violations.raise_any()
+
     @staticmethod
     def bucket(bucket: IBucket, prefix: str = "", *, owner_account_id: str | None = None) -> ImportSource:
         """All objects under a prefix of an S3 bucket, nested folders included.
@@ -44,11 +69,12 @@ class ImportSource:
             bucket: the bucket. One imported by its name hides its key: pass ``encryption_key`` to
                 ``Bucket.from_bucket_attributes`` if its objects are encrypted with a customer-managed key.
             prefix: what the keys begin with, ending in ``/``; the empty string stands for the whole bucket.
-            owner_account_id: the 12 digits of the owning account when it is another one, sent as
-                ``inputOwnerAccountId``; unless given, the account of the bucket where that is known to be another one
-                (``Bucket.from_bucket_attributes(account=...)``, or a stack in that account). Its bucket policy, and
-                that of its key, must allow what the import's ``source_bucket_policy`` and ``source_key_policy`` say.
-                The roles of the import then have names that are known before they are made.
+            owner_account_id: the 12 digits of the account that owns the bucket, sent as ``inputOwnerAccountId``, which
+                HealthImaging asks for when that is another account or another Region; unless given, the account of the
+                bucket where either is known (``Bucket.from_bucket_attributes(account=..., region=...)``, or a stack
+                there). The policies of another account's bucket and its key must allow what the import's
+                ``source_bucket_policy`` and ``source_key_policy`` say. The roles of the import then have names that
+                are known before they are made.
 
         Raises:
             ValueError: an argument is of a wrong kind, the prefix does not end in ``/``, or the account id is no
@@ -57,17 +83,7 @@ class ImportSource:
         Example:
             >>> source = ImportSource.bucket(images, "studies/2026/", owner_account_id="111122223333")
         """
-        violations = Violations("ImportSource.bucket")
-        violations.require_kinds(_KINDS_OF_BUCKET, locals())
-        violations.check_prefix("prefix", prefix)
-        violations.check_shape("owner_account_id", owner_account_id, "AwsAccountId")
-        account = _said_account(bucket) if owner_account_id else None
-        if account and account != owner_account_id and not Token.is_unresolved(owner_account_id):
-            violations.add(
-                f"owner_account_id is {owner_account_id} and the bucket lies in account {account}: leave "
-                "owner_account_id away, or import the bucket with the account it lies in"
-            )
-        violations.raise_any()
+        Violations("ImportSource.bucket").require_kinds(_KINDS_OF_BUCKET, locals())
         return ImportSource(bucket, prefix, owner_account_id)
 
     @staticmethod
@@ -90,16 +106,8 @@ class ImportSource:
         Example:
             >>> DicomImport(stack, "Import", source=ImportSource.directory("phantoms"))
         """
-        violations = Violations("ImportSource.directory")
-        violations.require_kinds(_KINDS_OF_DIRECTORY, locals())
-        folder = Path(path).absolute()  # jsii has a working directory of its own
-        violations.check_prefix("prefix", prefix)
-        if not folder.is_dir():
-            violations.add(f"path must be a directory, got {str(path)!r}")
-        elif not any(file.is_file() for file in folder.rglob("*")):
-            violations.add(f"path {str(path)!r} holds no file: put the DICOM P10 files there before synth")
-        violations.raise_any()
-        return ImportSource(bucket, prefix, path=folder)
+        Violations("ImportSource.directory").require_kinds(_KINDS_OF_DIRECTORY, locals())
+        return ImportSource(bucket, prefix, path=Path(path).absolute())  # jsii has a working directory of its own
 
     def stage(self, scope: Construct) -> StagedSource:
         """Make the asset of a local directory; a bucket is used as it is.
@@ -123,6 +131,14 @@ def with_owner(source: ImportSource, stack: Stack) -> ImportSource:
     if Token.is_unresolved(account) or account == stack.account:
         return source
     return replace(source, owner_account_id=account)
+
+
+def owner_to_send(source: ImportSource, stack: Stack) -> str | None:
+    """The owner as HealthImaging asks for it: also of a bucket in another Region, whoever that is."""
+    bucket = source.input_bucket
+    if source.owner_account_id is None and bucket is not None and "Region" in differing_places(bucket.env, stack):
+        return bucket.env.account
+    return source.owner_account_id
 
 
 def _said_account(bucket: IBucket) -> str | None:

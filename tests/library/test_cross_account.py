@@ -78,6 +78,11 @@ def test_the_policy_for_the_other_account_is_an_output(stack, synthesize):
     assert "SourceKeyPolicy" not in outputs(found)
 
 
+def test_the_policies_are_outputs_also_where_nothing_else_is(stack, synthesize):
+    DicomImport(stack, "Import", source=source(stack, key=True), outputs=False)
+    assert {"SourceBucketPolicy", "SourceKeyPolicy"} == set(outputs(synthesize(stack)))
+
+
 def test_the_policy_names_the_roles_that_do_it(stack, synthesize):
     import_ = DicomImport(stack, "Import", source=source(stack))
     found = synthesize(stack)
@@ -193,7 +198,8 @@ def test_keys_of_another_account_are_in_the_roles_own_policies(stack, synthesize
         assert ["kms:Decrypt", "kms:GenerateDataKey"] == rule["Action"]
 
 
-def test_a_store_that_is_only_named_is_trusted_by_the_account_and_region_of_its_arn(stack, synthesize):
+def test_a_store_that_is_only_named_is_trusted_by_the_account_and_region_of_its_arn(app, synthesize):
+    stack = Stack(app, "Anywhere")
     arn = f"arn:aws:medical-imaging:eu-west-1:{THERE}:datastore/{'0' * 32}"
     bucket = s3.Bucket.from_bucket_name(stack, "Bucket", "images")
     DataAccessRole(
@@ -210,6 +216,29 @@ def test_a_store_that_is_only_named_is_trusted_by_the_account_and_region_of_its_
     (trust,) = properties["AssumeRolePolicyDocument"]["Statement"]
     assert {"StringEquals": {"aws:SourceAccount": THERE}, "ArnLike": {"aws:SourceArn": arn}} == trust["Condition"]
     assert "import" == properties["RoleName"]
+
+
+def role_for(stack: Stack, store_arn: str) -> DataAccessRole:
+    bucket = s3.Bucket.from_bucket_name(stack, "Bucket", "images")
+    return DataAccessRole(
+        stack,
+        "Role",
+        datastore=Datastore.from_datastore_arn(stack, "Store", store_arn),
+        input_bucket=bucket,
+        input_prefix="in/",
+        output_bucket=bucket,
+        output_prefix="out/",
+    )
+
+
+def test_a_role_serves_the_stores_of_every_region(stack):
+    role_for(stack, f"arn:aws:medical-imaging:eu-west-1:{HERE}:datastore/{'0' * 32}")
+
+
+def test_fails_a_data_access_role_for_the_store_of_another_account(stack):
+    message = f"datastore lies in account {THERE} and the stack in {HERE}: make the role in a stack there"
+    with pytest.raises(ValueError, match=message):
+        role_for(stack, f"arn:aws:medical-imaging:us-east-1:{THERE}:datastore/{'0' * 32}")
 
 
 def known_source(stack: Stack, account: str, owner: str | None = None) -> ImportSource:
@@ -255,7 +284,7 @@ def test_a_directory_has_no_owner_wherever_its_bucket_lies(stack, synthesize, tm
 
 def test_fails_an_owner_that_the_account_of_the_bucket_contradicts(stack):
     message = f"owner_account_id is {HERE} and the bucket lies in account {THERE}: leave owner_account_id away"
-    with pytest.raises(ValueError, match=f"ImportSource.bucket: {message}"):
+    with pytest.raises(ValueError, match=f"ImportSource: {message}"):
         known_source(stack, THERE, HERE)
 
 

@@ -7,7 +7,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from jsii import implements
 
-from healthimaging_cdk import Datastore, LosslessStorageFormat
+from healthimaging_cdk import Datastore, IDatastore, LosslessStorageFormat
 
 STORE = "AWS::HealthImaging::Datastore"
 TAGS = "Custom::HealthImagingDatastoreTags"
@@ -109,6 +109,24 @@ def test_fails_tags_that_healthimaging_would_refuse_are_refused_at_synth(stack, 
     synthesize(stack)
     message = assertions.Match.string_like_regexp("tags key 'cost centre' must match")
     assertions.Annotations.from_stack(stack).has_error("/Stack/Store", message)
+
+
+def test_a_construct_may_have_the_id_of_tags_that_there_are_not(stack, synthesize):
+    Datastore(stack, "Store").on_event("Tags")
+    synthesize(stack)
+    assertions.Annotations.from_stack(stack).has_no_error("*", assertions.Match.any_value())
+
+
+def test_fails_tags_whose_id_is_taken(app, stack):
+    Datastore(stack, "Store").on_event("Tags")
+    Tags.of(app).add("team", "radiology")
+    message = "Datastore: Stack/Store/Tags has the id under which the tags of a store are kept: give it another"
+    assertions.Annotations.from_stack(stack).has_error("/Stack/Store", message)
+
+
+def test_fails_a_store_that_is_nothing_but_its_interface(stack):
+    with pytest.raises(TypeError, match="abstract class IDatastore"):
+        IDatastore(stack, "Store")
 
 
 def test_an_excluded_tag_stays_away(stack, synthesize):

@@ -216,15 +216,80 @@ def test_without_a_key_no_right_on_one_is_granted():
     assert [] == [action for action in actions if action.startswith("kms:")]
 
 
-def test_a_key_of_another_account_is_opened_by_its_own_stack():
+def places(app: App, *, theirs: dict[str, str], ours: dict[str, str]) -> list[Stack]:
+    here = {"account": "444455556666", "region": "eu-west-1"}
+    envs = {"Data": Environment(**(here | theirs)), "Readers": Environment(**(here | ours))}
+    return [Stack(app, name, env=env, cross_region_references=True) for name, env in envs.items()]
+
+
+def test_a_grantee_in_another_region_may_use_the_stores_key_and_no_other():
+    data, readers = places(App(analytics_reporting=False), theirs={}, ours={"region": "us-east-1"})
+    key = kms.Key.from_key_arn(data, "Key", KEY_ARN)
+    store = Datastore.from_datastore_arn(data, "Store", ARN, encryption_key=key)
+    store.grant_read(a_role(readers)).assert_success()
+    assert [[KEY_ARN]] == [s["Resource"] for s in statements_of(readers) if "kms:Decrypt" in s["Action"]]
+
+
+def test_a_key_that_is_made_may_be_granted_to_another_region():
     app = App(analytics_reporting=False)
-    keys = Stack(app, "Keys", env=Environment(account="444455556666", region="eu-west-1"))
-    readers = Stack(app, "Readers", env=Environment(account="111122223333", region="eu-west-1"))
-    key = kms.Key(keys, "Key")
-    role = iam.Role(readers, "Role", role_name="reader", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
-    Datastore.from_datastore_arn(readers, "Store", ARN, encryption_key=key).grant_read(role)
-    policy = assertions.Template.from_stack(keys).find_resources("AWS::KMS::Key").popitem()[1]["Properties"]
-    assert ["kms:Decrypt", "kms:DescribeKey"] == policy["KeyPolicy"]["Statement"][-1]["Action"]
+    data, readers = places(app, theirs={}, ours={"region": "us-east-1"})
+    Datastore(data, "Store", encryption_key=kms.Key(data, "Key")).grant_read(a_role(readers))
+    app.synth()
+    (resource,) = [s["Resource"] for s in statements_of(readers) if "kms:Decrypt" in s["Action"]]
+    assert "*" not in resource
+    (statement,) = only_key_policy(data)
+    assert "kms:*" == statement["Action"]  # leaves it to IAM who may use the key
+
+
+def test_a_key_of_another_account_is_named_as_it_is(stack):
+    key = kms.Key.from_key_arn(stack, "Key", KEY_ARN.replace("444455556666", "111122223333"))
+    Datastore.from_datastore_arn(stack, "Store", ARN, encryption_key=key).grant_read(a_role(stack))
+    assert [key.key_arn] == statements_of(stack)[-1]["Resource"]
+
+
+def test_the_right_on_the_key_is_part_of_what_is_returned(stack):
+    grant = Datastore(stack, "Store", encryption_key=kms.Key(stack, "Key")).grant_read(a_role(stack))
+    assert "kms:Decrypt" in grant.principal_statements[-1].actions
+
+
+@pytest.mark.parametrize("method", [*GRANTS, "grant"])
+def test_fails_a_grantee_of_another_account(method):
+    data, readers = places(App(analytics_reporting=False), theirs={}, ours={"account": "111122223333"})
+    store = Datastore(data, "Store", encryption_key=kms.Key(data, "Key"))
+    grant = GRANTS.get(method, lambda store, grantee, _: store.grant(grantee, "medical-imaging:GetDatastore"))
+    passed = iam.Role.from_role_arn(data, "DataAccess", ROLE_ARN)
+    message = (
+        f"Datastore.{method}: grantee is of account 111122223333 and the data store of 444455556666: HealthImaging "
+        "lets nobody of another account in, let them assume a role of account 444455556666"
+    )
+    named = iam.Role.from_role_arn(data, "Named", "arn:aws:iam::111122223333:role/viewer")
+    for grantee in (a_role(readers), named, iam.AccountPrincipal("111122223333")):
+        with pytest.raises(ValueError, match=message):
+            grant(store, grantee, passed)
+    assert 1 == len(only_key_policy(data))  # the account's own statement
+    assert [] == [child.node.path for child in data.node.find_all() if isinstance(child, iam.Policy)]
+
+
+def test_fails_a_store_that_is_named_in_another_account_than_its_own():
+    _, readers = places(App(analytics_reporting=False), theirs={}, ours={"account": "111122223333"})
+    with pytest.raises(ValueError, match="grantee is of account 111122223333 and the data store of 444455556666"):
+        Datastore.from_datastore_arn(readers, "Store", ARN).grant_read(a_role(readers))
+
+
+def test_fails_to_start_imports_with_a_role_of_another_account():
+    data, _ = places(App(analytics_reporting=False), theirs={}, ours={})
+    role = iam.Role.from_role_arn(data, "DataAccess", "arn:aws:iam::111122223333:role/data-access")
+    with pytest.raises(
+        ValueError,
+        match="data_access_role lies in account 111122223333 and the data store in 444455556666: "
+        "use a role of the data store's account",
+    ):
+        Datastore(data, "Store").grant_start_import(a_role(data), role)
+
+
+def only_key_policy(stack: Stack) -> list[dict]:
+    (key,) = assertions.Template.from_stack(stack).find_resources("AWS::KMS::Key").values()
+    return list(key["Properties"]["KeyPolicy"]["Statement"])
 
 
 def test_fails_a_grantee_that_takes_no_policy(stack):
@@ -234,8 +299,7 @@ def test_fails_a_grantee_that_takes_no_policy(stack):
     assert not grant.success
     with pytest.raises(RuntimeError, match="could not be added on either identity or resource policy"):
         grant.assert_success()
-    statements = assertions.Template.from_stack(stack).find_resources("AWS::KMS::Key").popitem()[1]["Properties"]
-    assert 1 == len(statements["KeyPolicy"]["Statement"])  # nobody gets a key without a store
+    assert 1 == len(only_key_policy(stack))  # nobody gets a key without a store
 
 
 def test_a_grant_orders_what_needs_it(stack):

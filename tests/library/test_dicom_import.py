@@ -3,12 +3,14 @@
 import json
 import math
 import re
+from pathlib import Path
 
 import pytest
-from aws_cdk import App, CfnResource, Duration, NestedStack, RemovalPolicy, Size, Stack, Stage, Token, assertions
+from aws_cdk import App, CfnResource, Duration, Names, NestedStack, RemovalPolicy, Size, Stack, Stage, Token, assertions
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
+from constructs import Node
 
 from healthimaging_cdk import (
     Completion,
@@ -284,6 +286,14 @@ def test_the_imports_node_is_otherwise_the_node_of_any_construct(stack):
     assert import_.node.find_child("Datastore") is import_.datastore
 
 
+def test_the_imports_node_is_one_for_jsii_too(stack):
+    import_ = DicomImport(stack, "Import")
+    assert isinstance(import_.node, Node)
+    assert Names.unique_id(import_) == Names.node_unique_id(import_.node)
+    assert "Stack/Import" == Node.of(import_).path
+    assert type(Node.of(import_)) is Node  # what jsii hands out is its own
+
+
 def test_the_job_waits_for_policies_added_to_the_data_access_role(stack, synthesize):
     import_ = DicomImport(stack, "Import")
     import_.data_access_role.add_to_policy(iam.PolicyStatement(actions=["s3:GetObject"], resources=["*"]))
@@ -439,7 +449,7 @@ def test_fails_with_every_violation_in_one_message_and_leaves_nothing_behind(sta
 @pytest.mark.parametrize("prefix", ["studies", "/studies/", "a//b/", "a*/"])
 def test_fails_a_prefix_that_names_no_single_folder(stack, prefix):
     bucket = s3.Bucket.from_bucket_name(stack, "Bucket", "images")
-    with pytest.raises(ValueError, match=r"ImportSource\.bucket: prefix must"):
+    with pytest.raises(ValueError, match="ImportSource: prefix must"):
         ImportSource.bucket(bucket, prefix)
     with pytest.raises(ValueError, match="DicomImport: output_prefix must"):
         DicomImport(stack, "Import", output_prefix=prefix)
@@ -552,6 +562,27 @@ def test_the_job_is_deleted_before_its_store_is_emptied(stack, synthesize):
     assert set(emptying) <= set(found.only(IMPORT)["DependsOn"])
 
 
+def test_a_rule_of_that_name_is_not_taken_for_what_empties_the_store(stack, synthesize):
+    store = Datastore(stack, "Store")
+    store.on_image_set_deleting("ImageSetDeletion")
+    DicomImport(stack, "Import", datastore=store)
+    found = synthesize(stack)
+    waits_for = found.only(IMPORT)["DependsOn"]
+    assert [] == [name for name in waits_for if name.startswith("StoreImageSetDeletion")]
+
+
+def test_an_import_tells_what_it_did_as_outputs(stack, synthesize):
+    DicomImport(stack, "Import")
+    names = sorted(name.removeprefix("Import")[:-8] for name in synthesize(stack).document["Outputs"])
+    assert ["DatastoreId", "JobId", "ManifestUri", "Summary"] == names
+
+
+def test_a_stack_with_more_imports_than_outputs_can_do_without(stack, synthesize):
+    import_ = DicomImport(stack, "Import", outputs=False)
+    assert "Outputs" not in synthesize(stack).document
+    assert stack.resolve(import_.summary)
+
+
 def test_fails_options_of_the_wrong_kind_before_anything_is_made(stack):
     with pytest.raises(ValueError, match=r"on_empty must be one of OnEmpty\.SKIP, OnEmpty\.FAIL, got str 'fail'"):
         DicomImport(stack, "Import", on_empty="fail")
@@ -611,10 +642,21 @@ def test_fails_what_is_no_number_and_the_kernel_lives_on(stack, options, message
     assert [] == stack.node.children
 
 
-def test_fails_a_source_that_was_made_without_its_checks(stack):
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"prefix": "studies"}, "prefix must end with '/', got 'studies'"),
+        ({"prefix": 3}, "prefix must be a str"),
+        ({"prefix": "x/", "input_bucket": "images"}, "input_bucket must be an IBucket"),
+        ({"prefix": "x/", "path": "phantoms"}, "path must be a Path, got str 'phantoms': use ImportSource.directory"),
+        ({"prefix": "x/", "owner_account_id": "not-an-account"}, "owner_account_id"),
+        ({"prefix": "x/", "path": Path("absent")}, "path must be a directory, got 'absent'"),
+    ],
+)
+def test_fails_a_source_that_is_made_by_its_constructor(stack, wrong, message):
     bucket = s3.Bucket.from_bucket_name(stack, "Bucket", "images")
-    with pytest.raises(ValueError, match=r"DicomImport: source\.prefix must end with '/'"):
-        DicomImport(stack, "Import", source=ImportSource(bucket, "studies"))
+    with pytest.raises(ValueError, match=f"ImportSource: .*{message}"):
+        ImportSource(**{"input_bucket": bucket, **wrong})
 
 
 def test_buckets_log_no_accesses_unless_asked(stack, synthesize):

@@ -189,6 +189,29 @@ def test_the_source_may_lie_in_another_region(app):
     reader = next(name for name in found["Here"]["Resources"] if name.startswith("ExportsReader"))
     assert reader == only(found["Here"], IMPORT)["Properties"]["InputBucket"]["Fn::GetAtt"][0]
     assert "kms:Decrypt" in json.dumps(found["Here"])
+    # AWS asks for the owner of a bucket in another Region, though it is the same account.
+    assert ACCOUNT == only(found["Here"], IMPORT)["Properties"]["InputOwnerAccountId"]
+    assert [] == [name for name in found["Here"]["Outputs"] if "Policy" in name]
+    roles = [it for it in found["Here"]["Resources"].values() if it["Type"] == "AWS::IAM::Role"]
+    assert [] == [role for role in roles if "RoleName" in role["Properties"]]
+
+
+@pytest.mark.parametrize(
+    ("here", "bucket", "given", "expected"),
+    [
+        (env(), {"region": OTHER_REGION}, None, ACCOUNT),
+        (env(), {"region": OTHER_REGION}, OTHER_ACCOUNT, OTHER_ACCOUNT),
+        ({"region": REGION}, {"region": OTHER_REGION}, None, {"Ref": "AWS::AccountId"}),
+        (env(), {"region": REGION}, None, None),
+        (env(), {}, None, None),
+        (None, {"region": OTHER_REGION}, None, None),
+    ],
+)
+def test_the_owner_is_sent_for_a_bucket_that_is_known_to_lie_in_another_region(app, here, bucket, given, expected):
+    stack = Stack(app, "Here", env=here)
+    images = s3.Bucket.from_bucket_attributes(stack, "Images", bucket_name="images", **bucket)
+    DicomImport(stack, "Import", source=ImportSource.bucket(images, "dicom/", owner_account_id=given))
+    assert expected == only(templates_of(app)["Here"], IMPORT)["Properties"].get("InputOwnerAccountId")
 
 
 def test_an_outcome_can_be_told_in_another_region(app):

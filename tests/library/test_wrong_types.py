@@ -132,7 +132,6 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
         {"source": "=bucket"},
         "source must be an ImportSource, got Bucket: use ImportSource.bucket or ImportSource.directory",
     ),
-    ("DicomImport", {"source": ImportSource("images", "a/")}, f"source.input_bucket {BUCKET}"),
     ("DicomImport", {"output_bucket": "images"}, f"output_bucket {BUCKET}"),
     ("DicomImport", {"access_logs_bucket": "images"}, f"access_logs_bucket {BUCKET}"),
     ("DicomImport", {"notification_topic": TOPIC_ARN}, f"notification_topic {TOPIC}"),
@@ -190,6 +189,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("DicomImport", {"run_id": 3}, "run_id must be a str, got int 3: pass str(3)"),
     ("DicomImport", {"job_name": 3}, "job_name must be a str, got int 3: pass str(3)"),
+    ("DicomImport", {"outputs": "no"}, "outputs must be True or False, got str 'no'"),
     ("DicomImport", {"customer_managed_key": None}, "customer_managed_key must be True or False, got None"),
     ("DicomImport", {"removal_policy": "destroy"}, "removal_policy must be one of RemovalPolicy.DESTROY, "),
     ("Datastore", {"datastore_name": 3}, "datastore_name must be a str, got int 3: pass str(3)"),
@@ -383,7 +383,18 @@ class OwnStore(IDatastore):
 
     def __init__(self, scope: Construct, construct_id: str) -> None:
         super().__init__(scope, construct_id, environment_from_arn=STORE_ARN)
-        self._datastore_id, self._datastore_arn = ID, STORE_ARN
+
+    @property
+    def datastore_id(self) -> str:
+        return ID
+
+    @property
+    def datastore_arn(self) -> str:
+        return STORE_ARN
+
+    @property
+    def encryption_key(self) -> kms.IKey | None:
+        return None
 
 
 @jsii.implements(iam.IGrantable)

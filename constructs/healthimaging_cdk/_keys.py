@@ -1,0 +1,62 @@
+"""What policies say about KMS keys, also about those that a construct is given by an alias."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from aws_cdk import Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk.aws_kms import IKey
+
+
+class _Named(NamedTuple):
+    """A key as a policy names it. IAM takes the ARN of an alias for that of the alias, never for that of its key."""
+
+    resource: str
+    alias: str | None = None
+    """What the key has to be called, where its own ARN is not known."""
+
+    def members(self) -> dict[str, Any]:
+        # https://docs.aws.amazon.com/kms/latest/developerguide/alias-authorization.html
+        condition = {"ForAnyValue:StringEquals": {"kms:ResourceAliases": self.alias}}
+        return {"resources": [self.resource], **({"conditions": condition} if self.alias else {})}
+
+
+def key_statements(*rights: tuple[IKey | None, Iterable[str]]) -> list[iam.PolicyStatement]:
+    """What somebody may do with keys: one statement for each key, none for None."""
+    actions_on: dict[_Named, set[str]] = {}
+    for key, actions in rights:
+        if key is not None:
+            actions_on.setdefault(_named(key), set()).update(actions)
+    return [iam.PolicyStatement(actions=sorted(actions), **named.members()) for named, actions in actions_on.items()]
+
+
+def grant_on_key(grantee: iam.IGrantable, key: IKey, actions: Iterable[str]) -> iam.Grant:
+    """The same for a grantee, in their own policy.
+
+    That is enough: CDK's key policies leave it to the policies of the key's account who may use a key. ``IKey.grant``
+    lets somebody of another Region use every key there is, and changes the key's policy.
+    """
+    members = _named(key).members()
+    return iam.Grant.add_to_principal(
+        grantee=grantee,
+        actions=sorted(actions),
+        resource_arns=members["resources"],
+        conditions=members.get("conditions"),
+    )
+
+
+def _named(key: IKey) -> _Named:
+    alias: Any = key if hasattr(key, "alias_name") else None
+    if alias is None:
+        account, is_alias, name = key.key_arn.partition(":alias/")  # Key.from_key_arn takes the ARN of an alias too
+        return _Named(f"{account}:key/*", f"alias/{name}") if is_alias else _Named(key.key_arn)
+    try:
+        return _named(alias.alias_target_key)
+    except RuntimeError:  # of an alias that is only named CDK knows no key
+        keys = Stack.of(key).format_arn(service="kms", resource="key", resource_name="*")
+        return _Named(keys, alias.alias_name)
+
+
+__all__ = ["grant_on_key", "key_statements"]
