@@ -96,6 +96,11 @@ def rule_for(service: str, code: str) -> Rule:
     return _RULES.get(service, _OTHERS).get(code, _UNKNOWN)
 
 
+def is_missing(error: ClientError) -> bool:
+    """Whether S3 has no object of that key, as it says of what is read or written over."""
+    return str(error.response["Error"]["Code"]) == "NoSuchKey"
+
+
 @contextmanager
 def explained(service: str, operation: str, *, settling: bool = False) -> Iterator[None]:
     """Turn what an AWS call raises into :class:`TryLater` or :class:`Refused`.

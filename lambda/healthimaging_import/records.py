@@ -15,7 +15,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from healthimaging_import.faults import explained
+from healthimaging_import.faults import explained, is_missing
 from healthimaging_import.problems import Refused, TryLater
 
 SCHEMA = 1
@@ -84,7 +84,7 @@ class Records:
             try:
                 answer = self._s3.get_object(Bucket=self._bucket, Key=self._key(intent))
             except ClientError as error:
-                if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
+                if is_missing(error):
                     return None
                 raise
             body, etag = answer["Body"].read(), str(answer["ETag"])
@@ -129,7 +129,7 @@ class Records:
                     **condition,
                 )
             except ClientError as error:
-                if error.response["Error"]["Code"] in ("PreconditionFailed", "412", "NoSuchKey"):
+                if is_missing(error) or error.response["Error"]["Code"] == "PreconditionFailed":
                     raise TryLater("another execution of the same import is at work") from None
                 raise
             etag = str(answer["ETag"])
@@ -141,7 +141,7 @@ class Records:
             try:
                 answer = self._s3.get_object(Bucket=self._bucket, Key=self._latest_key(series))
             except ClientError as error:
-                if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
+                if is_missing(error):
                     return None
                 raise
             return str(json.loads(answer["Body"].read())["run_id"])
