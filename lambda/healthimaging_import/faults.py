@@ -19,8 +19,8 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as NoConnectionError
 from botocore.parsers import ResponseParserError
 
-from healthimaging_import.problems import Refused, TryLater, quote
-from healthimaging_import.wording import plain
+from healthimaging_import.problems import Refused, TryLater
+from healthimaging_import.wording import denial, plain
 
 _LONGEST_RETRY_AFTER = 300.0
 
@@ -29,7 +29,7 @@ _LONGEST_RETRY_AFTER = 300.0
 class Rule:
     """One way of answering a failure.
 
-    ``verbatim``: AWS's message is IAM's own, which names actions and resources; of any other only plain words are told.
+    ``verbatim``: IAM's own sentence is repeated, which names actions and resources; of all else only plain words are.
     """
 
     advice: str
@@ -113,7 +113,7 @@ def explained(service: str, operation: str, *, settling: bool = False) -> Iterat
         code = str(error.response.get("Error", {}).get("Code", "Unknown"))
         rule = rule_for(service, code)
         message = str(error.response.get("Error", {}).get("Message") or "")
-        said = quote(message) if rule.verbatim else plain(message)
+        said = denial(message) if rule.verbatim else plain(message)
         reason = f"{operation} answered {code}{f' ({said})' if said else ''}: {rule.advice}"
         raise _answer(rule, reason, settling=settling, after=_retry_after(error), code=code) from None
     except (BotoCoreError, ResponseParserError) as error:

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
-# To the end: a key may hold blanks, quotes and brackets, so nobody can tell where it ends.
-_S3_NAMES = re.compile(r"(s3://[a-z0-9.\-]+|arn:aws[a-z\-]*:s3:::[a-z0-9.\-]+)/.*", re.DOTALL)
-_LONGEST_QUOTE = 400
-
 
 class Refused(Exception):  # noqa: N818 - it names the outcome, as StopIteration does
     """The import cannot go on; the reason is for the person who deploys."""
@@ -26,8 +20,3 @@ class TryLater(Exception):  # noqa: N818 - it names the outcome, as StopIteratio
         super().__init__(reason)
         self.reason = reason
         self.after = after
-
-
-def quote(message: str) -> str:
-    """An AWS error message as it may be repeated: object names cut off, since a key can name a patient."""
-    return _S3_NAMES.sub(r"\1/...", message)[:_LONGEST_QUOTE]
