@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+NOT_AS_WRITTEN = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
+"""What taking apart a JSON text can raise that is not what it should be."""
+
 
 class Refused(Exception):  # noqa: N818 - it names the outcome, as StopIteration does
     """The import cannot go on; the reason is for the person who deploys."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from healthimaging_import.problems import Refused
+from healthimaging_import.problems import NOT_AS_WRITTEN, Refused
 from healthimaging_import.wording import plain
 
 _COUNTS = {
@@ -26,8 +26,6 @@ _LONGEST_LINE = 1024**2
 _LONGEST_LIST = 32 * 1024**2
 UNREAD = "unread"
 """Stands among what was counted for a list, or the rest of one, that was not read."""
-UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
-"""What taking apart a JSON text can raise that is not what it should be."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +132,7 @@ def read_manifest(body: bytes) -> Manifest:
         # A manifest from before there were primary image sets does not say so: those are all primary.
         others = sum(1 for image_set in image_sets if str(image_set.get("isPrimary")).lower() == "false")
         folders = [str(summary.get(key) or "") for key in ("failureOutputS3Uri", "warningsOutputS3Uri")]
-    except UNREADABLE:
+    except NOT_AS_WRITTEN:
         raise Refused("job-output-manifest.json cannot be read; look at the job's output folder") from None
     return Manifest(Counts(**numbers, non_primary_image_sets=others), *folders)
 
@@ -177,7 +175,7 @@ def causes(lines: Iterable[bytes | None]) -> Counter[str]:
             kind = str(exception["exceptionType"])
             kind = kind if re.fullmatch(r"[A-Za-z]{1,64}Exception", kind) else "error"
             cause = f"{kind}: {plain(str(exception.get('message') or ''))}"
-        except UNREADABLE:
+        except NOT_AS_WRITTEN:
             cause = "unreadable line"
         found[cause.removesuffix(": ")] += 1
     return found
@@ -193,7 +191,7 @@ def warning_codes(lines: Iterable[bytes | None]) -> Counter[str]:
         try:
             warnings = json.loads(text)["importResponse"]["warnings"]
             codes = {_code(warning["warning_reason_code"]) for warning in warnings}
-        except UNREADABLE:
+        except NOT_AS_WRITTEN:
             codes = {"unreadable"}
         found.update(codes)
     return found
