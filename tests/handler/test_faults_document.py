@@ -9,6 +9,7 @@ from healthimaging_import.faults import explained
 from healthimaging_import.problems import Refused, TryLater
 from healthimaging_import.rules import ServiceModel
 from tests.conftest import ROOT
+from tests.handler.test_faults_handled import section, told
 
 DOCUMENT = ROOT / "docs" / "faults.md"
 HEALTHIMAGING = [
@@ -102,12 +103,13 @@ def table() -> str:
         for operation in operations:
             for code in codes(service, operation):
                 error = ClientError({"Error": {"Code": code, "Message": "x"}}, operation)
-                rows.append(f"| {service}:{operation} | {code} | {decision(service, operation, error)} |")
+                happens = told(f"{service}:{operation}", code, decision(service, operation, error))
+                rows.append(f"| {service}:{operation} | {code} | {happens} |")
     return "\n".join(rows) + "\n"
 
 
 def test_the_document_says_what_the_code_does(request: pytest.FixtureRequest) -> None:
-    written = INTRODUCTION + table()
+    written = INTRODUCTION + table() + section()
     if request.config.getoption("--write"):
         DOCUMENT.write_text(written, encoding="utf-8")
     assert written == DOCUMENT.read_text(encoding="utf-8")
