@@ -28,7 +28,7 @@ settings.load_profile("healthimaging-cdk")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--write", action="store_true", help="write the logical ids and docs/faults.md anew")
+    parser.addoption("--write", action="store_true", help="write the logical ids and the generated documents anew")
 
 
 @pytest.fixture

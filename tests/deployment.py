@@ -42,19 +42,25 @@ class Deployed:
 class Account:
     """An account of the local cloud, with what the CDK bootstrap stack would have made."""
 
-    def __init__(self, cloud: Cloud) -> None:
+    def __init__(self, cloud: Cloud, account_id: str = "") -> None:
         self.cloud = cloud
-        self.s3 = cloud.client("s3")
-        self.cloudformation = cloud.client("cloudformation")
-        self.healthimaging = cloud.client("medical-imaging")
-        self._assets = f"cdk-hnb659fds-assets-{cloud.account}-{cloud.region}"
+        self.id = account_id or cloud.account
+        keys = {"aws_access_key_id": account_id} if account_id else {}  # the root of that account
+        self.s3 = cloud.client("s3", **keys)
+        self.cloudformation = cloud.client("cloudformation", **keys)
+        self.healthimaging = cloud.client("medical-imaging", **keys)
+        self._assets = f"cdk-hnb659fds-assets-{self.id}-{cloud.region}"
         self.s3.create_bucket(Bucket=self._assets)
-        cloud.client("ssm").put_parameter(Name="/cdk-bootstrap/hnb659fds/version", Value="30", Type="String")
+        cloud.client("ssm", **keys).put_parameter(Name="/cdk-bootstrap/hnb659fds/version", Value="30", Type="String")
 
     def deploy(self, app: App) -> dict[str, Deployed]:
-        """Synthesize and deploy every stack, in the order of their dependencies."""
+        """Synthesize and deploy every stack of this account, in the order of their dependencies."""
         assembly = app.synth()
-        return {stack.stack_name: self._deploy(Path(assembly.directory), stack.id) for stack in assembly.stacks}
+        return {
+            stack.stack_name: self._deploy(Path(assembly.directory), stack.id)
+            for stack in assembly.stacks
+            if stack.environment.account in (self.id, "unknown-account")
+        }
 
     def deploy_one(self, app: App) -> Deployed:
         """Deploy an app of one stack."""

@@ -45,8 +45,8 @@ def make_custom(
         tagged,
         "Store",
         resource_type=rules.DATASTORE,
-        asks_for_stack_status=False,
         statements=_statements(scope, key),
+        keys=[key],
         removal_policy=removal_policy,
         wait=Duration.minutes(15),
         properties={
@@ -113,6 +113,7 @@ def empty_on_delete(datastore: Datastore) -> None:
                 datastore.encryption_key, "medical-imaging:SearchImageSets", "medical-imaging:DeleteImageSet"
             ),
         ],
+        keys=[datastore.encryption_key],
         wait=_LONGEST_EMPTYING,
         properties={"DatastoreArn": arn, "DatastoreId": datastore.datastore_id},
     )

@@ -12,7 +12,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk.aws_kms import IKey
 from constructs import IConstruct
 
-from healthimaging_cdk._validation import Violations
+from healthimaging_cdk._validation import GRANTEE, ROLE, TEXT, Violations, list_of
 
 _SERVICE = "medical-imaging"
 
@@ -140,6 +140,8 @@ class DatastoreGrants:
         See:
             https://docs.aws.amazon.com/healthimaging/latest/devguide/start-dicom-import-job.html
         """
+        kinds = {"grantee": GRANTEE, "data_access_role": ROLE}
+        Violations("Datastore.grant_start_import").require_kinds(kinds, locals())
         started = self._grant_what_has(self.grant_start_import.__name__, grantee)
         passed = iam.Grant.add_to_principal(
             grantee=grantee,
@@ -171,6 +173,7 @@ class DatastoreGrants:
             ValueError: there is no action, or one is not of HealthImaging, has a wildcard, or takes no data store.
         """
         violations = Violations("Datastore.grant")
+        violations.require_kinds({"grantee": GRANTEE, "actions": list_of(TEXT)}, locals())
         if not actions:
             violations.add("actions must name at least one action, for example medical-imaging:GetImageFrame")
         for action in actions:
@@ -186,6 +189,7 @@ class DatastoreGrants:
         return self._grant_actions(grantee, actions)
 
     def _grant_what_has(self, method: str, grantee: iam.IGrantable) -> iam.Grant:
+        Violations(f"Datastore.{method}").require_kinds({"grantee": GRANTEE}, locals())
         names = [name for name, action in _ACTIONS.items() if action.granted_by == method]
         return self._grant_actions(grantee, [f"{_SERVICE}:{name}" for name in names])
 

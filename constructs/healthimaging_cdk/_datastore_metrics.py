@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Unpack, cast
 
 from aws_cdk import Aws, Duration, IResource, Token
 
-from healthimaging_cdk._metrics import GraphOptions, MetricOptions, known, make_metric
-from healthimaging_cdk._validation import Violations
+from healthimaging_cdk._metrics import GraphOptions, MetricOptions, check_period, known, make_metric
+from healthimaging_cdk._validation import TEXT, Violations, one_of
 
 if TYPE_CHECKING:
     from aws_cdk import aws_cloudwatch as cloudwatch
@@ -123,9 +123,11 @@ class DatastoreMetrics:
             ValueError: the operation is not a name.
         """
         violations = Violations("Datastore.metric_call_count")
+        violations.require_kinds({"operation": TEXT}, locals())
         if not Token.is_unresolved(operation) and not re.fullmatch("[A-Za-z]+", operation):
             violations.add(f"operation must be the name of an API operation such as GetImageFrame, got {operation!r}")
         violations.raise_any()
+        check_period("CallCount", options)
         from aws_cdk import aws_cloudwatch as cloudwatch  # noqa: PLC0415 - slow, and few stacks need it
 
         wanted: GraphOptions = {"period": _PERIOD, "label": operation, **options}
@@ -180,8 +182,9 @@ class DatastoreMetrics:
         return DatastoreMetrics.metric_all("StorageBytes", **_of_tier(storage_tier, options))
 
 
-def _of_tier(tier: StorageTier, options: MetricOptions) -> MetricOptions:
-    return {**options, "dimensions_map": {"StorageTier": tier.value, **options.get("dimensions_map", {})}}
+def _of_tier(storage_tier: StorageTier, options: MetricOptions) -> MetricOptions:
+    Violations("metric StorageBytes").require_kinds({"storage_tier": one_of(StorageTier)}, locals())
+    return {**options, "dimensions_map": {"StorageTier": storage_tier.value, **options.get("dimensions_map", {})}}
 
 
 __all__ = ["DatastoreMetrics", "StorageTier"]

@@ -56,6 +56,7 @@ class DatastoreTags:
                 iam.PolicyStatement(actions=actions, resources=[arn]),
                 *key_statements(self._datastore.encryption_key, *actions),
             ],
+            keys=[self._datastore.encryption_key],
             properties={"DatastoreArn": arn, "Tags": self._resource.tags.rendered_tags},
         )
         for new in (*made, tagging):

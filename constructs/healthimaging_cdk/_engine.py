@@ -6,23 +6,29 @@ function step by step, waits in between, and sees to it that CloudFormation is a
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
 
-from aws_cdk import CustomResource, Duration, RemovalPolicy, Stack
+import jsii
+from aws_cdk import CustomResource, Duration, IStableStringProducer, Lazy, RemovalPolicy, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_stepfunctions as sfn
+from aws_cdk.aws_kms import IKey
 from constructs import Construct, IConstruct
 
+from healthimaging_cdk._log_key import open_to_log_groups, use_through_logs
 from healthimaging_cdk._network import network_of, other_stacks, warn_of_function_outside
 from healthimaging_cdk._runtime import LAMBDA_ROOT, rules
 
 _ID = "HealthImagingImportEngine"
 _LONGEST_EXECUTION = Duration.hours(25)
+_OLDEST_CALL = Duration.minutes(5)
+"""Shorter than any ServiceTimeout."""
 
 _RETRY = [
     {
@@ -96,19 +102,21 @@ class ImportEngine(Construct):
             # The log of a deploy that failed is what somebody will want to read after its rollback.
             removal_policy=RemovalPolicy.RETAIN,
         )
+        self._log = cast("logs.CfnLogGroup", log_group.node.default_child)
+        self._log_policy = iam.PolicyDocument(
+            statements=[
+                iam.PolicyStatement(
+                    actions=["logs:CreateLogStream", "logs:PutLogEvents"], resources=[log_group.log_group_arn]
+                )
+            ]
+        )
         self.function_role = iam.Role(
             self,
             "FunctionRole",
             assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
             description="Runs the function of healthimaging-cdk, which assumes the role of each custom resource",
             inline_policies={
-                "Logs": iam.PolicyDocument(
-                    statements=[
-                        iam.PolicyStatement(
-                            actions=["logs:CreateLogStream", "logs:PutLogEvents"], resources=[log_group.log_group_arn]
-                        )
-                    ]
-                ),
+                "Logs": self._log_policy,
                 # What Lambda itself does in the name of the function when it gives a call up.
                 "LostCalls": iam.PolicyDocument(
                     statements=[iam.PolicyStatement(actions=["events:PutEvents"], resources=[default_event_bus(self)])]
@@ -136,6 +144,18 @@ class ImportEngine(Construct):
             self.function.node.add_dependency(*network.needs)
         self.state_machine = self._state_machine(self.function.function_arn)
         self.rescue = self._rescue()
+
+    def encrypt_log(self, keys: Iterable[IKey | None]) -> None:
+        """Encrypt the log with the first of the keys that is fit for it, unless it has a key already.
+
+        One that comes too late is opened to CloudWatch Logs as well. Whichever of them is the first on a later deploy,
+        what another has encrypted stays readable.
+        """
+        stack = Stack.of(self)
+        fit = next((key for key in keys if key is not None and open_to_log_groups(key, stack)), None)
+        if fit is not None and self._log.kms_key_id is None:
+            self._log.kms_key_id = fit.key_arn
+            self._log_policy.add_statements(use_through_logs(fit, stack))
 
     def _state_machine(self, function_arn: str) -> sfn.CfnStateMachine:
         role = iam.Role(
@@ -178,6 +198,8 @@ class ImportEngine(Construct):
             function_name=self.function.function_name,
             qualifier="$LATEST",
             maximum_retry_attempts=2,
+            # One that waits for longer could be delivered in the middle of a later deploy, and import.
+            maximum_event_age_in_seconds=_OLDEST_CALL.to_seconds(),
             destination_config=lambda_.CfnEventInvokeConfig.DestinationConfigProperty(on_failure=bus),
         )
         self._call_on(
@@ -188,7 +210,9 @@ class ImportEngine(Construct):
                 "source": ["lambda"],
                 "detail-type": ["Lambda Function Invocation Result - Failure"],
                 "detail": {
-                    "requestContext": {"functionArn": [{"prefix": self.function.function_arn}]},
+                    "requestContext": {
+                        "functionArn": [self.function.function_arn, f"{self.function.function_arn}:$LATEST"]
+                    },
                     "requestPayload": {"RequestType": [{"exists": True}]},
                 },
             },
@@ -238,11 +262,27 @@ class ImportEngine(Construct):
         return found if isinstance(found, ImportEngine) else ImportEngine(stack, _ID)
 
 
+@jsii.implements(IStableStringProducer)
+class _Digest:
+    """A short text that changes when a policy does."""
+
+    def __init__(self, scope: Construct, document: iam.PolicyDocument) -> None:
+        self._stack = Stack.of(scope)
+        self._document = document
+
+    def produce(self) -> str:
+        """The digest, once all tokens have their values."""
+        text = json.dumps(self._stack.resolve(self._document), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 class EngineResource(Construct):
     """A custom resource that the engine serves, with a role of its own.
 
     The function may do nothing but log; for a request it assumes the role that the request names. So no resource can
     use another's rights, and no policy grows with the number of resources in the stack.
+
+    ``keys`` are the customer-managed keys of what it is about, in the order in which they are to encrypt the log.
     """
 
     def __init__(
@@ -253,19 +293,20 @@ class EngineResource(Construct):
         resource_type: str,
         statements: Sequence[iam.PolicyStatement],
         properties: Mapping[str, Any],
+        keys: Iterable[IKey | None] = (),
         wait: Duration | None = None,
         removal_policy: RemovalPolicy | None = None,
-        asks_for_stack_status: bool = True,
         role_name: str | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
         engine = ImportEngine.of(self)
-        common = [iam.PolicyStatement(actions=["states:StartExecution"], resources=[engine.state_machine.attr_arn])]
-        if asks_for_stack_status:
+        engine.encrypt_log(keys)
+        common = [
+            iam.PolicyStatement(actions=["states:StartExecution"], resources=[engine.state_machine.attr_arn]),
             # Whether a stack is being updated, rolled back or deleted is said nowhere in a request.
-            common.append(
-                iam.PolicyStatement(actions=["cloudformation:DescribeStacks"], resources=[Stack.of(self).stack_id])
-            )
+            iam.PolicyStatement(actions=["cloudformation:DescribeStacks"], resources=[Stack.of(self).stack_id]),
+        ]
+        document = iam.PolicyDocument(statements=[*common, *statements])
         self.role = iam.Role(
             self,
             "Role",
@@ -273,7 +314,7 @@ class EngineResource(Construct):
             assumed_by=iam.ArnPrincipal(engine.function_role.role_arn),
             description="What the function of healthimaging-cdk may do for one custom resource",
             role_name=role_name,
-            inline_policies={"Request": iam.PolicyDocument(statements=[*common, *statements])},
+            inline_policies={"Request": document},
         )
         seconds = wait.to_seconds() if wait else rules.DEFAULT_WAIT_SECONDS
         self.resource = CustomResource(
@@ -288,6 +329,8 @@ class EngineResource(Construct):
                 "RoleArn": self.role.role_arn,
                 "StateMachineArn": engine.state_machine.attr_arn,
                 "WaitSeconds": seconds,
+                # No request tells that rights have changed, which IAM takes a while to know everywhere.
+                "Grants": Lazy.string(_Digest(self, document)),
                 **properties,
             },
         )

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from constructs import Construct
 
+from healthimaging_cdk._validation import TARGET, Violations, optional
+
 if TYPE_CHECKING:
     from aws_cdk import aws_events as events
 
@@ -41,6 +43,7 @@ def make_rule(
 
     given: dict[str, Any] = {**options}
     target = given.pop("target", None)
+    Violations(f"rule {construct_id}").require_kinds({"target": optional(TARGET)}, locals())
     rule = events.Rule(scope, construct_id, **given)
     rule.add_event_pattern(
         source=[source], detail_type=[detail_type] if detail_type is not None else None, detail=detail

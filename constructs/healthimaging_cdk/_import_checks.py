@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from aws_cdk import Duration, Stack, Token
+from aws_cdk import Duration, Size, Stack, Token
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 
 from healthimaging_cdk._network import network_of
-from healthimaging_cdk._validation import Violations
+from healthimaging_cdk._validation import (
+    BUCKET,
+    CONSTRUCT,
+    DATASTORE,
+    FLAG,
+    KEY,
+    NUMBER,
+    PATH,
+    REMOVAL_POLICY,
+    ROLE,
+    TEXT,
+    TOPIC,
+    WHOLE_NUMBER,
+    Violations,
+    duration,
+    instance_of,
+    is_token,
+    list_of,
+    one_of,
+    optional,
+)
 from healthimaging_cdk.datastore import IDatastore
 from healthimaging_cdk.import_options import (
     Completion,
@@ -32,6 +52,71 @@ _SHORTEST_TIMEOUT = Duration.minutes(1)
 _LONGEST_TIMEOUT = Duration.minutes(55)
 _MOST_MAPPING_BYTES = 100_000
 _WHOLE = 100
+_SIZE = instance_of(Size, "a Size", "use Size.bytes(...)")
+_SOURCE = instance_of(
+    ImportSource,
+    "an ImportSource",
+    "use ImportSource.bucket or ImportSource.directory",
+    {
+        "input_bucket": optional(BUCKET),
+        "prefix": TEXT,
+        "owner_account_id": optional(TEXT),
+        "path": optional(PATH),
+    },
+)
+_MAPPING = instance_of(
+    MetadataMapping,
+    "a MetadataMapping",
+    "use MetadataMapping(study_instance_uid, metadata_file_path)",
+    {"study_instance_uid": TEXT, "metadata_file_path": TEXT, "series_instance_uid": optional(TEXT)},
+)
+_TOLERANCE = instance_of(
+    ImportTolerance,
+    "an ImportTolerance",
+    "use for example ImportTolerance(rejected_files=0)",
+    {
+        "rejected_files": optional(WHOLE_NUMBER),
+        "rejected_percent": optional(NUMBER),
+        "non_primary_image_sets": FLAG,
+        "warnings": FLAG,
+    },
+)
+_QUOTAS = instance_of(
+    ImportQuotas,
+    "an ImportQuotas",
+    "use for example ImportQuotas(files=20_000)",
+    {"files": WHOLE_NUMBER, "total": _SIZE, "file": _SIZE},
+)
+_KINDS = {
+    "scope": CONSTRUCT,
+    "construct_id": TEXT,
+    "datastore": optional(DATASTORE),
+    "source": optional(_SOURCE),
+    "output_bucket": optional(BUCKET),
+    "output_prefix": TEXT,
+    "data_access_role": optional(ROLE),
+    "require_source_arn": FLAG,
+    "encryption_key": optional(KEY),
+    "customer_managed_key": FLAG,
+    "job_name": optional(TEXT),
+    "run_id": optional(TEXT),
+    "metadata_mappings": list_of(_MAPPING),
+    "on_empty": one_of(OnEmpty),
+    "completion": one_of(Completion),
+    "timeout": duration("minutes"),
+    "tolerance": optional(_TOLERANCE),
+    "quotas": optional(_QUOTAS),
+    "notify": optional(one_of(Notify)),
+    "notification_topic": optional(TOPIC),
+    "results_expiration": optional(duration("days")),
+    "access_logs_bucket": optional(BUCKET),
+    "removal_policy": REMOVAL_POLICY,
+}
+
+
+def check_kinds(arguments: Mapping[str, object]) -> None:
+    """Check what the arguments of an import are, before anything reads their attributes."""
+    Violations("DicomImport").require_kinds(_KINDS, arguments)
 
 
 def check_import(
@@ -39,8 +124,6 @@ def check_import(
     stack: Stack,
     datastore: IDatastore | None,
     data_access_role: iam.IRole | None,
-    on_empty: OnEmpty,
-    completion: Completion,
     source: ImportSource,
     output_bucket: s3.IBucket | None,
     output_prefix: str,
@@ -70,14 +153,6 @@ def check_import(
             violations.add("results_expiration is for an output bucket made here: add a lifecycle rule to your own")
     _check_mappings(violations, metadata_mappings)
     _check_numbers(violations, timeout, tolerance or ImportTolerance(), quotas or ImportQuotas())
-    for name, value, kind in (
-        ("on_empty", on_empty, OnEmpty),
-        ("completion", completion, Completion),
-        ("notify", notify or Notify.FAILURES, Notify),
-    ):
-        if not isinstance(value, kind):
-            allowed = ", ".join(f"{kind.__name__}.{member.name}" for member in kind)
-            violations.add(f"{name} must be one of {allowed}, got {value!r}")
     buckets_are_given = source.input_bucket is not None and output_bucket is not None
     topic_is_made = notify is not None and notification_topic is None
     _check_key(
@@ -93,6 +168,7 @@ def check_import(
     violations.check_place("datastore", datastore, stack, account=there, region=there)
     violations.check_place("data_access_role", data_access_role, stack, account="use a role of the stack's account")
     violations.check_place("encryption_key", encryption_key, stack, region="use a key of the stack's Region")
+    _check_topic(violations, notification_topic, stack)
     violations.raise_any()
 
 
@@ -137,6 +213,17 @@ def _check_access_logs(
         )
 
 
+def _check_topic(violations: Violations, topic: sns.ITopic | None, stack: Stack) -> None:
+    """What EventBridge can publish to: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-targets.html.
+
+    A topic of another account can be a target, if it lies in the same Region (eb-service-cross-account.html).
+    """
+    if topic is not None and topic.fifo:
+        violations.add("notification_topic is a FIFO topic, which EventBridge does not support: use a standard topic")
+    here = "use a topic of the stack's Region, EventBridge publishes to no other"
+    violations.check_place("notification_topic", topic, stack, region=here)
+
+
 def _check_mappings(violations: Violations, metadata_mappings: Sequence[MetadataMapping]) -> None:
     mappings = [mapping_member(mapping) for mapping in metadata_mappings]
     if mappings and not any(Token.is_unresolved(value) for mapping in mappings for value in mapping.values()):
@@ -152,14 +239,16 @@ def _check_mappings(violations: Violations, metadata_mappings: Sequence[Metadata
 def _check_numbers(violations: Violations, timeout: Duration, tolerance: ImportTolerance, quotas: ImportQuotas) -> None:
     seconds = None if timeout.is_unresolved() else timeout.to_seconds()
     if seconds is None or not _SHORTEST_TIMEOUT.to_seconds() <= seconds <= _LONGEST_TIMEOUT.to_seconds():
-        violations.add(f"timeout takes 1 to 55 minutes known at synth, got {seconds} seconds")
+        given = "a token" if seconds is None else f"{seconds} seconds"
+        violations.add(f"timeout takes 1 to 55 minutes known at synth, got {given}")
     numbers = (quotas.files, tolerance.rejected_files, tolerance.rejected_percent)
-    if any(number is not None and Token.is_unresolved(number) for number in numbers):
+    sizes = (quotas.total, quotas.file)
+    if any(number is not None and is_token(number) for number in numbers) or any(it.is_unresolved() for it in sizes):
         violations.add("tolerance and quotas have to be known at synth, got a token")
         return
     if tolerance.rejected_files is not None and tolerance.rejected_files < 0:
         violations.add(f"tolerance.rejected_files must not be negative, got {tolerance.rejected_files}")
     if tolerance.rejected_percent is not None and not 0 <= tolerance.rejected_percent <= _WHOLE:
         violations.add(f"tolerance.rejected_percent takes 0 to 100, got {tolerance.rejected_percent}")
-    if quotas.files < 1 or quotas.total.to_bytes() < 1 or quotas.file.to_bytes() < 1:
+    if quotas.files < 1 or any(size.to_bytes() < 1 for size in sizes):
         violations.add("quotas must be at least 1 file and 1 byte")

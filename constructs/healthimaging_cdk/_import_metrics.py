@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Unpack, cast
 from aws_cdk import Duration, Stack
 from constructs import IConstruct
 
-from healthimaging_cdk._metrics import GraphOptions, MetricOptions, make_metric
+from healthimaging_cdk._metrics import GraphOptions, MetricOptions, check_period, make_metric
 from healthimaging_cdk._runtime import rules
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ class ImportMetrics:
         """
         from aws_cdk import aws_cloudwatch as cloudwatch  # noqa: PLC0415 - slow, and few stacks need it
 
+        check_period("RejectedRate", options)
         wanted: GraphOptions = {"period": Duration.minutes(5), "label": "Rejected files (%)", **options}
         # Ids are shared by everything in one graph, and another import or period must not have the same.
         suffix = f"{cast('IConstruct', self).node.addr[-8:]}_{int(wanted['period'].to_seconds())}"

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, TypedDict
 
 from aws_cdk import Duration, Stack, Token
 
+from healthimaging_cdk._validation import Violations, duration, optional
+
 if TYPE_CHECKING:
     from aws_cdk import aws_cloudwatch as cloudwatch
     from aws_cdk.interfaces import ResourceEnvironment
@@ -60,6 +62,7 @@ def make_metric(
     """A metric of something that lies in an environment, as far as synth knows it; without one where it is used."""
     from aws_cdk import aws_cloudwatch as cloudwatch  # noqa: PLC0415 - slow, and few stacks need it
 
+    check_period(name, options)
     merged: MetricOptions = {
         "statistic": statistic,
         **options,
@@ -72,6 +75,12 @@ def make_metric(
         stack_region=known(environment.region if environment else None),
         **merged,
     )
+
+
+def check_period(name: str, options: MetricOptions | GraphOptions) -> None:
+    """Check that the period of a metric, if there is one, is a Duration."""
+    kinds = {"period": optional(duration("seconds"))}
+    Violations(f"metric {name}").require_kinds(kinds, {"period": options.get("period")})
 
 
 def known(value: str | None) -> str | None:

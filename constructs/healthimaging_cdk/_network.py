@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aws_cdk import Annotations, Stack, Stage
 from constructs import Construct, IConstruct
 
+from healthimaging_cdk._validation import Violations
+
 if TYPE_CHECKING:
-    from aws_cdk.aws_ec2 import ISecurityGroup, IVpc, SubnetSelection
+    from aws_cdk.aws_ec2 import ISecurityGroup, ISubnet, IVpc, SubnetSelection
 
     from healthimaging_cdk.health_imaging_endpoints import HealthImagingEndpoints
 
 _ID = "HealthImagingImportNetwork"
+_SELECTION = ("availability_zones", "one_per_az", "subnet_filters", "subnet_group_name", "subnet_type", "subnets")
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,56 @@ def network_of(stack: Stack) -> Network | None:
     """Where the function of the stack runs; None stands for outside of any VPC."""
     found = stack.node.try_find_child(_ID)
     return found.network if isinstance(found, _Note) else None
+
+
+def check_vpc(
+    violations: Violations,
+    vpc: IVpc,
+    stack: Stack,
+    *,
+    subnets: tuple[str, SubnetSelection | None],
+    why_not_public: str = "",
+) -> None:
+    """Check that a VPC lies where the stack does, and has the selected subnets.
+
+    Args:
+        violations: takes what is wrong.
+        vpc: the VPC.
+        stack: the stack that uses it.
+        subnets: the argument's name, and what was selected.
+        why_not_public: what to say of public subnets, where there must be none.
+    """
+    violations.check_place(
+        "vpc",
+        vpc,
+        stack,
+        account="import it into this stack (Vpc.from_vpc_attributes) if it is shared with its account",
+        region="use a VPC of the stack's Region",
+    )
+    argument, selection = subnets
+    try:
+        found, is_known = _select(vpc, selection)
+    except RuntimeError as error:  # whatever CDK throws
+        violations.add(f"{argument} matches no subnet that the VPC is known to have ({error}): select others")
+        return
+    if is_known and not found:
+        violations.add(f"{argument} matches no subnet: select at least one, or leave it away")
+    if why_not_public and not {subnet.node.path for subnet in found}.isdisjoint(
+        subnet.node.path for subnet in vpc.public_subnets
+    ):
+        violations.add(f"{argument} has public subnets, {why_not_public}: select private or isolated ones")
+
+
+def _select(vpc: IVpc, selection: SubnetSelection | None) -> tuple[Sequence[ISubnet], bool]:
+    """The selected subnets, and whether the VPC has been looked up if it has to be."""
+    if isinstance(selection, dict):  # as jsii takes every struct
+        wanted = dict(selection)
+    else:
+        wanted = {} if selection is None else {name: getattr(selection, name) for name in _SELECTION}
+    if wanted.get("subnets") is not None:
+        return wanted["subnets"], True  # to ask CDK takes an Availability Zone, which these need not have
+    found = vpc.select_subnets(**wanted)
+    return found.subnets, not found.is_pending_lookup
 
 
 def other_stacks(stack: Stack) -> Iterator[Stack]:

@@ -2,13 +2,138 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+import inspect
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from os import PathLike
+from typing import Any, Protocol
 
-from aws_cdk import Annotations, IResource, Stack, Token
+from aws_cdk import Annotations, Duration, IResource, RemovalPolicy, Stack, Token
 from constructs import IConstruct
 
 from healthimaging_cdk._runtime import rules
+
+_SHOWN = 40
+"""How much of a wrong value a message quotes: enough to find it, too little to give a secret away."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What an argument has to be."""
+
+    name: str
+    fits: Callable[[Any], bool]
+    advice: str = ""
+    """What to do; ``...`` stands for a number if one was given."""
+    takes_none: bool = False
+    items: Kind | None = None
+    """What each item of a list has to be."""
+    fields: Mapping[str, Kind] = field(default_factory=dict)
+    """What the attributes of a dataclass have to be."""
+
+    def violations(self, argument: str, value: Any) -> list[str]:  # noqa: ANN401 - anything can be passed
+        """What is wrong with a value, and with what it holds."""
+        if value is None and self.takes_none:
+            return []
+        if not self.fits(value):
+            advice = self.advice.replace("...", str(value)) if _is_number(value) else self.advice
+            return [f"{argument} must be {self.name}, got {_described(value)}{advice and ': ' + advice}"]
+        held = {f"{argument}.{name}": (kind, getattr(value, name)) for name, kind in self.fields.items()}
+        if self.items is not None:
+            held |= {f"{argument}[{index}]": (self.items, item) for index, item in enumerate(value)}
+        return [found for name, (kind, it) in held.items() for found in kind.violations(name, it)]
+
+
+def optional(kind: Kind) -> Kind:
+    """The kind, or None."""
+    return replace(kind, takes_none=True)
+
+
+def list_of(kind: Kind) -> Kind:
+    """A list, or whatever else has items and a length. Text has both, and is never meant as one."""
+    return Kind(
+        f"a list, each item {kind.name}",
+        lambda value: isinstance(value, Collection) and not isinstance(value, (str, bytes, Mapping)),
+        "put it in a list",
+        items=kind,
+    )
+
+
+def instance_of(
+    of: type | tuple[type, ...], name: str, advice: str = "", fields: Mapping[str, Kind] | None = None
+) -> Kind:
+    """An instance of a class, which may be a subclass of it."""
+    return Kind(name, lambda value: isinstance(value, of), advice, fields=fields or {})
+
+
+def one_of(choices: type[Enum]) -> Kind:
+    """A member of an enumeration."""
+    allowed = ", ".join(f"{choices.__name__}.{member.name}" for member in choices)
+    return Kind(f"one of {allowed}", lambda value: isinstance(value, choices))
+
+
+def having(member: str, name: str, advice: str = "") -> Kind:
+    """What has a member that nothing else has.
+
+    The interfaces of jsii are protocols that ``isinstance`` refuses, and behind an object of one may be a proxy of no
+    class in particular.
+    """
+    return Kind(name, lambda value: _has(value, member), advice)
+
+
+def duration(unit: str) -> Kind:
+    """A Duration; where a number was given, it was likely meant in this unit."""
+    return instance_of(Duration, "a Duration", f"use Duration.{unit}(...)")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _has(value: object, member: str) -> bool:
+    # Not hasattr: it reads properties, and that asks the kernel of jsii, which may raise.
+    nothing = object()
+    return any(inspect.getattr_static(part, member, nothing) is not nothing for part in _parts(value))
+
+
+def _parts(value: object) -> list[object]:
+    """The objects among which jsii's InterfaceDynamicProxy looks for its members; of all else, the object itself."""
+    delegates = getattr(value, "_delegates", None)
+    return delegates if isinstance(delegates, list) and delegates else [value]
+
+
+def _described(value: object) -> str:
+    """A value for a message. Only of text and numbers is it known that they are short when they are cut."""
+    if value is None:
+        return "None"
+    if not isinstance(value, (str, int, float)):
+        return type(_parts(value)[0]).__name__.strip("_").removesuffix("Proxy")
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) <= _SHOWN else text[: _SHOWN - 3] + '...'}"
+
+
+CONSTRUCT = having("node", "a construct", "pass the stack, or self within a construct")
+TEXT = instance_of(str, "a str", "pass str(...)")
+PATH = instance_of((str, PathLike), "a str or a Path")
+FLAG = instance_of(bool, "True or False")
+NUMBER = Kind("a number", _is_number)
+# CDK's tokens of numbers are floats, and are judged later.
+WHOLE_NUMBER = Kind("an int", lambda value: _is_number(value) and (isinstance(value, int) or is_token(value)))
+REMOVAL_POLICY = one_of(RemovalPolicy)
+DATASTORE = having("datastore_arn", "a Datastore or IDatastore", "use Datastore.from_datastore_id")
+BUCKET = having("arn_for_objects", "an IBucket", "use s3.Bucket.from_bucket_name")
+KEY = having("grant_encrypt_decrypt", "an IKey", "use kms.Key.from_key_arn")
+ROLE = having("grant_assume_role", "an IRole", "use iam.Role.from_role_arn")
+GRANTEE = having("grant_principal", "an IGrantable, for example a role", "use iam.Role.from_role_arn")
+TOPIC = having("grant_publish", "an ITopic", "use sns.Topic.from_topic_arn")
+QUEUE = having("grant_consume_messages", "an IQueue", "use sqs.Queue.from_queue_arn")
+FUNCTION = having("grant_invoke_url", "an IFunction", "use lambda_.Function.from_function_arn")
+VPC = having("add_interface_endpoint", "an IVpc", "use ec2.Vpc.from_lookup or ec2.Vpc.from_vpc_attributes")
+SECURITY_GROUP = having("add_ingress_rule", "an ISecurityGroup", "use ec2.SecurityGroup.from_security_group_id")
+TARGET = having("bind", "an IRuleTarget", "use a class of aws_events_targets, for example targets.LambdaFunction")
+CLIENT = having("connections", "an IConnectable, for example a security group")
 
 
 class Violations:
@@ -22,6 +147,17 @@ class Violations:
     def add(self, *messages: str) -> None:
         """Note violations that the caller has found."""
         self._found += messages
+
+    def require_kinds(self, kinds: Mapping[str, Kind], arguments: Mapping[str, object]) -> None:
+        """Check of what kind arguments are, and raise at once: all other checks read what such objects have.
+
+        Args:
+            kinds: what each argument has to be, by its name.
+            arguments: the values by their names, as ``locals()`` has them at the top of a function.
+        """
+        for name, kind in kinds.items():
+            self.add(*kind.violations(name, arguments[name]))
+        self.raise_any()
 
     def check_shape(self, argument: str, value: object, shape: str) -> None:
         """Check a value against a shape of the HealthImaging service model; None and tokens pass."""
@@ -72,6 +208,11 @@ class Violations:
         """
         if self._found:
             raise ValueError(f"{self._construct}: " + "; ".join(self._found))
+
+
+def is_token(number: float) -> bool:
+    """Whether a number is a token. Asked about one that is not finite, jsii's kernel would end."""
+    return math.isfinite(number) and Token.is_unresolved(number)
 
 
 class Place(Protocol):

@@ -6,8 +6,20 @@ from aws_cdk import aws_iam as iam
 from aws_cdk.aws_s3 import IBucket
 from constructs import Construct
 
-from healthimaging_cdk._validation import Violations
+from healthimaging_cdk._validation import BUCKET, CONSTRUCT, DATASTORE, FLAG, TEXT, Violations, optional
 from healthimaging_cdk.datastore import IDatastore
+
+_KINDS = {
+    "scope": CONSTRUCT,
+    "construct_id": TEXT,
+    "datastore": DATASTORE,
+    "input_bucket": BUCKET,
+    "input_prefix": TEXT,
+    "output_bucket": BUCKET,
+    "output_prefix": TEXT,
+    "require_source_arn": FLAG,
+    "role_name": optional(TEXT),
+}
 
 
 class DataAccessRole(iam.Role):
@@ -58,9 +70,10 @@ class DataAccessRole(iam.Role):
                 unless given.
 
         Raises:
-            ValueError: a prefix does not end in ``/``.
+            ValueError: an argument is of a wrong kind, or a prefix does not end in ``/``.
         """
         violations = Violations("DataAccessRole")
+        violations.require_kinds(_KINDS, locals())
         violations.check_prefix("input_prefix", input_prefix)
         violations.check_prefix("output_prefix", output_prefix)
         violations.raise_any()

@@ -22,7 +22,18 @@ from healthimaging_cdk._datastore_grants import DatastoreGrants
 from healthimaging_cdk._datastore_metrics import DatastoreMetrics, StorageTier
 from healthimaging_cdk._datastore_resource import make_native
 from healthimaging_cdk._datastore_tags import PRIORITY, DatastoreTags
-from healthimaging_cdk._validation import Violations, warn_of_region
+from healthimaging_cdk._validation import (
+    CONSTRUCT,
+    FLAG,
+    FUNCTION,
+    KEY,
+    REMOVAL_POLICY,
+    TEXT,
+    Violations,
+    one_of,
+    optional,
+    warn_of_region,
+)
 
 if TYPE_CHECKING:
     from aws_cdk.aws_lambda import IFunction
@@ -74,8 +85,22 @@ class LosslessStorageFormat(Enum):
     """JPEG 2000 Lossless."""
 
 
+_KINDS = {
+    "scope": CONSTRUCT,
+    "construct_id": TEXT,
+    "datastore_name": optional(TEXT),
+    "encryption_key": optional(KEY),
+    "lossless_storage_format": optional(one_of(LosslessStorageFormat)),
+    "lambda_authorizer": optional(FUNCTION),
+    "auto_delete_image_sets": FLAG,
+    "removal_policy": REMOVAL_POLICY,
+}
+_KINDS_BY_ARN = {"scope": CONSTRUCT, "construct_id": TEXT, "datastore_arn": TEXT, "encryption_key": optional(KEY)}
+_KINDS_BY_ID = {"scope": CONSTRUCT, "construct_id": TEXT, "datastore_id": TEXT, "encryption_key": optional(KEY)}
+
+
 class Datastore(IDatastore):
-    """A HealthImaging data store (``AWS::HealthImaging::Datastore``) that is never replaced by accident.
+    """A HealthImaging data store (``AWS::HealthImaging::Datastore``) that tags never replace.
 
     Name, key and tags of a data store are create-only in CloudFormation: a change of any of them plans a new, empty
     store. This construct therefore keeps tags out of the template's data store. Tags asked for with ``Tags.of(...)``
@@ -117,7 +142,8 @@ class Datastore(IDatastore):
             datastore_name: 1 to 256 characters of ``A-Z a-z 0-9 . _ / # -``; without one HealthImaging shows none.
                 Changing it replaces the store.
             encryption_key: a symmetric customer-managed key, which must not be deleted before the store; without one
-                an AWS owned key encrypts the store. Changing it replaces the store.
+                an AWS owned key encrypts the store. Changing it replaces the store. Where a function serves the store
+                (tags, what CloudFormation cannot do), the key is for its log as well: see :class:`DicomImport`.
             lossless_storage_format: how lossless pixel data is kept; HTJ2K unless given. It cannot be changed later.
             lambda_authorizer: the function that decides about OpenID Connect tokens of DICOMweb requests; without one
                 there is no such access. It cannot be changed later.
@@ -130,10 +156,11 @@ class Datastore(IDatastore):
                 this says otherwise. A store that holds image sets cannot be deleted by CloudFormation at all.
 
         Raises:
-            ValueError: the name breaks a rule of the service model, the key lies in another Region, or a store to be
-                emptied is to be retained.
+            ValueError: an argument is of a wrong kind, the name breaks a rule of the service model, the key lies in
+                another Region, or a store to be emptied is to be retained.
         """
         violations = Violations("Datastore")
+        violations.require_kinds(_KINDS, locals())
         violations.check_shape("datastore_name", datastore_name, "DatastoreName")
         own = "use a key of the stack's Region"
         violations.check_place("encryption_key", encryption_key, Stack.of(scope), region=own)
@@ -171,6 +198,7 @@ class Datastore(IDatastore):
         Example:
             >>> store.apply_removal_policy(RemovalPolicy.DESTROY)
         """
+        Violations("Datastore.apply_removal_policy").require_kinds({"policy": REMOVAL_POLICY}, locals())
         self._resource.resource.apply_removal_policy(policy, apply_to_update_replace_policy=True)
 
     @property
@@ -201,13 +229,14 @@ class Datastore(IDatastore):
             encryption_key: the store's customer-managed key, if it has one; without it grants name no key.
 
         Raises:
-            ValueError: the ARN is not that of a data store.
+            ValueError: an argument is of a wrong kind, or the ARN is not that of a data store.
 
         Example:
             >>> arn = "arn:aws:medical-imaging:us-east-1:111122223333:datastore/0123456789abcdef0123456789abcdef"
             >>> store = Datastore.from_datastore_arn(stack, "Store", arn)
         """
         violations = Violations("Datastore.from_datastore_arn")
+        violations.require_kinds(_KINDS_BY_ARN, locals())
         violations.check_shape("datastore_arn", datastore_arn, "Arn")
         if "/imageset/" in datastore_arn:
             violations.add("datastore_arn names an image set: leave '/imageset/...' away")
@@ -227,12 +256,13 @@ class Datastore(IDatastore):
             encryption_key: the store's customer-managed key, if it has one; without it grants name no key.
 
         Raises:
-            ValueError: the id breaks the rule of the service model.
+            ValueError: an argument is of a wrong kind, or the id breaks the rule of the service model.
 
         Example:
             >>> store = Datastore.from_datastore_id(stack, "Store", "0123456789abcdef0123456789abcdef")
         """
         violations = Violations("Datastore.from_datastore_id")
+        violations.require_kinds(_KINDS_BY_ID, locals())
         violations.check_shape("datastore_id", datastore_id, "DatastoreId")
         violations.raise_any()
         arn = Stack.of(scope).format_arn(service="medical-imaging", resource="datastore", resource_name=datastore_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
-from aws_cdk import CfnElement, CfnOutput, Duration, RemovalPolicy, Stack
+from aws_cdk import Annotations, CfnElement, CfnOutput, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
@@ -14,7 +14,7 @@ from constructs import Construct
 from healthimaging_cdk._datastore_grants import PASSED_TO_HEALTHIMAGING, key_rights
 from healthimaging_cdk._engine import EngineResource, default_event_bus
 from healthimaging_cdk._import_buckets import expire_results, log_accesses, make_bucket
-from healthimaging_cdk._import_checks import check_import
+from healthimaging_cdk._import_checks import check_import, check_kinds
 from healthimaging_cdk._import_events import ImportEvents
 from healthimaging_cdk._import_metrics import ImportMetrics
 from healthimaging_cdk._import_results import ImportResults
@@ -23,7 +23,7 @@ from healthimaging_cdk._network import network_of
 from healthimaging_cdk._notifications import Notifications
 from healthimaging_cdk._role_names import fixed_role_name, role_arn, root_stack
 from healthimaging_cdk._runtime import rules
-from healthimaging_cdk._validation import warn_of_region
+from healthimaging_cdk._validation import differing_places, warn_of_region
 from healthimaging_cdk.data_access_role import DataAccessRole
 from healthimaging_cdk.datastore import Datastore, IDatastore
 from healthimaging_cdk.import_options import (
@@ -37,7 +37,7 @@ from healthimaging_cdk.import_options import (
     quota_properties,
     tolerance_properties,
 )
-from healthimaging_cdk.import_source import DEFAULT_PREFIX, ImportSource, StagedSource
+from healthimaging_cdk.import_source import DEFAULT_PREFIX, ImportSource, StagedSource, with_owner
 
 if TYPE_CHECKING:
     from aws_cdk import aws_sns as sns
@@ -118,7 +118,10 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
                 given role needs the rights and the trust that DataAccessRole describes.
             require_source_arn: as in :class:`DataAccessRole`, for the one that is made here.
             encryption_key: the key for what is made here; without one a key is made, with rotation, if anything that
-                it would encrypt is made.
+                it would encrypt is made. The log of the stack's function has the key of the first import (or data
+                store that the function serves) with one that is fit: its data store's, else this one, else the output
+                bucket's. The key's policy then lets CloudWatch Logs use it. Not fit are keys that are only referred to
+                (``Key.from_key_arn``), and keys that go with their stack, which the log does not.
             customer_managed_key: False uses the keys of S3 and HealthImaging for what is made here.
             job_name: the job's name, 1 to 64 characters of ``A-Z a-z 0-9 . _ / # -``; without one HealthImaging shows
                 none. Changing it does not import again.
@@ -138,8 +141,11 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
             notify: which outcomes are sent to a topic, also when no deploy waits for them; failures if a topic is
                 given, else none.
             notification_topic: the topic they are sent to; without one a topic is made if ``notify`` is given,
-                encrypted as what else is made here. A topic of your own that a customer-managed key encrypts has to
-                know its key (``Topic.from_topic_attributes(key_arn=...)``).
+                encrypted as what else is made here. A topic of your own lies in the stack's Region and is no FIFO
+                topic. One that a customer-managed key encrypts has to know its key
+                (``Topic.from_topic_attributes(key_arn=...)``), and one of another account has to let this account
+                publish by its policy (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-targets.html,
+                https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-service-cross-account.html).
             results_expiration: when the results of jobs expire in an output bucket that is made here; never unless
                 given. Records and the manifests they name are kept in any case.
             access_logs_bucket: where S3 writes server access logs of the buckets that are made here, each under
@@ -153,13 +159,12 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
         Raises:
             ValueError: arguments break rules; the message names all of them.
         """
-        source = source or ImportSource(None, DEFAULT_PREFIX)
+        check_kinds(locals())
+        source = with_owner(source or ImportSource(None, DEFAULT_PREFIX), Stack.of(scope))
         check_import(
             stack=Stack.of(scope),
             datastore=datastore,
             data_access_role=data_access_role,
-            on_empty=on_empty,
-            completion=completion,
             source=source,
             output_bucket=output_bucket,
             output_prefix=output_prefix,
@@ -216,6 +221,8 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
             resource_type=rules.IMPORT,
             role_name=names[1],
             statements=self._statements(staged),
+            # A store never changes its key, whatever else is made here later.
+            keys=[self._datastore.encryption_key, self._encryption_key, self._output_bucket.encryption_key],
             wait=timeout,
             properties={
                 "DatastoreId": self._datastore.datastore_id,
@@ -432,10 +439,25 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
             endpoints.allow_s3("s3:GetObject", staged.asset.bucket.arn_for_objects("*"))
         if source.owner_account_id:
             endpoints.allow_s3("s3:ListBucket", self._input_bucket.bucket_arn)
+        output = self._output_bucket
+        if "account" in differing_places(output.env, Stack.of(self)):
+            endpoints.allow_s3("s3:ListBucket", output.bucket_arn)
+            endpoints.allow_s3("s3:GetObject", output.arn_for_objects(f"{self._output_prefix}*"))
+            records = f"{self._output_prefix}{rules.RECORDS_FOLDER}*"
+            endpoints.allow_s3("s3:PutObject", output.arn_for_objects(records))
         if endpoints.names_buckets and source.input_bucket is None:
             endpoints.allow_bucket(self._input_bucket)
         if endpoints.names_buckets and makes_output_bucket:
             endpoints.allow_bucket(self._output_bucket)
+        for argument, bucket in (("source", self._input_bucket), ("output_bucket", output)):
+            # Not refused: from subnets with another way out such calls leave by that.
+            there, here = differing_places(bucket.env, Stack.of(self)).get("Region", ("", ""))
+            if there:
+                Annotations.of(self).add_warning_v2(
+                    "healthimaging-cdk:bucketBeyondEndpoint",
+                    f"{argument} lies in Region {there}, and the endpoint of Amazon S3 leads to {here} alone: "
+                    "use a bucket there, or acknowledge this warning if the function's subnets have another way out",
+                )
 
     def _make_outputs(self) -> None:
         """Four for each import: a stack takes 200 outputs."""

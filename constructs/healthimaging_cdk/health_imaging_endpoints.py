@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 from aws_cdk import ArnFormat, Fn, Stack, Token
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk.aws_s3 import IBucket
-from constructs import Construct
+from constructs import Construct, IConstruct
 
-from healthimaging_cdk._validation import Violations
+from healthimaging_cdk._network import check_vpc
+from healthimaging_cdk._validation import (
+    BUCKET,
+    CLIENT,
+    CONSTRUCT,
+    DATASTORE,
+    FLAG,
+    TEXT,
+    VPC,
+    Violations,
+    differing_places,
+    instance_of,
+    list_of,
+    optional,
+)
 from healthimaging_cdk.datastore import Datastore, IDatastore
 
 _HEALTHIMAGING = {
@@ -20,6 +35,22 @@ _HEALTHIMAGING = {
 }
 _FOR_IMPORTS = {"cloudformation": "CloudFormation", "events": "Events", "states": "StepFunctions", "sts": "Sts"}
 _S3 = "s3"
+_NOTE = "HealthImagingEndpointsOfAllVpcs"
+_MOST_CHARACTERS = 20_480
+"""Of an endpoint policy (https://docs.aws.amazon.com/vpc/latest/privatelink/vpc-limits-endpoints.html)."""
+_LOOKED_UP_LATER = "vpc-12345"
+"""What CDK calls every VPC that is yet to be looked up."""
+_KINDS = {
+    "scope": CONSTRUCT,
+    "construct_id": TEXT,
+    "vpc": VPC,
+    "subnets": optional(instance_of((ec2.SubnetSelection, dict), "a SubnetSelection")),
+    "datastores": optional(list_of(DATASTORE)),
+    "buckets": optional(list_of(BUCKET)),
+    "for_imports": FLAG,
+    "leave_out": list_of(TEXT),
+    "clients": optional(list_of(CLIENT)),
+}
 
 
 class HealthImagingEndpoints(Construct):
@@ -36,11 +67,15 @@ class HealthImagingEndpoints(Construct):
 
     Private DNS is on, as HealthImaging demands: the VPC needs DNS support and DNS host names. A VPC takes one endpoint
     with private DNS for a service, so ``leave_out`` what it has already. Everybody in the VPC goes through these
-    endpoints then; where others need more of a service, widen the policy of ``interface_endpoints["sts"]``.
+    endpoints then; where others need more of a service, widen the policy of ``interface_endpoints["sts"]``. An
+    endpoint reaches its own Region alone, a policy takes 20,480 characters: about 100 data stores or buckets.
 
     Example:
         >>> endpoints = HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, datastores=[store], buckets=[images])
         >>> endpoints.allow_bucket(results)
+        >>> endpoints.allow_s3("s3:GetObject", "arn:aws:s3:::shared-models/*")
+        >>> endpoints.reaches(store)
+        True
 
     See:
         https://docs.aws.amazon.com/healthimaging/latest/devguide/vpc-interface-endpoints.html
@@ -64,7 +99,8 @@ class HealthImagingEndpoints(Construct):
         Args:
             scope: the parent construct.
             construct_id: the id in the scope.
-            vpc: the VPC, in the account and Region of the data stores.
+            vpc: the VPC, in the account and Region of the data stores and of the stack. An imported one has to tell
+                its route tables for the endpoint of S3, and its ``vpc_cidr_block`` unless ``clients`` are given.
             subnets: where the interface endpoints get their addresses, one subnet in an Availability Zone; unless
                 given, the private subnets if there are any, else the isolated ones.
             datastores: the data stores that can be reached; unless given, all of this account and Region, which also
@@ -72,18 +108,22 @@ class HealthImagingEndpoints(Construct):
             buckets: the buckets that can be reached through the endpoint of S3, also by others in the VPC; unless
                 given, all of this account. An import that goes through these endpoints adds by itself the buckets
                 that it makes in this stack, and of others no more than it needs: reading the asset of a local
-                directory, listing a source bucket of another account.
+                directory, listing a source bucket of another account, results and records in an output bucket of one.
             for_imports: whether to make the endpoints that only the function of this library needs
                 (``cloudformation``, ``events``, ``states``, ``sts``); they are made unless this says otherwise.
             leave_out: services to make no endpoint for, by their names above, for instance because the VPC has one;
                 none unless given. Its endpoint policy then has to allow what an import needs (docs/network.md).
-            clients: who can reach the interface endpoints on port 443; unless given, everybody in the VPC. The
-                function of an :class:`ImportNetwork` with these endpoints always can.
+            clients: who can reach the interface endpoints on port 443; unless given, everybody in the VPC, which is
+                its primary CIDR. The function of an :class:`ImportNetwork` with these endpoints always can.
 
         Raises:
-            ValueError: a service in leave_out is none of these, nothing is left to make, or a list is empty.
+            ValueError: a service in leave_out is none of these, nothing is left to make, a list is empty or too long,
+                the VPC or a data store lies elsewhere, the VPC does not tell what is needed of it, or has an endpoint
+                of this app for one of the services.
         """
         violations = Violations("HealthImagingEndpoints")
+        violations.require_kinds(_KINDS, locals())
+        stack = Stack.of(scope)
         wanted = {**_HEALTHIMAGING, **(_FOR_IMPORTS if for_imports else {})}
         known = [*_HEALTHIMAGING, *_FOR_IMPORTS, _S3]
         violations.add(
@@ -94,6 +134,18 @@ class HealthImagingEndpoints(Construct):
         for name, given in (("datastores", datastores), ("buckets", buckets), ("clients", clients)):
             if given is not None and not given:
                 violations.add(f"{name} is empty, which lets nobody through: leave it away, or name at least one")
+        check_vpc(violations, vpc, stack, subnets=("subnets", subnets))
+        _check_what_the_vpc_tells(violations, vpc, cidr=clients is None, route_tables=_S3 not in leave_out)
+        _check_datastores(violations, datastores or (), stack)
+        made = {*wanted, _S3} - set(leave_out)
+        note = _Note.of(scope)
+        for path, other_vpc, made_there in note.made:
+            twice = made & made_there
+            if twice and _same_vpc(vpc, other_vpc):
+                violations.add(
+                    f"{path} makes endpoints for {', '.join(sorted(twice))} in the same VPC, which takes one for a "
+                    "service: name them in leave_out, or use those"
+                )
         violations.raise_any()
         super().__init__(scope, construct_id)
         self._vpc = vpc
@@ -113,6 +165,7 @@ class HealthImagingEndpoints(Construct):
             self._allow(service, *self._healthimaging_statements(datastores))
         for service, statement in self._import_statements().items():
             self._allow(service, statement)
+        note.made.append((self.node.path, vpc, made))
 
     @property
     def security_group(self) -> ec2.ISecurityGroup:
@@ -156,6 +209,7 @@ class HealthImagingEndpoints(Construct):
 
     def allow_bucket(self, bucket: IBucket) -> None:
         """Let a further bucket be reached through the endpoint of S3, if it is made here."""
+        Violations("HealthImagingEndpoints.allow_bucket").require_kinds({"bucket": BUCKET}, locals())
         self.allow_s3("s3:*", bucket.bucket_arn, bucket.arn_for_objects("*"))
 
     def allow_s3(self, action: str, *resource_arns: str) -> None:
@@ -253,12 +307,77 @@ class HealthImagingEndpoints(Construct):
         }
 
 
+def _knows_addresses(vpc: ec2.IVpc) -> bool:
+    try:
+        return bool(vpc.vpc_cidr_block)
+    except RuntimeError:  # a VPC that was imported without them can be asked no other way
+        return False
+
+
 def _through(
     action: str, resources: list[str], conditions: Mapping[str, Mapping[str, str]] | None = None
 ) -> iam.PolicyStatement:
     return iam.PolicyStatement(
         principals=[iam.StarPrincipal()], actions=[action], resources=resources, conditions=conditions
     )
+
+
+class _Note(Construct):
+    """Keeps in the tree of an app where it makes endpoints: whose, in which VPC, for which services."""
+
+    def __init__(self, root: IConstruct) -> None:
+        super().__init__(cast("Construct", root), _NOTE)
+        self.made: list[tuple[str, ec2.IVpc, set[str]]] = []
+
+    @staticmethod
+    def of(scope: Construct) -> _Note:
+        """The note of the scope's app, made when first asked for."""
+        found = scope.node.root.node.try_find_child(_NOTE)
+        return found if isinstance(found, _Note) else _Note(scope.node.root)
+
+
+def _same_vpc(one: ec2.IVpc, other: ec2.IVpc) -> bool:
+    if one.node.path == other.node.path:
+        return True
+    known = not Token.is_unresolved(one.vpc_id) and one.vpc_id != _LOOKED_UP_LATER
+    return known and one.vpc_id == other.vpc_id and not differing_places(one.env, other.env)
+
+
+def _check_what_the_vpc_tells(violations: Violations, vpc: ec2.IVpc, *, cidr: bool, route_tables: bool) -> None:
+    """An imported VPC tells what it was given; CDK raises errors of its own where it is asked for more."""
+    if cidr and not _knows_addresses(vpc):
+        violations.add(
+            "vpc does not tell its CIDR, by which everybody in it is let in: name who may connect in clients, or "
+            "import it with vpc_cidr_block"
+        )
+    every = (*vpc.private_subnets, *vpc.isolated_subnets, *vpc.public_subnets) if route_tables else ()
+    if route_tables and not any(_tells_route_table(subnet) for subnet in every):
+        violations.add(
+            "vpc does not tell its route tables, which lead to the endpoint of s3: leave_out=['s3'] if it has one, or "
+            "import it with isolated_subnet_route_table_ids (or private_subnet_route_table_ids)"
+        )
+
+
+def _tells_route_table(subnet: ec2.ISubnet) -> bool:
+    try:
+        return bool(subnet.route_table.route_table_id)
+    except RuntimeError:
+        return False
+
+
+def _check_datastores(violations: Violations, datastores: Sequence[IDatastore], stack: Stack) -> None:
+    elsewhere = "make endpoints there, an endpoint reaches its own account's stores in its own Region"
+    for index, store in enumerate(datastores):
+        violations.check_place(f"datastores[{index}]", store, stack, account=elsewhere, region=elsewhere)
+    # What synth does not know is taken to be as short as it can be.
+    shortest = f"arn:aws:medical-imaging:us-east-1:{'0' * 12}:datastore/{'0' * 32}"
+    arns = (shortest if Token.is_unresolved(store.datastore_arn) else store.datastore_arn for store in datastores)
+    size = sum(len(f'"{arn}","{arn}/imageset/*",') for arn in arns)
+    if size > _MOST_CHARACTERS:
+        violations.add(
+            f"datastores are {len(datastores)}, whose names take {size} characters of an endpoint policy, which takes "
+            f"{_MOST_CHARACTERS}: leave datastores away"
+        )
 
 
 def _may_be_one(one: IDatastore, other: IDatastore) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aws_cdk import ArnFormat, Duration, Stack, Token
+from aws_cdk import ArnFormat, Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_iam as iam
@@ -10,20 +10,41 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from healthimaging_cdk._validation import Violations
+from healthimaging_cdk._validation import (
+    CONSTRUCT,
+    NUMBER,
+    QUEUE,
+    TEXT,
+    TOPIC,
+    Violations,
+    duration,
+    instance_of,
+    is_token,
+    optional,
+)
 from healthimaging_cdk.dicom_import import DicomImport
 
 _HOUR = Duration.hours(1)
 _MOST_HOURS = 7 * 24
 _WHOLE = 100
 _MANAGED_KEY = "alias/aws/sns"
+_KINDS = {
+    "scope": CONSTRUCT,
+    "construct_id": TEXT,
+    "import_": instance_of(DicomImport, "a DicomImport"),
+    "rejected_percent": NUMBER,
+    "no_success_for": optional(duration("hours")),
+    "dead_letter_queue": optional(QUEUE),
+    "notification_topic": optional(TOPIC),
+}
 
 
 class ImportAlarms(Construct):
     """Alarms of one import: a job failed, files were rejected, nothing was imported for too long.
 
-    Each alarm is an attribute, and ``add_alarm_action`` and the like work as in CDK. The alarms of failures and
-    rejections are about one moment and go back to OK by themselves.
+    The first two are made in any case, the others if they are asked for. Each alarm is an attribute, and
+    ``add_alarm_action`` and the like work as in CDK. The alarms of failures and rejections are about one moment and go
+    back to OK by themselves. For one alarm alone make it of a metric (docs/metrics.md).
 
     Example:
         >>> alarms = ImportAlarms(stack, "Alarms", import_, rejected_percent=1)
@@ -52,21 +73,29 @@ class ImportAlarms(Construct):
             import_: the import to watch.
             rejected_percent: how many of the files that jobs scan in an hour may be rejected, in percent (0 to below
                 100); none unless given.
-            no_success_for: alarm when no job has succeeded for so long, in whole hours, 1 hour to 7 days; there is no
-                such alarm unless given. It rings until the first success.
+            no_success_for: alarm when no job of this import has succeeded for so long, in whole hours, 1 hour to 7
+                days; there is no such alarm unless given. It is for an import that is deployed on a schedule with a new
+                ``run_id`` each time, a little more often than this says: files that arrive, deploys without a new run,
+                runs with nothing to import and jobs that others start do not count. It rings until the first success.
             dead_letter_queue: alarm while a queue of yours holds messages, for example the dead-letter queue of a rule
                 target that gets the import's events; there is no such alarm unless given. The import itself has none.
             notification_topic: the topic that is told of every alarm, and when a success comes after all or the queue
                 is empty again; nobody is told unless given. CloudWatch is let publish to it and use its key; for a
-                topic that is not made in this app its owner has to do that.
+                topic that is not made in this app its owner has to do that. It lies in the stack's Region, in this
+                account or another. If the import's ``notify`` has the same topic, a failure is told twice.
 
         Raises:
             ValueError: arguments break rules; the message names all of them.
         """
         violations = Violations("ImportAlarms")
+        violations.require_kinds(_KINDS, locals())
         _check(violations, rejected_percent, no_success_for)
         if notification_topic is not None and notification_topic.master_key is not None:
             _check_key(violations, scope, notification_topic)
+        # PutMetricAlarm refuses others: "Invalid region ca-central-1 specified. Only us-west-2 is supported."
+        # (cds-snc/notification-terraform#128). Of FIFO topics CloudWatch's documentation says nothing.
+        here = "use a topic of the stack's Region, a CloudWatch alarm notifies no other"
+        violations.check_place("notification_topic", notification_topic, Stack.of(scope), region=here)
         violations.raise_any()
         super().__init__(scope, construct_id)
         what = f"DICOM import {import_.import_name}"
@@ -166,8 +195,9 @@ class ImportAlarms(Construct):
 
 
 def _check(violations: Violations, rejected_percent: float, no_success_for: Duration | None) -> None:
-    if Token.is_unresolved(rejected_percent) or not 0 <= rejected_percent < _WHOLE:
-        violations.add(f"rejected_percent takes 0 to below 100, known at synth, got {rejected_percent}")
+    percent = "a token" if is_token(rejected_percent) else rejected_percent
+    if isinstance(percent, str) or not 0 <= percent < _WHOLE:
+        violations.add(f"rejected_percent takes 0 to below 100, known at synth, got {percent}")
     if no_success_for is None:
         return
     hours = None if no_success_for.is_unresolved() else no_success_for.to_hours(integral=False)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from aws_cdk import Duration, Stack
+from aws_cdk import Duration, Stack, Token
 from aws_cdk import aws_cloudwatch as cloudwatch
-from constructs import Construct
+from constructs import Construct, IConstruct
 
-from healthimaging_cdk._validation import Violations
+from healthimaging_cdk._metrics import known
+from healthimaging_cdk._validation import CONSTRUCT, DATASTORE, TEXT, Violations, instance_of, list_of, optional
 from healthimaging_cdk.datastore import IDatastore, StorageTier
 from healthimaging_cdk.dicom_import import DicomImport
 from healthimaging_cdk.import_alarms import ImportAlarms
@@ -24,6 +25,14 @@ _HEIGHT = 6
 _MOST = 50
 _MOST_ALARMS = 100
 _GREEN, _RED = cloudwatch.Color.GREEN, cloudwatch.Color.RED
+_KINDS = {
+    "scope": CONSTRUCT,
+    "construct_id": TEXT,
+    "imports": list_of(instance_of(DicomImport, "a DicomImport")),
+    "datastores": optional(list_of(DATASTORE)),
+    "alarms": list_of(instance_of(ImportAlarms, "an ImportAlarms")),
+    "dashboard_name": optional(TEXT),
+}
 
 
 class ImportDashboard(Construct):
@@ -32,6 +41,9 @@ class ImportDashboard(Construct):
     From top to bottom: the alarms; what was imported, rejected and failed in the time shown, as numbers; the same over
     time, import by import, with the duration of jobs; how much each data store holds, and how it grows. It begins with
     the last seven days.
+
+    Imports and data stores may lie in other Regions, and in accounts that share their metrics. The names of what is
+    made there are not known here: output buckets are not linked to.
 
     Example:
         >>> ImportDashboard(stack, "Dashboard", imports=[import_], alarms=[alarms])
@@ -56,16 +68,22 @@ class ImportDashboard(Construct):
             scope: the parent construct.
             construct_id: the id in the scope.
             imports: the imports to show, at most 50; none unless given.
-            datastores: the data stores to show, at most 50; those of the imports unless given.
-            alarms: the alarms to show at the top, at most 100 in all; none unless given.
+            datastores: the data stores to show, at most 50; those of the imports unless given, without those that are
+                made in another Region or account, whose ids are not known here (``Datastore.from_datastore_arn``).
+            alarms: the alarms to show at the top, at most 100 in all, of this account; none unless given. Those of
+                another Region take ``cross_region_references`` in both stacks.
             dashboard_name: the name in CloudWatch; CloudFormation makes one unless given.
 
         Raises:
-            ValueError: there is nothing to show, or more than CloudWatch takes.
+            ValueError: an argument is of a wrong kind, there is nothing to show, or more than CloudWatch takes, or what
+                another account makes is to be shown by a name that is not known.
         """
         violations = Violations("ImportDashboard")
-        shown = [import_.datastore for import_ in imports] if datastores is None else datastores
-        stores = list({store.node.path: store for store in shown}.values())
+        violations.require_kinds(_KINDS, locals())
+        stack = Stack.of(scope)
+        shown = _stores_of(imports, stack) if datastores is None else datastores
+        # The same store may be named by several constructs.
+        stores = list({(store.datastore_id, store.env.account, store.env.region): store for store in shown}.values())
         if not imports and not stores:
             violations.add("imports and datastores are empty: give at least one of them")
         every = [alarm for group in alarms for alarm in group.alarms]
@@ -76,10 +94,17 @@ class ImportDashboard(Construct):
         ):
             if count > most:
                 violations.add(f"{name} are {count}, one dashboard shows at most {most}: make several")
+        for store in stores:
+            if Token.is_unresolved(store.datastore_id):
+                advice = "name it by Datastore.from_datastore_arn once it is made"
+                violations.check_place(f"datastores: {store.node.path}", store, stack, account=advice)
+        for alarm in every:
+            advice = "show it on a dashboard there"
+            violations.check_place(f"alarms: {alarm.node.path}", alarm, stack, account=advice)
         violations.raise_any()
         super().__init__(scope, construct_id)
         self._dashboard = cloudwatch.Dashboard(self, "Resource", dashboard_name=dashboard_name, default_interval=_WEEK)
-        self._dashboard.add_widgets(_headline(Stack.of(self).region, imports, stores))
+        self._dashboard.add_widgets(_headline(stack, imports, stores))
         if every:
             self._dashboard.add_widgets(cloudwatch.AlarmStatusWidget(title="Alarms", alarms=every, width=_WIDTH))
         if imports:
@@ -95,17 +120,27 @@ class ImportDashboard(Construct):
         return self._dashboard
 
 
-def _headline(region: str, imports: Sequence[DicomImport], stores: Sequence[IDatastore]) -> cloudwatch.IWidget:
+def _stores_of(imports: Sequence[DicomImport], here: Stack) -> list[IDatastore]:
+    stores = [import_.datastore for import_ in imports]
+    return [store for store in stores if _is_told(store.datastore_id, store, here)]
+
+
+def _is_told(name: str, of: IConstruct, here: Stack) -> bool:
+    """Whether a stack can write out a name: CDK refers to nothing in another account or, unless asked to, Region."""
+    return not Token.is_unresolved(name) or Stack.of(of).environment == here.environment
+
+
+def _headline(here: Stack, imports: Sequence[DicomImport], stores: Sequence[IDatastore]) -> cloudwatch.IWidget:
     """What one sees, and where to go on from here."""
-    console = f"https://{region}.console.aws.amazon.com"
-    lines = ["# DICOM imports", ""]
-    for import_ in imports:
-        bucket = import_.output_bucket.bucket_name
-        lines.append(
-            f"- **{import_.import_name}** into data store `{import_.datastore.datastore_id}`. Manifests and reasons of "
-            f"rejection: [{bucket}]({console}/s3/buckets/{bucket})"
-        )
-    lines += ["", f"[HealthImaging console]({console}/medical-imaging/home?region={region})"]
+    lines = ["# DICOM imports", "", *(_line(import_, here) for import_ in imports)]
+    every = [*(Stack.of(import_).region for import_ in imports), *(store.env.region for store in stores)]
+    regions = list(dict.fromkeys(known(region) or here.region for region in every))
+    links = [
+        f"[HealthImaging console{f' in {region}' if len(regions) > 1 else ''}]"
+        f"({_console(region)}/medical-imaging/home?region={region})"
+        for region in regions
+    ]
+    lines += ["", ", ".join(links)]
     if stores:
         lines.append(
             "Data stores show nothing? HealthImaging reports on those made after February 9, 2026, in accounts with "
@@ -114,6 +149,24 @@ def _headline(region: str, imports: Sequence[DicomImport], stores: Sequence[IDat
         )
     height = min(3 + len(imports), 10)
     return cloudwatch.TextWidget(markdown="\n".join(lines), width=_WIDTH, height=height)
+
+
+def _line(import_: DicomImport, here: Stack) -> str:
+    there, store, bucket = Stack.of(import_), import_.datastore, import_.output_bucket
+    line = f"- **{import_.import_name}**"
+    if _is_told(store.datastore_id, store, here):
+        line += f" into data store `{store.datastore_id}`"
+    if there.environment != here.environment:
+        line += f" in {known(there.region) or 'another Region'}, account {known(there.account) or 'unknown'}"
+    name = bucket.bucket_name
+    if _is_told(name, bucket, here):
+        region = known(there.region) or here.region
+        line += f". Manifests and reasons of rejection: [{name}]({_console(region)}/s3/buckets/{name})"
+    return line
+
+
+def _console(region: str) -> str:
+    return f"https://{region}.console.aws.amazon.com"
 
 
 def _numbers(imports: Sequence[DicomImport]) -> list[cloudwatch.IWidget]:

@@ -4,21 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aws_cdk import Stack, Token
+import jsii
+from aws_cdk import Annotations, Stack, Token
 from aws_cdk import aws_ec2 as ec2
-from constructs import Construct
+from constructs import Construct, IValidation
 
 from healthimaging_cdk._engine import ImportEngine
-from healthimaging_cdk._network import Network, network_of, other_stacks, set_network, warn_of_function_outside
-from healthimaging_cdk._validation import Violations
+from healthimaging_cdk._network import (
+    Network,
+    check_vpc,
+    network_of,
+    other_stacks,
+    set_network,
+    warn_of_function_outside,
+)
+from healthimaging_cdk._validation import (
+    CONSTRUCT,
+    SECURITY_GROUP,
+    TEXT,
+    VPC,
+    Violations,
+    instance_of,
+    list_of,
+    optional,
+)
 from healthimaging_cdk.health_imaging_endpoints import HealthImagingEndpoints
+
+_KINDS = {
+    "scope": CONSTRUCT,
+    "construct_id": TEXT,
+    "vpc": VPC,
+    "vpc_subnets": optional(instance_of((ec2.SubnetSelection, dict), "a SubnetSelection")),
+    "security_groups": optional(list_of(SECURITY_GROUP)),
+    "endpoints": optional(instance_of(HealthImagingEndpoints, "a HealthImagingEndpoints")),
+}
 
 
 class ImportNetwork(Construct):
     """Puts the function that serves a stack's imports, tags and data stores into a VPC.
 
-    There is one such function in a stack, so this is said once, before anything that needs it. Nested stacks have a
-    function and a network of their own. Without an ImportNetwork the function runs outside of any VPC.
+    There is one such function in a stack, so this is said once, in the stack of the imports, before anything that needs
+    it. Nested stacks have a function and a network of their own. Without an ImportNetwork the function runs outside of
+    any VPC. Synth warns of a network whose stack has no function.
 
     From a VPC without internet egress the function reaches AWS only through endpoints: see
     :class:`HealthImagingEndpoints`. If they are given here, the function is made after them and deleted before them.
@@ -48,7 +75,7 @@ class ImportNetwork(Construct):
         Args:
             scope: the parent construct; its stack is the one whose function is meant.
             construct_id: the id in the scope.
-            vpc: the VPC.
+            vpc: the VPC, of the stack's account and Region.
             vpc_subnets: the function's subnets, none of them public; unless given, the private ones if there are any,
                 else the isolated ones.
             security_groups: the function's security groups, which must let it reach the endpoints and Amazon S3 on
@@ -59,11 +86,13 @@ class ImportNetwork(Construct):
                 the function in. Unless given, whoever made the VPC has seen to that.
 
         Raises:
-            ValueError: the stack has its function or its network already, security_groups is empty, or the endpoints
-                lie in another VPC or are not for imports.
+            ValueError: the stack has its function or its network already, the VPC lies elsewhere or has no such
+                subnets, one of them is public, security_groups is empty, or the endpoints lie in another VPC or are
+                not for imports.
         """
-        stack = Stack.of(scope)
         violations = Violations("ImportNetwork")
+        violations.require_kinds(_KINDS, locals())
+        stack = Stack.of(scope)
         if security_groups is not None and not security_groups:
             violations.add("security_groups is empty: leave it away, and one is made")
         if network_of(stack) is not None:
@@ -80,6 +109,13 @@ class ImportNetwork(Construct):
                 "endpoints are made with for_imports=False, and the function needs them: leave it away, and name in "
                 "leave_out what the VPC has already"
             )
+        check_vpc(
+            violations,
+            vpc,
+            stack,
+            subnets=("vpc_subnets", vpc_subnets),
+            why_not_public="where a function has no public address and no way out",
+        )
         violations.raise_any()
         super().__init__(scope, construct_id)
         groups = list(security_groups) if security_groups else [self._make_group(vpc)]
@@ -99,6 +135,7 @@ class ImportNetwork(Construct):
         for other in other_stacks(stack):
             if ImportEngine.exists_for(other) and network_of(other) is None:
                 warn_of_function_outside(other, stack)
+        self.node.add_validation(_Use(self))
 
     def _make_group(self, vpc: ec2.IVpc) -> ec2.ISecurityGroup:
         group = ec2.SecurityGroup(
@@ -115,6 +152,25 @@ class ImportNetwork(Construct):
     def connections(self) -> ec2.Connections:
         """What the function may connect to, by its security groups."""
         return self._connections
+
+
+@jsii.implements(IValidation)
+class _Use:
+    """Warns of a network that no function runs in. Asked after all aspects, the last of which may make a function."""
+
+    def __init__(self, network: ImportNetwork) -> None:
+        self._network = network
+
+    def validate(self) -> list[str]:
+        """Warn, and find nothing wrong."""
+        stack = Stack.of(self._network)
+        if not ImportEngine.exists_for(stack):
+            Annotations.of(self._network).add_warning_v2(
+                "healthimaging-cdk:networkWithoutFunction",
+                f"no function of healthimaging-cdk runs in this network, as {stack.node.path} has none: put the "
+                "ImportNetwork into the stack of the imports, before them, or acknowledge this warning",
+            )
+        return []
 
 
 def _differ(one: str, other: str) -> bool:

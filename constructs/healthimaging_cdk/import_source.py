@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from aws_cdk import Stack, Token
 from aws_cdk.aws_s3 import IBucket
 from aws_cdk.aws_s3_assets import Asset
 from constructs import Construct
 
-from healthimaging_cdk._validation import Violations
+from healthimaging_cdk._validation import BUCKET, PATH, TEXT, Violations, optional
 
 DEFAULT_PREFIX = "dicom/"
 """The input prefix in a bucket that the import makes."""
+
+_KINDS_OF_BUCKET = {"bucket": BUCKET, "prefix": TEXT, "owner_account_id": optional(TEXT)}
+_KINDS_OF_DIRECTORY = {"path": PATH, "bucket": optional(BUCKET), "prefix": TEXT}
 
 
 @dataclass(frozen=True)
@@ -41,19 +45,28 @@ class ImportSource:
                 ``Bucket.from_bucket_attributes`` if its objects are encrypted with a customer-managed key.
             prefix: what the keys begin with, ending in ``/``; the empty string stands for the whole bucket.
             owner_account_id: the 12 digits of the owning account when it is another one, sent as
-                ``inputOwnerAccountId``. Its bucket policy, and that of its key, must allow what the import's
-                ``source_bucket_policy`` and ``source_key_policy`` say. The roles of the import then have names that
-                are known before they are made.
+                ``inputOwnerAccountId``; unless given, the account of the bucket where that is known to be another one
+                (``Bucket.from_bucket_attributes(account=...)``, or a stack in that account). Its bucket policy, and
+                that of its key, must allow what the import's ``source_bucket_policy`` and ``source_key_policy`` say.
+                The roles of the import then have names that are known before they are made.
 
         Raises:
-            ValueError: the prefix does not end in ``/``, or the account id is no account id.
+            ValueError: an argument is of a wrong kind, the prefix does not end in ``/``, or the account id is no
+                account id, or not that of a bucket whose account is known.
 
         Example:
             >>> source = ImportSource.bucket(images, "studies/2026/", owner_account_id="111122223333")
         """
         violations = Violations("ImportSource.bucket")
+        violations.require_kinds(_KINDS_OF_BUCKET, locals())
         violations.check_prefix("prefix", prefix)
         violations.check_shape("owner_account_id", owner_account_id, "AwsAccountId")
+        account = _said_account(bucket) if owner_account_id else None
+        if account and account != owner_account_id and not Token.is_unresolved(owner_account_id):
+            violations.add(
+                f"owner_account_id is {owner_account_id} and the bucket lies in account {account}: leave "
+                "owner_account_id away, or import the bucket with the account it lies in"
+            )
         violations.raise_any()
         return ImportSource(bucket, prefix, owner_account_id)
 
@@ -71,13 +84,15 @@ class ImportSource:
             prefix: where in the bucket, ending in ``/``; ``dicom/`` unless given.
 
         Raises:
-            ValueError: the directory does not exist or holds no file, or the prefix does not end in ``/``.
+            ValueError: an argument is of a wrong kind, the directory does not exist or holds no file, or the prefix
+                does not end in ``/``.
 
         Example:
             >>> DicomImport(stack, "Import", source=ImportSource.directory("phantoms"))
         """
-        folder = Path(path).absolute()  # jsii has a working directory of its own
         violations = Violations("ImportSource.directory")
+        violations.require_kinds(_KINDS_OF_DIRECTORY, locals())
+        folder = Path(path).absolute()  # jsii has a working directory of its own
         violations.check_prefix("prefix", prefix)
         if not folder.is_dir():
             violations.add(f"path must be a directory, got {str(path)!r}")
@@ -96,6 +111,28 @@ class ImportSource:
             return StagedSource(self.prefix, None)
         asset = Asset(scope, "Files", path=str(self.path))
         return StagedSource(f"{self.prefix}{asset.asset_hash}/", asset)
+
+
+def with_owner(source: ImportSource, stack: Stack) -> ImportSource:
+    """The source as a stack sees it: with the owner of its bucket, where that is known to be another account."""
+    bucket = source.input_bucket
+    # A directory is unpacked by the function of the stack itself, which knows no other account.
+    if bucket is None or source.path is not None or source.owner_account_id is not None:
+        return source
+    account = bucket.env.account
+    if Token.is_unresolved(account) or account == stack.account:
+        return source
+    return replace(source, owner_account_id=account)
+
+
+def _said_account(bucket: IBucket) -> str | None:
+    """The account of a bucket, if somebody has said it."""
+    account = bucket.env.account
+    if Token.is_unresolved(account):
+        return None
+    # CDK takes a bucket that is only named for one of the stack's account, wherever it may lie.
+    assumed = account == bucket.stack.account and bucket.node.default_child is None
+    return None if assumed else account
 
 
 @dataclass(frozen=True)

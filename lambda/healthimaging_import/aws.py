@@ -12,7 +12,8 @@ from botocore.config import Config
 from healthimaging_import.faults import explained
 from healthimaging_import.rules import MODELS
 
-_CONFIG = Config(retries={"mode": "standard", "max_attempts": 4}, connect_timeout=5, read_timeout=20)
+_CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 4}, connect_timeout=5, read_timeout=20)
+_ONCE = _CONFIG.merge(Config(retries={"mode": "standard", "total_max_attempts": 1}))
 
 
 class Clients:
@@ -51,6 +52,11 @@ class Clients:
     def healthimaging(self) -> Any:  # noqa: ANN401 - boto3 clients are made at run time
         """AWS HealthImaging, with the packaged service model."""
         return self._session.client("medical-imaging", config=_CONFIG)
+
+    @cached_property
+    def starting(self) -> Any:  # noqa: ANN401 - boto3 clients are made at run time
+        """AWS HealthImaging for StartDICOMImportJob, without retries: a call is on its way for 25 seconds at most."""
+        return self._session.client("medical-imaging", config=_ONCE)
 
     @cached_property
     def stepfunctions(self) -> Any:  # noqa: ANN401 - boto3 clients are made at run time

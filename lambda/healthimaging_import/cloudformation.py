@@ -8,18 +8,22 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import os
+import re
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from healthimaging_import import rules
 
 _MAX_ANSWER_BYTES = 4096
 _LONGEST_REASON = 1600
 _PUT_PAUSES = (1, 2, 4, 8)
+_ANSWER_HOST = re.compile(r"cloudformation-custom-resource-[a-z0-9-]+\.s3[a-z0-9.-]*\.amazonaws\.com(\.cn)?")
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,16 @@ class Event:
     def is_let_go(self) -> bool:
         """Whether this is the deletion of something that leaves nothing behind, which must never be refused."""
         return self.request_type == "Delete" and self.resource_type in (rules.IMPORT, rules.TAGS)
+
+    @property
+    def answers_cloudformation(self) -> bool:
+        """Whether the answer goes to CloudFormation, and not to somebody who made the request up."""
+        url = urlsplit(self.response_url)
+        # A cloud that is not AWS takes the answers where it takes everything.
+        elsewhere = urlsplit(os.environ.get("AWS_ENDPOINT_URL", "")).netloc
+        if elsewhere:
+            return url.netloc == elsewhere
+        return url.scheme == "https" and _ANSWER_HOST.fullmatch(url.netloc) is not None
 
     @property
     def scope(self) -> str:

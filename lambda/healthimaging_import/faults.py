@@ -23,6 +23,8 @@ from healthimaging_import.problems import Refused, TryLater
 from healthimaging_import.wording import denial, plain
 
 _LONGEST_RETRY_AFTER = 300.0
+_BUSY_STATUSES = (408, 429)
+_FIRST_SERVER_ERROR = 500
 
 
 @dataclass(frozen=True)
@@ -85,15 +87,31 @@ _OTHERS = {
     "Throttling": _BUSY,
 }
 _RULES = {"medical-imaging": _HEALTHIMAGING, "s3": _S3}
+_TOO_MANY = {
+    "BandwidthLimitExceeded",
+    "ExecutionLimitExceeded",
+    "LimitExceededException",
+    "PriorRequestNotComplete",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "ThrottledException",
+    "TooManyRequestsException",
+}
 _UNKNOWN = Rule("this was not expected; look the error up, then deploy again")
 _TRANSPORT = (NoConnectionError, HTTPClientError, IncompleteReadError, ResponseParserError)
 _UNSENT = Rule("botocore did not send the request; this is an error in healthimaging-cdk or in the function's settings")
 _UNREACHABLE = Rule("AWS could not be reached; check the function's network, then deploy again", retry=True)
 
 
-def rule_for(service: str, code: str) -> Rule:
-    """The rule for an error code of a service; unknown codes stop at once."""
-    return _RULES.get(service, _OTHERS).get(code, _UNKNOWN)
+def rule_for(service: str, code: str, status: int = 0) -> Rule:
+    """The rule for an error code of a service, and for the HTTP status it came with.
+
+    A 5xx says nothing about what became of the request, whatever its code: it is looked for before it is repeated.
+    Other unknown codes stop at once.
+    """
+    busy = status in _BUSY_STATUSES or status >= _FIRST_SERVER_ERROR or code in _TOO_MANY
+    return _RULES.get(service, _OTHERS).get(code, _BUSY if busy else _UNKNOWN)
 
 
 def is_missing(error: ClientError) -> bool:
@@ -102,19 +120,21 @@ def is_missing(error: ClientError) -> bool:
 
 
 @contextmanager
-def explained(service: str, operation: str, *, settling: bool = False) -> Iterator[None]:
+def explained(service: str, operation: str, *, settling: bool = False, if_denied: str = "") -> Iterator[None]:
     """Turn what an AWS call raises into :class:`TryLater` or :class:`Refused`.
 
     ``settling``: IAM may not have caught up with a role or policy made seconds ago, so a denial can pass.
+    ``if_denied``: what else a person has to look at when the call is denied.
     """
     try:
         yield
     except ClientError as error:
         code = str(error.response.get("Error", {}).get("Code", "Unknown"))
-        rule = rule_for(service, code)
+        rule = rule_for(service, code, int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0))
         message = str(error.response.get("Error", {}).get("Message") or "")
         said = denial(message) if rule.verbatim else plain(message)
-        reason = f"{operation} answered {code}{f' ({said})' if said else ''}: {rule.advice}"
+        advice = f"{rule.advice}; {if_denied}" if if_denied and rule.advice == _DENIED.advice else rule.advice
+        reason = f"{operation} answered {code}{f' ({said})' if said else ''}: {advice}"
         raise _answer(rule, reason, settling=settling, after=_retry_after(error), code=code) from None
     except (BotoCoreError, ResponseParserError) as error:
         rule = _UNREACHABLE if isinstance(error, _TRANSPORT) else _UNSENT

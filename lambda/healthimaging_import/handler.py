@@ -19,7 +19,8 @@ from healthimaging_import.cloudformation import Answer, Event, send
 from healthimaging_import.rules import ANSWERED
 
 _RESERVE_SECONDS = 30
-_START_PATIENCE_SECONDS = 60
+_START_PATIENCE_SECONDS = 120
+_FOLLOWER_PAUSE = 60.0
 _LONGEST_PAUSE = 30.0
 _DEPLOY_AGAIN = "then deploy again: what was started is found again and not started twice"
 
@@ -40,7 +41,7 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN4
 def _receive(event: Event, raw: dict[str, Any]) -> dict[str, Any]:
     log.line("received", request_type=event.request_type, request_id=event.request_id, resource=event.logical_id)
     try:
-        _take_up(event, raw)
+        _start_execution(event, event.request_id, {"event": raw})
     except Exception as error:  # noqa: BLE001 - whatever happens, CloudFormation gets an answer
         # What cannot be cleaned up must not keep the stack from being deleted.
         send(event, Answer(success=True) if event.is_let_go else Answer(success=False, reason=_reason(error)))
@@ -48,59 +49,62 @@ def _receive(event: Event, raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rescue(notice: dict[str, Any]) -> dict[str, Any]:
-    """Repeat a first call that died, or answer for an execution that ended by itself. Never raises.
+    """Answer for a first call that died, or for an execution that ended by itself. Never raises.
 
-    EventBridge brings both: what Lambda gave up on, and executions that were stopped, failed or timed out.
+    EventBridge brings both: what Lambda gave up on, and executions that were stopped, failed or timed out. Anybody in
+    the account who may put events can make up the first kind, so nothing is done for it but to answer CloudFormation.
     """
     try:
         detail = notice["detail"]
         if notice["source"] == "lambda":
-            # It may have died after the start of its execution, which is then found running.
-            return _receive(Event.parse(detail["requestPayload"]), detail["requestPayload"])
-        state = json.loads(detail["input"])
-        if detail.get("error") == ANSWERED:
-            return {}
-        event, what = Event.parse(state["event"]), str(detail.get("status"))
-        if state.get("answered"):
-            _lose_sight(event, state)
-            return {}
-        reason = f"the request was not finished ({what}); see the function's log group, {_DEPLOY_AGAIN}"
-        send(event, Answer(success=event.is_let_go, reason=reason))
-        log.line("rescued", request_id=event.request_id, what=what)
+            event, what = Event.parse(detail["requestPayload"]), "the call of the function was given up"
+            if not event.answers_cloudformation:
+                log.line("ignored", reason="the answer is not for CloudFormation")
+                return {}
+            _answer_for(event, what)
+        elif detail.get("error") != ANSWERED:
+            state = json.loads(detail["input"])
+            event, what = Event.parse(state["event"]), str(detail.get("status"))
+            if state.get("answered"):
+                _lose_sight(event, state)
+            else:
+                _answer_for(event, what)
+                _follow(event, state, known=False)
     except Exception as error:  # noqa: BLE001 - nobody is left to tell, and another try would end the same
         log.line("not answered", error=type(error).__name__)
     return {}
 
 
-def _take_up(event: Event, raw: dict[str, Any]) -> None:
-    from healthimaging_import.problems import TryLater  # noqa: PLC0415
-
-    began = time.monotonic()
-    for attempt in itertools.count():
-        try:
-            _start_execution(event, event.request_id, {"event": raw})
-        except TryLater:
-            if time.monotonic() - began > _START_PATIENCE_SECONDS:
-                raise
-            time.sleep(_pause(attempt))
-        else:
-            break
+def _answer_for(event: Event, what: str) -> None:
+    reason = f"the request was not finished ({what}); see the function's log group, {_DEPLOY_AGAIN}"
+    send(event, Answer(success=event.is_let_go, reason=reason))
+    log.line("rescued", request_id=event.request_id, what=what)
 
 
 def _start_execution(event: Event, name: str, state: dict[str, Any]) -> None:
     """Start an execution, unless there is one of that name."""
     from healthimaging_import.aws import Clients  # noqa: PLC0415 - the answering path must not need boto3
     from healthimaging_import.faults import explained  # noqa: PLC0415
+    from healthimaging_import.problems import TryLater  # noqa: PLC0415
 
-    clients = Clients(event.properties["RoleArn"], settling=True)
-    with explained("states", "states:StartExecution", settling=True):
-        states = clients.stepfunctions
+    began = time.monotonic()
+    settling = event.request_type != "Delete"
+    for attempt in itertools.count():
         try:
-            states.start_execution(
-                stateMachineArn=event.properties["StateMachineArn"], name=name, input=json.dumps(state)
-            )
-        except states.exceptions.ExecutionAlreadyExists:
-            log.line("doubled event", execution=name)
+            states = Clients(event.properties["RoleArn"], settling=settling).stepfunctions
+            with explained("states", "states:StartExecution", settling=settling):
+                try:
+                    states.start_execution(
+                        stateMachineArn=event.properties["StateMachineArn"], name=name, input=json.dumps(state)
+                    )
+                except states.exceptions.ExecutionAlreadyExists:
+                    log.line("doubled event", execution=name)
+        except TryLater:
+            if time.monotonic() - began > _START_PATIENCE_SECONDS:
+                raise
+            time.sleep(_pause(attempt))
+        else:
+            break
 
 
 def _advance(state: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -110,12 +114,7 @@ def _advance(state: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: AN
     progress = state.setdefault("progress", {})
     try:
         from healthimaging_import.problems import TryLater  # noqa: PLC0415 - the answering path must not need boto3
-        from healthimaging_import.resources import (  # noqa: PLC0415
-            AnswerAndFollow,
-            Turn,
-            advance,
-            patience,
-        )
+        from healthimaging_import.resources import Turn, advance  # noqa: PLC0415
 
         turn = Turn(
             now=time.time(),
@@ -123,41 +122,37 @@ def _advance(state: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: AN
             time_left=lambda: context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS,
             answered=bool(state.get("answered")),
         )
+        left = turn.remaining(event)
         try:
             result = advance(event, turn, progress)
-            if isinstance(result, AnswerAndFollow):
-                _follow(event, state)
-                result = result.answer
             state["tries"] = 0
-            if isinstance(result, float) and turn.elapsed >= patience(event, turn):
+            if isinstance(result, float) and left <= 0:
                 reason = f"the request was still at work after {int(turn.elapsed)} seconds; deploy again to go on"
                 return _ended(state, _given_up(event, progress, reason))
         except TryLater as later:
-            if turn.elapsed >= patience(event, turn):
+            if left <= 0:
                 return _ended(state, _given_up(event, progress, later.reason))
             log.line("later", reason=later.reason)
             state["tries"] = state.get("tries", 0) + 1
-            result = max(later.after, _pause(state["tries"]))
+            result = min(max(later.after, _pause(state["tries"])), left)
     except Exception as error:  # noqa: BLE001 - whatever happens, CloudFormation gets an answer
         return _ended(state, _given_up(event, progress, _reason(error)))
     if isinstance(result, Answer):
         return _ended(state, result)
-    return {**state, "next": "wait", "wait_seconds": max(1, round(result))}
-
-
-def _follow(event: Event, state: dict[str, Any]) -> None:
-    """Have the job followed by an execution of its own, which has nobody to answer, whatever happens to it."""
-    silent = {**state["event"], "ResponseURL": ""}
-    _start_execution(event, f"{event.request_id}-follow", {**state, "event": silent, "answered": True})
+    # Nobody waits for a follower, and a day of short pauses is more than the history of an execution holds.
+    seconds = max(result, _FOLLOWER_PAUSE) if turn.answered else result
+    return {**state, "next": "wait", "wait_seconds": max(1, round(seconds))}
 
 
 def _ended(state: dict[str, Any], answer: Answer) -> dict[str, Any]:
     log.line("ended", success=answer.success)
+    event = Event.parse(state["event"])
     if state.get("answered"):
         # Nobody else is told.
         log.line("followed", success=answer.success, reason=answer.reason)
-        _lose_sight(Event.parse(state["event"]), state)
+        _lose_sight(event, state)
         return {**state, "next": "end", "success": answer.success}
+    _follow(event, state)
     return {**state, "next": "answer", "answer": vars(answer)}
 
 
@@ -167,15 +162,38 @@ def _answer(state: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN
     if state.get("answered"):
         _lose_sight(event, state)
         return {**state, "next": "end", "success": False}
-    if "answer" in state and "error" not in state:
-        answer = Answer(**state["answer"])
-    else:
+    lost = "error" in state or "answer" not in state
+    if lost:
         name = str(state.get("error", {}).get("Error", "unknown"))
         reason = f"the function could not finish a step ({name}); see its log group, {_DEPLOY_AGAIN}"
         answer = _given_up(event, state.get("progress") or {}, reason)
+    else:
+        answer = Answer(**state["answer"])
     send(event, answer)
     log.line("answered", success=answer.success, request_id=event.request_id)
+    if lost:
+        _follow(event, state, known=False)
     return {**state, "success": answer.success, "answered": True, "next": "end"}
+
+
+def _follow(event: Event, state: dict[str, Any], *, known: bool = True) -> None:
+    """Have a job that may go on followed by an execution of its own, which has nobody to answer, whatever happens.
+
+    Args:
+        event: the request that ends.
+        state: that of its execution.
+        known: whether the state holds all that was done; a step that was lost may have started a job.
+    """
+    try:
+        from healthimaging_import.resources import job_goes_on  # noqa: PLC0415 - the answering path must not need boto3
+
+        if job_goes_on(event, state.get("progress") or {}, known=known):
+            kept: dict[str, Any] = {name: state[name] for name in ("began_at", "progress") if name in state}
+            silent = {**state["event"], "ResponseURL": ""}
+            _start_execution(event, f"{event.request_id}-follow", {**kept, "event": silent, "answered": True})
+    except Exception as error:  # noqa: BLE001 - the answer must not fail for it
+        log.line("not followed", error=type(error).__name__)
+        _lose_sight(event, state)
 
 
 def _given_up(event: Event, progress: dict[str, Any], reason: str) -> Answer:

@@ -67,6 +67,12 @@ class Outcome:
     counts: Counts = field(default_factory=Counts)
     manifest_uri: str = ""
 
+    @staticmethod
+    def of_running(progress: Progress) -> Outcome:
+        """As far as a job is known that goes on."""
+        job = progress.job
+        return Outcome(False, job["jobId"], progress.job_status, job["submittedAt"])
+
     def as_dict(self) -> dict[str, Any]:
         """The outcome as it is kept in a record."""
         kept = dataclasses.asdict(self)
@@ -89,8 +95,22 @@ class Progress:
     taken_over_at: float = 0.0
     run_id: str | None = None
     ended_at: float = 0.0
-    job_id: str = ""
-    announced: bool = False
+    job: dict[str, str] = field(default_factory=dict)
+    """``jobId`` and ``submittedAt``, once there is a job."""
+    job_status: str = "SUBMITTED"
+    """What HealthImaging said last."""
+    closed: bool = False
+    """Whether its verdict is out."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is a job without a verdict."""
+        return bool(self.job) and not self.closed
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether there may be one: a start whose answer was lost, and that could not be looked for."""
+        return (bool(self.job) or self.joined) and not self.closed
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> Progress:
@@ -126,7 +146,7 @@ class Importer:
     may_start: bool = True
     still_asked: Callable[[], bool] = lambda: True
     follows_to_the_end: bool = False
-    """Nobody waits any more, so nobody can be replaced: the job is followed for metrics and events."""
+    """Nobody waits any more, so nobody can be replaced: the job is followed for metrics and events, not started."""
 
     @property
     def records(self) -> Records:
@@ -137,7 +157,7 @@ class Importer:
     @property
     def jobs(self) -> Jobs:
         """The jobs of HealthImaging."""
-        return Jobs(self.clients.healthimaging, settling=self.settling)
+        return Jobs(self.clients, settling=self.settling)
 
     def step(self, progress: Progress) -> Outcome:
         """Do what can be done now.
@@ -154,7 +174,7 @@ class Importer:
                 progress.run_id = self.records.latest_run(self.request.series) or ""
             return self._of_run(progress.run_id).step(progress)
         outcome = self._step(progress)
-        if outcome.finished and outcome.job_id and self.may_start:
+        if outcome.finished and outcome.job_id and (self.may_start or self.follows_to_the_end):
             self.records.note_latest_run(self.request.series, self.request.run_id)
         return outcome
 
@@ -165,7 +185,7 @@ class Importer:
         """
         if self.request.run_id is None:
             return self._of_run(progress.run_id or "").lose_sight(progress)
-        if progress.job_id and not self._is_judged(progress.job_id):
+        if progress.job and not self._is_judged(progress.job["jobId"]):
             self._announce(progress, Verdict.UNKNOWN, self.request.datastore_id)
         return None
 
@@ -184,6 +204,8 @@ class Importer:
 
     def _step(self, progress: Progress) -> Outcome:
         stored = self.records.load(self.request.intent)
+        if stored is None and progress.joined:
+            raise Refused(f"the record of this import was removed while it was at work; {_TRY_AGAIN}")
         if not self.may_start:
             stored = self._remembered(stored, progress)
             if stored is None:
@@ -199,6 +221,8 @@ class Importer:
             stored = self._claim(stored)
             progress.joined = True
         record = stored.record
+        if record.state in (records.SUCCEEDED, records.FAILED):
+            progress.closed = True
         if record.state == records.SUCCEEDED:
             log.line("remembered", job_id=record.job.get("jobId"), attempt=record.attempt)
             return Outcome.from_dict(record.outcome)
@@ -206,7 +230,8 @@ class Importer:
             raise Refused(record.reason)
         stored = self._join(stored, progress)
         if record.state == records.CLAIMED:
-            stored = self._start(stored, claimed_now=claimed_now)
+            stored = self._start(stored, progress, claimed_now=claimed_now)
+        progress.job = stored.record.job
         return self._follow(stored, progress)
 
     def take_over(self, progress: Progress) -> None:
@@ -227,7 +252,7 @@ class Importer:
         # Written down and not known to be started: whoever was at it may be in the middle of the call, or have died.
         job = self._sent(stored.record)
         if job is not None:
-            return self._started(stored, job)
+            return self._started(stored, progress, job)
         if self.now() - progress.taken_over_at < _LONGEST_START_SECONDS:
             raise TryLater("the start of an import job may be on its way")
         return None
@@ -241,9 +266,11 @@ class Importer:
 
     def _join(self, stored: Stored, progress: Progress) -> Stored:
         """Go on with an attempt that is at work already, unless somebody else has been told to instead."""
+        if self.follows_to_the_end:
+            return stored
         follower = stored.record.followed_by
         if progress.joined:
-            if follower not in ("", self.asked_by) and not self.follows_to_the_end:
+            if follower not in ("", self.asked_by):
                 raise Refused("a later request for this import replaced this one; a job that runs goes on")
             return stored
         if self.may_start:
@@ -294,7 +321,7 @@ class Importer:
         )
         return self.records.claim(record, over)
 
-    def _start(self, stored: Stored, *, claimed_now: bool) -> Stored:
+    def _start(self, stored: Stored, progress: Progress, *, claimed_now: bool) -> Stored:
         """Send the request exactly as it was written down, unless an earlier step's start turns out to have arrived."""
         job = None if claimed_now else self._sent(stored.record)
         if job is None:
@@ -303,8 +330,9 @@ class Importer:
             try:
                 job = self.jobs.start(stored.record.parameters)
             except Refused as refusal:
+                progress.closed = True
                 raise self._failed(stored, f"no job was started: {refusal}") from None
-        return self._started(stored, job)
+        return self._started(stored, progress, job)
 
     def _sent(self, record: Record) -> dict[str, str] | None:
         if not record.claimed_at:
@@ -315,19 +343,20 @@ class Importer:
         others = self.records.jobs_since(record.claimed_at) | {record.job_before}
         return next((job for job in found if job["jobId"] not in others), None)
 
-    def _started(self, stored: Stored, job: dict[str, str]) -> Stored:
+    def _started(self, stored: Stored, progress: Progress, job: dict[str, str]) -> Stored:
         record = stored.record
+        progress.job = job
         log.line("started", job_id=job["jobId"], datastore_id=self.request.datastore_id, attempt=record.attempt)
         return self.records.save(record.changed(state=records.STARTED, job=job), stored)
 
     def _follow(self, stored: Stored, progress: Progress) -> Outcome:
         record = stored.record
-        job_id, submitted_at = record.job["jobId"], record.job["submittedAt"]
-        progress.job_id = job_id
+        job_id = record.job["jobId"]
         job = self._look(stored, progress)
         log.line("checked", job_id=job_id, job_status=job.status)
+        progress.job_status = job.status
         if not job.over:
-            return Outcome(finished=False, job_id=job_id, job_status=job.status, submitted_at=submitted_at)
+            return Outcome.of_running(progress)
         progress.ended_at = progress.ended_at or self.now()
         body = self._read(job.folder, "job-output-manifest.json")
         if body is None:
@@ -363,6 +392,8 @@ class Importer:
         if job.status == "COMPLETED":
             # The next request looks for the manifest again and starts nothing.
             return Refused(f"{reason}; deploy again to look for the manifest once more")
+        if self.request.others_to_ask:
+            reason += f"; if it was denied access: {self.request.others_to_ask}"
         return self._failed(stored, reason)
 
     def _judge(self, stored: Stored, progress: Progress, job: Job, body: bytes) -> Outcome:
@@ -405,19 +436,19 @@ class Importer:
         job: Job | None = None,
         counts: Counts | None = None,
     ) -> None:
-        if progress.announced:
+        if progress.closed:
             return
         announce(
             self.clients,
             import_name=self.request.import_name,
             datastore_id=datastore_id,
-            job_id=progress.job_id,
+            job_id=progress.job["jobId"],
             job_status=job.status if job else Verdict.UNKNOWN,
             verdict=verdict,
             counts=counts or Counts(),
             seconds=job.seconds if job else None,
         )
-        progress.announced = True
+        progress.closed = True
 
     def _warnings(self, manifest: Manifest, progress: Progress, status: str) -> dict[str, int]:
         """The files by warning code. What was announced and is not there is waited for, then told as not read."""
@@ -432,7 +463,7 @@ class Importer:
             return dict(found)
         patience = _WARNINGS_PATIENCE_SECONDS if tolerated else _MANIFEST_PATIENCE_SECONDS[status]
         if self.now() - progress.ended_at < patience:
-            raise TryLater(f"import job {progress.job_id} is {status} and has not written its warnings")
+            raise TryLater(f"import job {progress.job['jobId']} is {status} and has not written its warnings")
         return {UNREAD: 1}
 
     def _causes(self, manifest: Manifest) -> str:

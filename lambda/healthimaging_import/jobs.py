@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from healthimaging_import import log
+from healthimaging_import.aws import Clients
 from healthimaging_import.faults import explained
 from healthimaging_import.problems import Refused
 
@@ -37,15 +38,15 @@ class Job:
 class Jobs:
     """The jobs of HealthImaging, with one import's rights."""
 
-    def __init__(self, healthimaging: Any, *, settling: bool) -> None:  # noqa: ANN401 - a boto3 client
-        """Take the client, and whether IAM may still be catching up."""
-        self._client = healthimaging
+    def __init__(self, clients: Clients, *, settling: bool) -> None:
+        """Take the clients, and whether IAM may still be catching up."""
+        self._clients = clients
         self._settling = settling
 
     def start(self, parameters: Mapping[str, Any]) -> dict[str, str]:
         """Send a request; answers ``jobId`` and ``submittedAt``."""
         with explained("medical-imaging", "StartDICOMImportJob", settling=self._settling):
-            return _named(self._client.start_dicom_import_job(**parameters))
+            return _named(self._clients.starting.start_dicom_import_job(**parameters))
 
     def get(self, datastore_id: str, job_id: str) -> Job:
         """How a job stands."""
@@ -83,7 +84,9 @@ class Jobs:
         page: dict[str, str] = {}
         while True:
             with explained("medical-imaging", "ListDICOMImportJobs", settling=self._settling):
-                answer = self._client.list_dicom_import_jobs(datastoreId=datastore_id, maxResults=_PAGE, **page)
+                answer = self._clients.healthimaging.list_dicom_import_jobs(
+                    datastoreId=datastore_id, maxResults=_PAGE, **page
+                )
                 late = [
                     _named(job)
                     for job in answer["jobSummaries"]
@@ -105,9 +108,8 @@ class Jobs:
             )
 
     def _properties(self, datastore_id: str, job_id: str) -> dict[str, Any]:
-        found: dict[str, Any] = self._client.get_dicom_import_job(datastoreId=datastore_id, jobId=job_id)[
-            "jobProperties"
-        ]
+        answer = self._clients.healthimaging.get_dicom_import_job(datastoreId=datastore_id, jobId=job_id)
+        found: dict[str, Any] = answer["jobProperties"]
         return found
 
     def _explained(self) -> AbstractContextManager[None]:

@@ -78,6 +78,17 @@ class ImportRequest:
         return dataclasses.replace(self, run_id=None).intent
 
     @property
+    def others_to_ask(self) -> str:
+        """Who else has to let the source be read; empty where it lies in the account of the import."""
+        owner = self.input_owner_account_id
+        if not owner or f"::{owner}:" in self.data_access_role_arn:
+            return ""
+        return (
+            f"the input bucket has to belong to account {owner}, which has to allow what the outputs "
+            "SourceBucketPolicy and, if there is one, SourceKeyPolicy say"
+        )
+
+    @property
     def records_prefix(self) -> str:
         """Where this import's records lie in the output bucket."""
         return self.output_prefix + RECORDS_FOLDER

@@ -169,8 +169,9 @@ class ServiceModel:
 
 
 def _string_violations(name: str, shape: dict[str, Any], value: str) -> list[str]:
-    problems = list(_size_violations(name, shape, len(value), "characters"))
     pattern = shape.get("pattern")
+    unit = "digits" if pattern == r"\d+" else "characters"
+    problems = list(_size_violations(name, shape, len(value), unit))
     if pattern and not problems and not re.fullmatch(_SAME_PATTERN.get(pattern, pattern), value, re.ASCII):
         problems.append(f"{name} must match {pattern}, got {value!r}")
     if "enum" in shape and value not in shape["enum"]:
@@ -183,6 +184,8 @@ def _size_violations(name: str, shape: dict[str, Any], size: float, unit: str) -
     if (low is None or size >= low) and (high is None or size <= high):
         return []
     limits = f"{low if low is not None else 0} to {high}" if high is not None else f"at least {low}"
+    if low == high:
+        limits = f"{low}"
     return [f"{name} takes {limits} {unit}".rstrip() + f", got {size}"]
 
 
@@ -192,6 +195,11 @@ def prefix_violations(name: str, prefix: str) -> list[str]:
     A job imports every object whose key begins with the prefix, so ``studies/2026`` would take ``studies/2026-old/``
     as well: a prefix is empty (the whole bucket) or ends with ``/``.
     """
+    if prefix.startswith("s3://"):
+        bucket, _, rest = prefix.removeprefix("s3://").partition("/")
+        return [
+            f"{name} must be a prefix, not a URI, got {prefix!r}: give the bucket {bucket!r} and the prefix {rest!r}"
+        ]
     problems = []
     if prefix and not prefix.endswith("/"):
         problems.append(f"{name} must end with '/', got {prefix!r}: append a slash")

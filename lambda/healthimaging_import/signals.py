@@ -19,6 +19,9 @@ from healthimaging_import.rules import (
 )
 from healthimaging_import.verdict import Counts
 
+_PAUSES = (0.5, 1.0)
+"""An event has nobody who would ask for it again, so it is sent up to three times."""
+
 
 def announce(
     clients: Clients,
@@ -47,13 +50,19 @@ def announce(
         "counts": {**counts.as_dict(), "rejected": counts.rejected},
     }
     entry = {"Source": EVENT_SOURCE, "DetailType": EVENT_DETAIL_TYPE, "Detail": json.dumps(detail, sort_keys=True)}
-    try:
-        with explained("events", "events:PutEvents"):
-            answer = clients.events.put_events(Entries=[entry])
-        if answer.get("FailedEntryCount"):
-            log.line("event refused", job_id=job_id)
-    except (Refused, TryLater):
-        log.line("event not sent", job_id=job_id)
+    for pause in (*_PAUSES, None):
+        try:
+            with explained("events", "events:PutEvents"):
+                refused = clients.events.put_events(Entries=[entry]).get("FailedEntryCount")
+        except TryLater:
+            refused = True
+        except Refused:
+            break
+        if not refused:
+            return
+        if pause is not None:
+            time.sleep(pause)
+    log.line("event not sent", job_id=job_id)
 
 
 def _write_metrics(

@@ -62,7 +62,7 @@ def survey(s3: Any, request: ImportRequest, *, settling: bool = False) -> Survey
     arguments = {"Bucket": request.input_bucket, "Prefix": request.input_prefix}
     if request.input_owner_account_id:
         arguments["ExpectedBucketOwner"] = request.input_owner_account_id
-    with explained("s3", "s3:ListBucket (input bucket)", settling=settling):
+    with explained("s3", "s3:ListBucket (input bucket)", settling=settling, if_denied=request.others_to_ask):
         for page in s3.get_paginator("list_objects_v2").paginate(**arguments):
             for item in page.get("Contents", ()):
                 size = int(item["Size"])

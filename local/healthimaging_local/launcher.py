@@ -51,6 +51,7 @@ def main() -> None:
     # Imported only now: these modules use the tables as soon as they load.
     from ministack import app  # noqa: PLC0415
 
+    from healthimaging_local.alarms import mend_alarms  # noqa: PLC0415
     from healthimaging_local.emulator import register  # noqa: PLC0415
     from healthimaging_local.mends import mend_all  # noqa: PLC0415
 
@@ -58,6 +59,7 @@ def main() -> None:
     logging.getLogger("botocore").setLevel(logging.WARNING)
     register(settings_from_environment())
     mend_all()
+    mend_alarms()
     if os.environ.get(PARENT_VARIABLE):
         end_with(int(os.environ[PARENT_VARIABLE]))
     app.main()

@@ -4,19 +4,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
 import os
 import re
+from collections.abc import Callable
+from contextvars import ContextVar
+from xml.sax.saxutils import escape
 
 from ministack import app
-from ministack.core import iam_actions, iam_evaluator
+from ministack.core import iam_actions, iam_evaluator, responses, router
 from ministack.services import cloudformation as stacks_store
-from ministack.services import iam, s3
-from ministack.services.cloudformation import stacks
+from ministack.services import ec2, iam, lambda_svc, s3
+from ministack.services.cloudformation import provisioners, stacks
 
 from healthimaging_local.ports import Json
 
 _ROLE_ARN = re.compile(r"arn:[^:]+:iam::(?P<account>[0-9]{12}):role/(?:.*/)?(?P<name>[^/]+)")
+_SESSION_ARN = re.compile(r"arn:[^:]+:sts::(?P<account>[0-9]{12}):assumed-role/(?P<name>[^/]+)/.+")
 
 RUNTIME_VARIABLE = "HEALTHIMAGING_LOCAL_RUNTIME"
 
@@ -28,6 +34,194 @@ def mend_all() -> None:
     deletes_fail_as_on_aws()
     workers_use_the_runtime_sdk()
     put_events_knows_its_source()
+    principal_arn_is_the_role()
+    foreign_buckets_know_the_caller()
+    expected_bucket_owners_count()
+    security_groups_take_further_rules()
+    vpcs_have_their_block()
+    functions_have_their_network()
+    endpoints_are_told_in_full()
+
+
+def endpoints_are_told_in_full() -> None:
+    """Let DescribeVpcEndpoints tell an endpoint's policy, groups and private DNS, which ministack keeps to itself."""
+    original = ec2._vpce_fields_xml
+
+    def fields(endpoint: dict[str, Json], tag: str = "item") -> str:
+        xml: str = original(endpoint, tag=tag)
+        policy = endpoint.get("PolicyDocument")
+        groups = "".join(f"<item><groupId>{it}</groupId></item>" for it in endpoint.get("SecurityGroupIds", []))
+        dns = str(endpoint.get("PrivateDnsEnabled", False)).lower()
+        more = f"<privateDnsEnabled>{dns}</privateDnsEnabled><groupSet>{groups}</groupSet>"
+        if policy:
+            text = policy if isinstance(policy, str) else json.dumps(policy)
+            more += f"<policyDocument>{escape(text)}</policyDocument>"
+        return f"{xml.removesuffix(f'</{tag}>')}{more}</{tag}>"
+
+    ec2._vpce_fields_xml = fields
+
+
+def functions_have_their_network() -> None:
+    """Let a function that CloudFormation makes keep its ``VpcConfig``, for which its role needs the rights.
+
+    AWS refuses a function in a VPC whose role may not work with network interfaces (Lambda's guide, "Giving Lambda
+    functions access to resources in an Amazon VPC").
+    """
+    handlers = provisioners._RESOURCE_HANDLERS["AWS::Lambda::Function"]
+
+    def with_network(original: Callable[..., Json], position: int) -> Callable[..., Json]:
+        def handler(*arguments: Json) -> Json:
+            network = arguments[position].get("VpcConfig")
+            if not network:
+                return original(*arguments)
+            _check_network_rights(arguments[position]["Role"], network)
+            name, attributes = original(*arguments)
+            lambda_svc._functions[name]["config"]["VpcConfig"] = lambda_svc._vpc_config_with_id(network)
+            return name, attributes
+
+        return handler
+
+    for name, position in (("create", 1), ("update", 2)):
+        handlers[name] = with_network(handlers[name], position)
+
+
+def _check_network_rights(role_arn: str, network: dict[str, list[str]]) -> None:
+    """What Lambda asks for at once; on which resources it does is not documented, so all that the actions take."""
+    account, region = responses.get_account_id(), responses.get_region()
+    role_name = role_arn.rsplit("/", 1)[-1]
+    policies = iam_evaluator._gather_role_policies(role_name, account)
+    interfaces = ["network-interface/eni-0"]
+    places = [f"subnet/{it}" for it in network["SubnetIds"]]
+    places += [f"security-group/{it}" for it in network["SecurityGroupIds"]]
+    for action, resources in (
+        ("CreateNetworkInterface", interfaces + places),
+        ("DescribeNetworkInterfaces", ["*"]),
+        ("DeleteNetworkInterface", interfaces),
+    ):
+        for resource in resources:
+            context = iam_evaluator.EvalContext(
+                principal_arn=f"arn:aws:sts::{account}:assumed-role/{role_name}/lambda",
+                principal_type="AssumedRole",
+                principal_account=account,
+                action=f"ec2:{action}",
+                resource_arn="*" if resource == "*" else f"arn:aws:ec2:{region}:{account}:{resource}",
+                region=region,
+            )
+            if iam_evaluator.evaluate(context, policies).decision != "Allow":
+                raise ValueError(f"The provided execution role does not have permissions to call {action} on EC2")
+
+
+def vpcs_have_their_block() -> None:
+    """Give ``AWS::EC2::VPC`` the attribute ``CidrBlock``, by which security groups let the whole VPC in."""
+    handlers = provisioners._RESOURCE_HANDLERS["AWS::EC2::VPC"]
+
+    def with_block(original: Callable[..., Json]) -> Callable[..., Json]:
+        def handler(*arguments: Json) -> Json:
+            vpc_id, attributes = original(*arguments)
+            return vpc_id, {**attributes, "CidrBlock": ec2._vpcs[vpc_id]["CidrBlock"]}
+
+        return handler
+
+    for name in ("create", "update"):
+        handlers[name] = with_block(handlers[name])
+
+
+def security_groups_take_further_rules() -> None:
+    """Make ``AWS::EC2::SecurityGroupIngress``: a rule for a group of another stack, which CDK makes for some peers."""
+    kind = "AWS::EC2::SecurityGroupIngress"
+
+    def rules_of(properties: dict[str, Json]) -> tuple[list[Json], list[Json]]:
+        group = ec2._security_groups.get(properties.get("GroupId"))
+        if group is None:
+            raise ValueError(f"The security group '{properties.get('GroupId')}' does not exist")
+        return group["IpPermissions"], provisioners._ec2_sg_permissions([properties])
+
+    def create(logical_id: str, properties: dict[str, Json], stack_name: str) -> tuple[str, dict[str, str]]:
+        rules, rule = rules_of(properties)
+        rules.extend(rule)
+        digest = hashlib.sha256(f"{stack_name}/{logical_id}/{json.dumps(properties, sort_keys=True)}".encode())
+        rule_id = f"sgr-{digest.hexdigest()[:17]}"
+        return rule_id, {"Id": rule_id}
+
+    def delete(_: str, properties: dict[str, Json]) -> None:
+        if properties.get("GroupId") in ec2._security_groups:
+            rules, (rule,) = rules_of(properties)
+            if rule in rules:
+                rules.remove(rule)
+
+    provisioners._RESOURCE_HANDLERS[kind] = {"create": create, "delete": delete}
+    provisioners._REPLACING_PROPERTIES[kind] = (
+        "CidrIp",
+        "CidrIpv6",
+        "FromPort",
+        "GroupId",
+        "IpProtocol",
+        "SourceSecurityGroupId",
+        "ToPort",
+    )
+
+
+def principal_arn_is_the_role() -> None:
+    """Let ``aws:PrincipalArn`` be the role's ARN for a session of it: policies of other accounts name roles so.
+
+    AWS: "For IAM roles, the request context returns the ARN of the role, not the ARN of the user that assumed the
+    role" (IAM user guide, "AWS global condition context keys").
+    """
+    original = iam_evaluator._resolve_condition_key
+
+    def resolve_condition_key(key: str, context: Json) -> Json:
+        session = _SESSION_ARN.fullmatch(context.principal_arn) if key.lower() == "aws:principalarn" else None
+        role = iam._roles.get_scoped(session["account"], None, session["name"]) if session else None
+        return role["Arn"] if role else original(key, context)
+
+    iam_evaluator._resolve_condition_key = resolve_condition_key
+
+
+def foreign_buckets_know_the_caller() -> None:
+    """Let the policy of another account's bucket decide about the caller itself, not only about its account."""
+    allows, evaluate = s3._foreign_bucket_allows, iam_evaluator.evaluate_resource_policy
+    calling: ContextVar[Json] = ContextVar("calling", default=None)
+
+    def foreign_bucket_allows(  # noqa: PLR0917 - ministack's signature
+        owner: str, bucket: str, key: str, method: str, query: Json, caller: str, headers: Json = None
+    ) -> Json:
+        access_key = router.extract_access_key_id(headers or {}, query) if caller else ""
+        principal = iam_evaluator.resolve_principal(access_key, caller) if access_key else None
+        token = calling.set(None if isinstance(principal, iam_evaluator.AuthError) else principal)
+        try:
+            return allows(owner, bucket, key, method, query, caller, headers)
+        finally:
+            calling.reset(token)
+
+    def evaluate_resource_policy(document: Json, context: Json, *rest: Json, **more: Json) -> Json:
+        principal = calling.get()
+        if principal is not None:
+            context = dataclasses.replace(
+                context,
+                principal_arn=principal.arn,
+                principal_type=principal.type,
+                principal_account=principal.account,
+                principal_keys=principal.keys,
+            )
+        return evaluate(document, context, *rest, **more)
+
+    s3._foreign_bucket_allows = foreign_bucket_allows
+    iam_evaluator.evaluate_resource_policy = evaluate_resource_policy
+
+
+def expected_bucket_owners_count() -> None:
+    """Refuse a request whose ``x-amz-expected-bucket-owner`` is not the bucket's."""
+    original = s3._apply_bucket_scope
+
+    def apply_bucket_scope(
+        method: str, bucket: str, key: str, headers: dict[str, str], query: Json, *rest: Json
+    ) -> Json:
+        expected = headers.get("x-amz-expected-bucket-owner")
+        if expected and s3._bucket_owner_account(bucket) not in (None, expected):
+            return s3._error("AccessDenied", "Access Denied", 403, f"/{bucket}")
+        return original(method, bucket, key, headers, query, *rest)
+
+    s3._apply_bucket_scope = apply_bucket_scope
 
 
 def put_events_knows_its_source() -> None:

@@ -97,6 +97,7 @@ class FakeAws:
         self.answers: list[dict[str, Any]] = []
         self.answer_statuses: list[int] = []
         self.stack_status = "UPDATE_IN_PROGRESS"
+        self.stack_updated = "2026-11-24T00:00:00Z"
         self.events: list[dict[str, Any]] = []
         self.starts: list[dict[str, Any]] = []
         self._faults: list[Fault] = []
@@ -253,6 +254,7 @@ class FakeAws:
         return (
             "<DescribeStacksResponse><DescribeStacksResult><Stacks><member><StackName>Imaging</StackName>"
             f"<CreationTime>2026-11-24T00:00:00Z</CreationTime><StackStatus>{self.stack_status}</StackStatus>"
+            f"<LastUpdatedTime>{self.stack_updated}</LastUpdatedTime>"
             "</member></Stacks></DescribeStacksResult></DescribeStacksResponse>"
         )
 

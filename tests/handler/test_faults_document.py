@@ -51,27 +51,36 @@ EVERYWHERE = {
 }
 INTRODUCTION = """# What each failure leads to
 
-This table is written by `tests/handler/test_faults_document.py` from what the code does, and compared with it in every
-test run (`python -m pytest tests/handler/test_faults_document.py --write`).
+botocore retries first (standard mode, four attempts). What becomes of the rest:
 
-botocore retries first (standard mode, four attempts). What is left is tried **later** by the state machine, with full
-jitter between tries, at least as long as `Retry-After` asks, until the import's `timeout` is over; then the reason is
-told. **Settling** means: later during the first 120 seconds of a deploy that made or changed roles or grants, since IAM may
-not know them everywhere yet; stop after that. **Stop** ends the request at once. A rollback of an import
-and the deletion of imports and tags are never refused; the deletion of a data store is, when something is left. That
-`PutEvents` fails is logged and changes no outcome.
+"""
+MEANINGS = {
+    "later": "The state machine tries again, with full jitter between tries and at least as long as `Retry-After` asks, "
+    "until the import's `timeout` is over; then the reason is told",
+    "settling": "As **later** during the first 120 seconds of a deploy that made or changed roles or grants, since IAM "
+    "may not know them everywhere yet; **stop** after that",
+    "stop": "The request ends at once, with the reason",
+}
+EXCEPTIONS = """
+A rollback of an import and the deletion of imports and tags are never refused; the deletion of a data store is, when
+something is left. That `PutEvents` fails is logged and changes no outcome.
 
-What happens to the function itself:
+## The function itself
 
 | what fails | what happens |
 |---|---|
-| the function dies in CloudFormation's own call (time-out, memory) or is throttled there | Lambda calls it again, twice; then EventBridge brings the call back once more; what cannot be taken up is answered FAILED |
+| the function dies in CloudFormation's own call (time-out, memory) or is throttled there | Lambda calls it again, twice and for five minutes at most, so that no call is delivered in a later deploy; then EventBridge calls the function, which answers FAILED |
 | the function dies in a step of the state machine | the step is repeated, twice; then the request is answered FAILED |
 | Step Functions cannot call the function (throttled, unavailable) | tried again, eight times, up to a minute apart; then as above |
 | CloudFormation's URL cannot be reached | five tries in the call, then the call is repeated; then EventBridge calls the function to try again |
-| somebody stops the execution, or it fails | EventBridge calls the function, which answers FAILED; of one that only follows a job after the answer, it tells events and metrics that the outcome is unknown |
+| somebody stops the execution, or it fails | EventBridge calls the function, which answers FAILED and has the job followed, if there is one; of an execution that only follows a job, it tells events and metrics that the outcome is unknown |
 | a doubled event | the execution named after the request runs already |
 | the function cannot start at all | nobody answers: `ServiceTimeout` ends the request (5 minutes after `timeout`) |
+
+## Call by call
+
+`tests/handler/test_faults_document.py` writes this page's tables of calls from what the code does, and compares them in
+every test run (`python -m pytest tests/handler/test_faults_document.py --write`).
 
 """
 
@@ -96,23 +105,48 @@ def codes(service: str, operation: str) -> list[str]:
     return S3_CODES if service == "s3" else OTHER_CODES
 
 
-def table() -> str:
-    rows = ["| call | failure | what happens |", "|---|---|---|"]
-    rows += [f"| any | {what} | {decision('s3', 'call', error)} |" for what, error in EVERYWHERE.items()]
+Row = tuple[str, str, str]
+"""A call, its failure, and what happens."""
+
+
+def rows() -> list[Row]:
+    found = [("any", what, decision("s3", "call", error)) for what, error in EVERYWHERE.items()]
     for service, operations in {"medical-imaging": HEALTHIMAGING, **OTHERS}.items():
         for operation in operations:
             for code in codes(service, operation):
                 error = ClientError({"Error": {"Code": code, "Message": "x"}}, operation)
-                happens = told(f"{service}:{operation}", code, decision(service, operation, error))
-                rows.append(f"| {service}:{operation} | {code} | {happens} |")
-    return "\n".join(rows) + "\n"
+                found.append((f"{service}:{operation}", code, decision(service, operation, error)))
+    return found
+
+
+def summary(found: list[Row]) -> str:
+    lines = ["| | what happens | failures |", "|---|---|---|"]
+    for name, meaning in MEANINGS.items():
+        everywhere = [failure for call, failure, happens in found if happens == name and call == "any"]
+        by_code = sorted({f"`{failure}`" for call, failure, happens in found if happens == name and call != "any"})
+        lines.append(f"| **{name}** | {meaning} | {'; '.join([*everywhere, *by_code])} |")
+    return "\n".join(lines) + "\n"
+
+
+def table(found: list[Row]) -> str:
+    lines = ["| call | failure | what happens |", "|---|---|---|"]
+    lines += [f"| {call} | {failure} | {told(call, failure, happens)} |" for call, failure, happens in found]
+    return "\n".join(lines) + "\n"
 
 
 def test_the_document_says_what_the_code_does(request: pytest.FixtureRequest) -> None:
-    written = INTRODUCTION + table() + section()
+    found = rows()
+    written = INTRODUCTION + summary(found) + EXCEPTIONS + table(found) + section()
     if request.config.getoption("--write"):
         DOCUMENT.write_text(written, encoding="utf-8")
     assert written == DOCUMENT.read_text(encoding="utf-8")
+
+
+def test_a_failure_means_the_same_in_every_call() -> None:
+    meanings: dict[str, set[str]] = {}
+    for _, failure, happens in rows():
+        meanings.setdefault(failure, set()).add(happens)
+    assert {} == {failure: happens for failure, happens in meanings.items() if len(happens) > 1}
 
 
 def test_every_operation_that_the_code_calls_is_in_the_document() -> None:

@@ -167,7 +167,7 @@ def test_a_doubled_step_at_the_same_moment_starts_one_job(source: FakeAws, deplo
 
 def test_a_crash_between_claim_and_start_ends_in_one_job(source: FakeAws, deploy: Deploys) -> None:
     first = deploy()
-    with crash(first.importer.clients.healthimaging, "before-send", "StartDICOMImportJob"):
+    with crash(first.importer.clients.starting, "before-send", "StartDICOMImportJob"):
         first.step()
     assert ("CLAIMED", 0) == (source.record()["state"], len(source.jobs()))
     outcome = finish(source, deploy())
@@ -180,7 +180,7 @@ def test_a_crash_between_start_and_save_ends_in_one_job_with_the_same_token(
     source: FakeAws, deploy: Deploys, asker: str
 ) -> None:
     first = deploy()
-    with crash(first.importer.clients.healthimaging, "after-call", "StartDICOMImportJob"):
+    with crash(first.importer.clients.starting, "after-call", "StartDICOMImportJob"):
         first.step()
     assert ("CLAIMED", 1) == (source.record()["state"], len(source.jobs()))
     outcome = finish(source, deploy(asker))
@@ -192,7 +192,7 @@ def test_a_start_that_never_arrived_is_repeated_as_it_was_written_though_the_rol
     source: FakeAws, deploy: Deploys
 ) -> None:
     first = deploy(job_name="one")
-    with crash(first.importer.clients.healthimaging, "before-send", "StartDICOMImportJob"):
+    with crash(first.importer.clients.starting, "before-send", "StartDICOMImportJob"):
         first.step()
     written = source.record()["parameters"]
     finish(source, deploy("second", job_name="two", data_access_role_arn="arn:aws:iam::111122223333:role/Other"))
@@ -202,7 +202,7 @@ def test_a_start_that_never_arrived_is_repeated_as_it_was_written_though_the_rol
 
 def test_where_jobs_may_not_be_listed_a_lost_start_is_repeated_with_its_token(source: FakeAws, deploy: Deploys) -> None:
     first = deploy()
-    with crash(first.importer.clients.healthimaging, "after-call", "StartDICOMImportJob"):
+    with crash(first.importer.clients.starting, "after-call", "StartDICOMImportJob"):
         first.step()
     source.fail(LIST, "AccessDeniedException", 403)
     finish(source, deploy("second"))
@@ -216,7 +216,7 @@ def test_a_list_of_jobs_that_cannot_be_read_just_then_is_read_later(
     source: FakeAws, deploy: Deploys, code: str
 ) -> None:
     first = deploy()
-    with crash(first.importer.clients.healthimaging, "after-call", "StartDICOMImportJob"):
+    with crash(first.importer.clients.starting, "after-call", "StartDICOMImportJob"):
         first.step()
     source.fail(LIST, code, 500)
     with pytest.raises(TryLater):
@@ -240,7 +240,7 @@ def test_the_job_of_another_import_is_not_taken_for_one_whose_answer_was_lost(
 ) -> None:
     source.put(SOURCE, "other/1.dcm", DICOM)
     first = deploy(run_id="1")
-    with crash(first.importer.clients.healthimaging, "before-send", "StartDICOMImportJob"):
+    with crash(first.importer.clients.starting, "before-send", "StartDICOMImportJob"):
         first.step()
     other = finish(source, deploy("other", run_id="2", **another))
     outcome = finish(source, deploy("again", run_id="1"))
@@ -255,7 +255,7 @@ def test_the_job_of_the_attempt_before_is_not_taken_for_this_ones(source: FakeAw
     assert "imported nothing" in refusal(first)
     source.put(SOURCE, "studies/1.dcm", DICOM)
     second = deploy("second")
-    with crash(second.importer.clients.healthimaging, "before-send", "StartDICOMImportJob"):
+    with crash(second.importer.clients.starting, "before-send", "StartDICOMImportJob"):
         second.step()
     assert 1 == finish(source, deploy("second")).counts.imported
     assert 2 == len(source.jobs())
@@ -265,7 +265,7 @@ def test_a_job_submitted_long_before_is_not_looked_at(source: FakeAws, deploy: D
     before = finish(source, deploy("first", run_id="1")).job_id
     second = deploy("second", run_id="2")
     second.clock = time.time() + 60
-    with crash(second.importer.clients.healthimaging, "before-send", "StartDICOMImportJob"):
+    with crash(second.importer.clients.starting, "before-send", "StartDICOMImportJob"):
         second.step()
     looks = source.count(GET, before)
     finish(source, second)
@@ -275,7 +275,7 @@ def test_a_job_submitted_long_before_is_not_looked_at(source: FakeAws, deploy: D
 
 def test_a_rollback_finds_the_job_of_a_start_whose_answer_was_lost(source: FakeAws, deploy: Deploys) -> None:
     first = deploy()
-    with crash(first.importer.clients.healthimaging, "after-call", "StartDICOMImportJob"):
+    with crash(first.importer.clients.starting, "after-call", "StartDICOMImportJob"):
         first.step()
     rollback = deploy("rollback", may_start=False)
     rollback.importer.take_over(rollback.progress)
@@ -286,7 +286,7 @@ def test_a_rollback_finds_the_job_of_a_start_whose_answer_was_lost(source: FakeA
 @pytest.mark.usefixtures("source")
 def test_a_rollback_waits_for_a_start_that_may_be_on_its_way(deploy: Deploys) -> None:
     first = deploy()
-    with crash(first.importer.clients.healthimaging, "before-send", "StartDICOMImportJob"):
+    with crash(first.importer.clients.starting, "before-send", "StartDICOMImportJob"):
         first.step()
     rollback = deploy("rollback", may_start=False)
     rollback.importer.take_over(rollback.progress)
@@ -298,7 +298,7 @@ def test_a_rollback_waits_for_a_start_that_may_be_on_its_way(deploy: Deploys) ->
 
 def test_a_list_of_jobs_that_is_refused_for_good_leaves_the_attempt_open(source: FakeAws, deploy: Deploys) -> None:
     first = deploy()
-    with crash(first.importer.clients.healthimaging, "after-call", "StartDICOMImportJob"):
+    with crash(first.importer.clients.starting, "after-call", "StartDICOMImportJob"):
         first.step()
     source.fail(LIST, "ResourceNotFoundException", 404)
     assert "ListDICOMImportJobs answered ResourceNotFoundException" in refusal(first)
@@ -328,7 +328,7 @@ def test_how_long_a_job_took_is_measured(source: FakeAws, deploy: Deploys, capsy
 def test_a_request_that_was_replaced_starts_nothing(source: FakeAws, deploy: Deploys, *, crash_first: bool) -> None:
     first = deploy()
     if crash_first:
-        with crash(first.importer.clients.healthimaging, "before-send", "StartDICOMImportJob"):
+        with crash(first.importer.clients.starting, "before-send", "StartDICOMImportJob"):
             first.step()
         first.progress = Progress()
     first.importer = dataclasses.replace(first.importer, still_asked=lambda: False)
@@ -505,7 +505,19 @@ def test_fails_with_the_jobs_own_message_when_it_failed_early(source: FakeAws, d
     with pytest.raises(TryLater, match="is FAILED and has not written"):
         first.step()
     first.clock += 120
-    assert re.search(r"ended with FAILED \(.*the input prefix\) and left no manifest", refusal(first))
+    reason = refusal(first)
+    assert re.search(r"ended with FAILED \(.*the input prefix\) and left no manifest", reason)
+    assert "SourceBucketPolicy" not in reason
+
+
+def test_fails_a_job_on_another_accounts_bucket_with_who_has_to_allow_it(source: FakeAws, deploy: Deploys) -> None:
+    source.state.settings.files_per_job = 0
+    first = deploy(input_owner_account_id="444455556666")
+    run_job(source, first)
+    with pytest.raises(TryLater, match="is FAILED and has not written"):
+        first.step()
+    first.clock += 120
+    assert "if it was denied access: the input bucket has to belong to account 444455556666" in refusal(first)
 
 
 def test_a_jobs_own_message_does_not_name_a_file(source: FakeAws, deploy: Deploys) -> None:

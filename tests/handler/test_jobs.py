@@ -13,7 +13,7 @@ from tests.handler.fake_aws import RESULTS, ROLE, SOURCE, FakeAws
 
 @pytest.fixture
 def jobs(clients: Clients) -> Jobs:
-    return Jobs(clients.healthimaging, settling=False)
+    return Jobs(clients, settling=False)
 
 
 @pytest.fixture

@@ -162,7 +162,7 @@ def test_all_that_is_set_is_sent() -> None:
         ({"on_empty": "ignore"}, "on_empty must be 'skip' or 'fail', got 'ignore'"),
         ({"datastore_id": "short"}, "datastoreId must match"),
         ({"job_name": "a" * 65}, "jobName takes 1 to 64 characters, got 65"),
-        ({"input_owner_account_id": "1"}, "inputOwnerAccountId takes 12 to 12 characters, got 1"),
+        ({"input_owner_account_id": "1"}, "inputOwnerAccountId takes 12 digits, got 1"),
         ({"metadata_mappings": ({"metadataFilePath": "a"},)}, "dicomMetadataMappings[0].studyInstanceUID is required"),
         ({"metadata_mappings": (MAPPING,) * 1001}, "dicomMetadataMappings takes 1 to 1000 items, got 1001"),
     ],

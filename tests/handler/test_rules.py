@@ -143,6 +143,10 @@ def test_a_prefix_is_the_whole_bucket_or_a_folder(prefix: str) -> None:
     [
         ("studies", "input_prefix must end with '/', got 'studies': append a slash"),
         ("/studies/", "input_prefix must not begin with '/', got '/studies/': S3 keys have no leading slash"),
+        (
+            "s3://b/x/",
+            "input_prefix must be a prefix, not a URI, got 's3://b/x/': give the bucket 'b' and the prefix 'x/'",
+        ),
         ("a//b/", "input_prefix must not contain '//', got 'a//b/': remove one slash"),
         ("a*/", "input_prefix must not contain '*', '?' or '$', got 'a*/': IAM reads them as wildcards"),
         ("a?/", "input_prefix must not contain '*', '?' or '$', got 'a?/': IAM reads them as wildcards"),

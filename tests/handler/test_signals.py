@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from botocore.stub import ANY, Stubber
 
+from healthimaging_import import signals
 from healthimaging_import.aws import Clients
 from healthimaging_import.rules import METRIC_UNITS, Verdict
 from healthimaging_import.signals import announce
@@ -167,19 +168,37 @@ def test_the_document_lists_every_field(clients: Clients, aws: FakeAws) -> None:
     assert {*detail, *counts} == set(listed)
 
 
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals, "_PAUSES", (0, 0))
+
+
 @pytest.mark.parametrize(
-    ("code", "status"), [("AccessDeniedException", 400), ("ThrottlingException", 400), ("InternalException", 500)]
+    ("code", "tries"),
+    [("AccessDeniedException", 1), ("ThrottlingException", 3), ("InternalException", 3)],
 )
 def test_an_event_that_cannot_be_sent_changes_nothing(
-    clients: Clients, aws: FakeAws, capsys: pytest.CaptureFixture[str], code: str, status: int
+    clients: Clients, aws: FakeAws, capsys: pytest.CaptureFixture[str], code: str, tries: int
 ) -> None:
-    aws.fail("Events.PutEvents", code, status)
+    aws.fail("Events.PutEvents", code, 500 if code.startswith("Internal") else 400, times=9)
     tell(clients)
     assert "event not sent" in capsys.readouterr().out
+    assert tries == aws.count("Events.PutEvents")
 
 
-def test_an_event_that_is_refused_changes_nothing(clients: Clients, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_event_that_cannot_be_sent_at_once_is_sent_again(
+    clients: Clients, aws: FakeAws, capsys: pytest.CaptureFixture[str]
+) -> None:
+    aws.fail("Events.PutEvents", "InternalException", 500, times=2)
+    tell(clients)
+    assert 1 == len(aws.events)
+    assert "event not sent" not in capsys.readouterr().out
+
+
+def test_an_event_that_is_not_taken_is_sent_again(clients: Clients, capsys: pytest.CaptureFixture[str]) -> None:
     with Stubber(clients.events) as stubber:
         stubber.add_response("put_events", {"FailedEntryCount": 1, "Entries": []}, {"Entries": ANY})
+        stubber.add_response("put_events", {"FailedEntryCount": 0, "Entries": []}, {"Entries": ANY})
         tell(clients)
-    assert "event refused" in capsys.readouterr().out
+        stubber.assert_no_pending_responses()
+    assert "event not sent" not in capsys.readouterr().out

@@ -119,6 +119,17 @@ def test_a_denied_listing_may_pass_while_iam_settles(clients: Clients, aws: Fake
         survey(clients.s3, request_for())
 
 
+@pytest.mark.parametrize(("owner", "named"), [("444455556666", True), ("111122223333", False), (None, False)])
+def test_a_denied_listing_in_another_account_names_who_else_has_to_allow_it(
+    clients: Clients, aws: FakeAws, request_for: RequestFor, owner: str | None, *, named: bool
+) -> None:
+    aws.fail("S3.ListObjectsV2", "AccessDenied", 403)
+    with pytest.raises(Refused) as refused:
+        survey(clients.s3, request_for(input_owner_account_id=owner))
+    expected = "the input bucket has to belong to account 444455556666, which has to allow what the outputs SourceBu"
+    assert named == (expected in str(refused.value))
+
+
 # -- unpacking -------------------------------------------------------------------------------------------------------
 
 

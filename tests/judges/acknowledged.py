@@ -10,29 +10,26 @@ from __future__ import annotations
 from tests.judges.findings import Acknowledgement
 
 _CONCURRENCY = (
-    "Reserved concurrency is taken from the account's pool, which is 10 in a new account and then cannot be reserved "
-    "from at all. The function is called by CloudFormation, once for a request, and by what serves the request, "
-    "one step at a time; it takes no events from outside the stack."
+    "Reserved concurrency is taken from the account's pool; from the 10 of a new account none can be. The function is "
+    "called by CloudFormation, once for a request, and one step at a time by what serves the request."
 )
 _NO_QUEUE = (
-    "A dead-letter queue would hold requests that nobody reads, with the secret URL that answers them. A request is "
-    "not lost: Step Functions retries each step and answers CloudFormation when a step fails for good, and "
-    "ServiceTimeout ends what never got that far."
+    "A dead-letter queue would hold requests that nobody reads, with the secret URL that answers them. No request is "
+    "lost: the state machine repeats each step and answers, and ServiceTimeout ends what never got that far."
 )
 _NO_VPC = (
-    "The function calls only public AWS endpoints over TLS and CloudFormation's answering URL; it serves no port and "
-    "reads nothing in a VPC. In one it needs NAT or an interface endpoint for each service, and a stack fails where "
-    "one is missing. ImportNetwork puts it into one where a team asks for that; the example of it has no such finding."
+    "The function calls public AWS endpoints over TLS, serves no port, and reads nothing in a VPC. In one it needs NAT "
+    "or an endpoint for each service; ImportNetwork puts it there for a team that asks for it, without this finding."
 )
 _LOG_KEY = (
     "The log holds ids, counts, statuses and AWS's reasons for refusing a call: no key of an image, no manifest line, "
-    "no DICOM attribute, no ResponseURL. CloudWatch Logs encrypts it with a key of its own. A customer-managed key "
-    "would need a key policy that lets CloudWatch Logs use it, also where the key is the user's and not to be edited."
+    "no DICOM attribute, no ResponseURL. In these examples there is no customer-managed key, or only one whose policy "
+    "is not this app's to edit, or one that goes with its stack while the log stays. CloudWatch Logs encrypts it with "
+    "a key of its own. Any other key of an import or a data store encrypts the log too."
 )
 _ACCESS_LOGS = (
     "Where access logs go, who reads them and how long they stay is decided once for an account; CloudTrail data "
-    "events record the same reads. A bucket made here could only log to one more bucket that is not asked for. Whoever "
-    "wants server access logs says where to (access_logs_bucket), or passes buckets that have them."
+    "events record the same reads. access_logs_bucket turns them on."
 )
 _NO_CUSTOMER_KEY = "The example is customer_managed_key=False: the user asks for the keys of S3 and HealthImaging."
 _WITHOUT_KEY = ("no customer key", "notified, no customer key")
@@ -59,12 +56,12 @@ _DESCRIBES = (
     "code is denied all of them (lambda:SourceFunctionArn)."
 )
 _INTERFACES = (
-    "Lambda asks for it where the function is in a VPC, for all network interfaces of the account, whose ids are not "
-    "known before they are made. The function's own code is denied all of it (lambda:SourceFunctionArn)."
+    "Lambda asks for it where the function is in a VPC, for network interfaces whose ids are not known before they are "
+    "made. The function's own code is denied all of it (lambda:SourceFunctionArn)."
 )
 _SHARED_ENDPOINT = (
-    "An endpoint's policy grants nothing. This one lets one action pass, in one account. The endpoint has to be there "
-    "before what it is asked for, and serves the functions of all stacks in the VPC."
+    "An endpoint's policy grants nothing. This one lets one action pass, in one account, since the endpoint is there "
+    "before what it is asked for and serves all stacks in the VPC."
 )
 
 ACKNOWLEDGED = [
@@ -82,9 +79,8 @@ ACKNOWLEDGED = [
     Acknowledgement(
         _packs("S3BucketReplicationEnabled", _HIPAA, _NIST, _PCI),
         "AWS::S3::Bucket",
-        "Where copies of patients' images may lie is for the user and the law to say, not for a library. The buckets "
-        "are versioned and retained; HealthImaging keeps its own copy of what was imported. Whoever wants replication "
-        "passes buckets that have it (source, output_bucket).",
+        "Where copies of patients' images may lie is for the user and the law to say. The buckets are versioned and "
+        "retained, and HealthImaging keeps its own copy. Whoever wants replication passes buckets that have it.",
     ),
     Acknowledgement(
         (*_packs("S3DefaultEncryptionKMS", _HIPAA, _NIST, _PCI), "Control Tower: CT.S3.PR.10"),
@@ -95,16 +91,14 @@ ACKNOWLEDGED = [
     Acknowledgement(
         ("Control Tower: CT.S3.PR.9",),
         "AWS::S3::Bucket",
-        "Object Lock keeps everybody from deleting, also what the law or a patient wants deleted and what was uploaded "
-        "by mistake. For how long is for the user to say. Versions keep what is overwritten, and the bucket outlives "
-        "its stack. Whoever wants a lock passes buckets that have it (source, output_bucket).",
+        "Object Lock keeps everybody from deleting, also what the law or a patient wants deleted. Versions keep what "
+        "is overwritten, and the bucket outlives its stack. Whoever wants a lock passes buckets that have it.",
     ),
     Acknowledgement(
         ("Control Tower: CT.S3.PR.4",),
         "AWS::S3::Bucket",
-        "A notification tells the names of objects, which may name patients, to whoever listens on the event bus, and "
-        "nothing here listens: an import starts on deploy. Whoever wants notifications asks the bucket for them "
-        "(add_event_notification, enable_event_bridge_notification).",
+        "A notification tells the names of objects, which may name patients, to whoever listens, and nothing here "
+        "does: an import starts on deploy. Whoever wants notifications asks the bucket for them.",
     ),
     Acknowledgement(
         ("cdk-nag: AwsSolutions-IAM5[Resource::BUCKET/PREFIX*]",),
@@ -117,23 +111,22 @@ ACKNOWLEDGED = [
     Acknowledgement(
         _packs("IAMNoInlinePolicy", _HIPAA, _NIST, _PCI),
         "AWS::IAM::Policy",
-        "CDK keeps what is granted to a role in one policy of that role, which nobody else can have. Whoever wants a "
-        "managed policy grants to an iam.ManagedPolicy instead of a role.",
+        "CDK keeps what is granted to a role in one policy of that role. Whoever wants a managed policy grants to an "
+        "iam.ManagedPolicy instead.",
         ("grants",),
     ),
     Acknowledgement(
         _packs("IAMNoInlinePolicy", _HIPAA, _NIST, _PCI),
         "AWS::IAM::Role",
         "The rule is about the access of people, to be managed in groups. These are service roles, each with one "
-        "policy of its own: inline, it cannot be attached to anybody else, comes and goes with its role, and takes "
-        "nothing from the account's quota of managed policies.",
+        "policy of its own that comes and goes with it and cannot be attached to anybody else.",
     ),
     Acknowledgement(
         ("cdk-nag: AwsSolutions-SF1", "Control Tower: CT.STEPFUNCTIONS.PR.1"),
         "AWS::StepFunctions::StateMachine",
-        "Each step is a call of one function, which logs it, and Step Functions keeps the history of a Standard "
-        "execution for 90 days. Delivering the same to CloudWatch Logs takes log-delivery actions on Resource * and a "
-        "share of the Region's resource policy for logs, which holds 5,120 characters for the whole account.",
+        "Each step is a call of one function, which logs it, and Step Functions keeps the history for 90 days. "
+        "CloudWatch Logs would take log-delivery actions on Resource * and a share of the Region's one resource policy "
+        "for logs (5,120 characters).",
     ),
     Acknowledgement(
         ("cdk-nag: AwsSolutions-SF2", "Control Tower: CT.STEPFUNCTIONS.PR.2"),
@@ -149,6 +142,23 @@ ACKNOWLEDGED = [
         ),
         "AWS::Logs::LogGroup",
         _LOG_KEY,
+        (
+            "tagged datastore",
+            "bring your own",
+            "bring your own, one bucket",
+            "no customer key",
+            "notified, no customer key",
+            "removed with the stack",
+            "beyond CloudFormation",
+            "emptied with the stack",
+        ),
+    ),
+    Acknowledgement(
+        ("Control Tower: CT.CLOUDWATCH.PR.3",),
+        "AWS::Logs::LogGroup",
+        "The log is encrypted with a customer-managed key of another stack or of the parent stack. In a template the "
+        "control sees only keys of the same template; as a hook on a deploy it is given the key's ARN.",
+        ("ready-made app", "nested stack"),
     ),
     Acknowledgement(
         (*_packs("LambdaConcurrency", _HIPAA, _NIST), "checkov: CKV_AWS_115"), "AWS::Lambda::Function", _CONCURRENCY
@@ -167,21 +177,20 @@ ACKNOWLEDGED = [
     Acknowledgement(
         ("cfn-lint: W3005",),
         "Custom::HealthImagingImport",
-        "The job waits for everything in its data-access role's scope, policies that others attach included, and for "
-        "what the user orders it after. CDK writes that out in full; some of it repeats a reference.",
+        "The job waits for everything in its data-access role's scope, and for what the user orders it after. CDK "
+        "writes that out in full; some of it repeats a reference.",
     ),
     Acknowledgement(
         ("IAM: wildcard action kms:*",),
         "AWS::KMS::Key",
-        "CDK's default key policy, which is AWS's: the account's root, and through it IAM, manages the key. A key that "
-        "nobody may manage is lost. The roles made here name the actions and the key.",
+        "CDK's default key policy, which is AWS's: the account, and through it IAM, manages the key. One that nobody "
+        "may manage is lost. The roles made here name the actions and the key.",
     ),
     Acknowledgement(
         ("IAM: wildcard action kms:GenerateDataKey*",),
         "AWS::KMS::Key",
-        "CDK's grant_publish writes it, as AWS's page on encrypted topics does: the wildcard stands for the ways of "
-        "making a data key with this key. Only CloudWatch has the right, and only for alarms of this account and "
-        "Region (aws:SourceAccount, aws:SourceArn).",
+        "CDK's grant_publish writes it, as AWS's page on encrypted topics does. Only CloudWatch has the right, and "
+        "only for alarms of this account and Region (aws:SourceAccount, aws:SourceArn).",
         ("watched",),
     ),
     Acknowledgement(
@@ -242,15 +251,14 @@ ACKNOWLEDGED = [
         ("Control Tower: CT.KMS.PR.3",),
         "AWS::KMS::Key",
         "The control wants a Deny on kms:CreateGrant for all but AWS's own requests. HealthImaging makes grants in its "
-        "caller's name, and its guide does not say that these requests carry kms:GrantIsForAWSResource: where they do "
-        "not, no store can be made with such a key. Whoever wants the Deny adds it to the key (add_to_resource_policy "
-        "of encryption_key), best after a trial.",
+        "caller's name, and does not say whether these carry kms:GrantIsForAWSResource; if not, no store can be made. "
+        "encryption_key.add_to_resource_policy adds the Deny, best after a trial.",
     ),
     Acknowledgement(
         ("Control Tower: CT.LAMBDA.PR.2",),
         "AWS::Lambda::Permission",
-        "The control sees a SourceAccount only where it is written out in digits. It is there: the account of the "
-        "stack, by reference, so that the template serves any account.",
+        "The control sees a SourceAccount only where it is written out in digits. It is there, as a reference to the "
+        "stack's account.",
         _BEYOND,
     ),
     Acknowledgement(
@@ -266,15 +274,17 @@ ACKNOWLEDGED = [
             "IAM: medical-imaging:TagResource on any resource",
         ),
         "AWS::IAM::Role",
-        "The id of a store is not known before it is made. The right is tied to the tag that names this stack "
-        "(aws:ResourceTag, aws:RequestTag), which no other store carries.",
+        "A store has no id before it is made, so a tag that names this stack stands for it: what carries it can be "
+        "deleted. The role can also put it on another store of the account, since no condition key tells a new store "
+        "from an old one. Only this stack's function has the role, its code tags what it makes and nothing else, and "
+        "HealthImaging deletes no store that holds image sets.",
         _BEYOND,
     ),
     Acknowledgement(
         ("IAM: medical-imaging:GetDatastore on any resource",),
         "AWS::IAM::Role",
         "A store that is being deleted may have lost its tags, and its end has to be seen before its key goes. "
-        "GetDatastore tells name, key and status of a store and nothing of what it holds.",
+        "GetDatastore tells of any store of the account its name, key and status, and nothing of what it holds.",
         _BEYOND,
     ),
     Acknowledgement(
@@ -286,8 +296,8 @@ ACKNOWLEDGED = [
     Acknowledgement(
         ("cloudformation-validate: healthimaging_datastore_has_a_customer_managed_key",),
         "AWS::HealthImaging::Datastore",
-        "A bare Datastore is one resource and encrypted with a key that AWS owns, as the service does by default; "
-        "encryption_key takes the user's. DicomImport, which makes a data store by itself, gives it a key.",
+        "A bare Datastore is encrypted with a key that AWS owns, as the service does by default; encryption_key takes "
+        "the user's. DicomImport gives the store that it makes a key.",
         ("bare datastore", "tagged datastore", "emptied with the stack"),
     ),
     Acknowledgement(

@@ -42,6 +42,7 @@ _ROLES = {
 _ALWAYS = {
     "account": _ACCOUNT,
     "event_bus": f"arn:aws:events:{_HERE}:event-bus/default",
+    "foreign_log_group": f"arn:aws:logs:{_REGION}:{_OTHER_ACCOUNT}:log-group:other",
     "foreign_role": f"arn:aws:iam::{_OTHER_ACCOUNT}:role/administrator",
     "other_account": _OTHER_ACCOUNT,
     "other_bucket": "arn:aws:s3:::other",
@@ -55,6 +56,7 @@ _ALWAYS = {
     "other_state_machine": f"arn:aws:states:{_HERE}:stateMachine:other",
     "other_topic": f"arn:aws:sns:{_HERE}:other",
     "other_store": f"arn:aws:medical-imaging:{_HERE}:datastore/{_OTHER_ID}",
+    "region": _REGION,
     "stack": PSEUDO_PARAMETERS["AWS::StackId"],
 }
 
@@ -179,10 +181,13 @@ class Example:
     def _engine(self, properties: dict[str, Any]) -> dict[str, str]:
         function, state_machine = properties["ServiceToken"], properties["StateMachineArn"]
         log_group = f"arn:aws:logs:{_HERE}:log-group:{self._made[function]['LoggingConfig']['LogGroup']}"
+        log_key = self._made[f"{log_group}:*"].get("KmsKeyId")
         all_targets = [(arn, target) for arn, made in self._made.items() for target in made.get("Targets", [])]
         targets = [(arn, target["Arn"]) for arn, target in all_targets]
         told = next((target for _, target in all_targets if "RoleArn" in target), None)
-        return ({"notifications_role": told["RoleArn"], "topic": told["Arn"]} if told else {}) | {
+        optional = {"notifications_role": told["RoleArn"], "topic": told["Arn"]} if told else {}
+        optional |= {"log_key": log_key} if log_key else {}
+        return optional | {
             "function": function,
             "function_role": self._made[function]["Role"],
             "log_group": log_group,

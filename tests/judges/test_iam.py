@@ -128,6 +128,29 @@ def test_fails_for_a_bucket_policy_that_lets_anybody_in() -> None:
     assert ["any principal"] == _judge(policy)
 
 
+_LOGS = {"Service": "logs.us-east-1.amazonaws.com"}
+_LOG_GROUPS = {"ArnLike": {"kms:EncryptionContext:aws:logs:arn": "arn:aws:logs:us-east-1:111122223333:log-group:*"}}
+KEY: dict[str, dict[str, Any]] = {
+    "unknown service principal logs.nowhere.amazonaws.com": {"Principal": {"Service": "logs.nowhere.amazonaws.com"}},
+    "unknown service principal kms.us-east-1.amazonaws.com": {"Principal": {"Service": "kms.us-east-1.amazonaws.com"}},
+    "unknown service principal logs.us-east-1": {"Principal": {"Service": "logs.us-east-1"}},
+    "unknown condition key kms:EncryptionContext:aws:logs:arn": {"Action": "kms:DescribeKey"},
+    "ArnLike on kms:EncryptionContext:store": {"Condition": {"ArnLike": {"kms:EncryptionContext:store": _STORE}}},
+    "wildcard action kms:Encrypt*": {"Action": "kms:Encrypt*"},
+}
+
+
+@pytest.mark.parametrize("objection", KEY)
+def test_fails_for_a_defective_policy_of_a_key(objection: str) -> None:
+    good = {"Effect": "Allow", "Principal": _LOGS, "Action": "kms:Encrypt", "Resource": "*", "Condition": _LOG_GROUPS}
+    assert [] == _judge(_key(good))
+    assert objection in _judge(_key(good | KEY[objection]))
+
+
+def _key(statement: dict[str, Any]) -> dict[str, Any]:
+    return {"Type": "AWS::KMS::Key", "Properties": {"KeyPolicy": {"Statement": [statement]}}}
+
+
 FUNCTION: dict[str, dict[str, Any]] = {
     "a service for any account": {"SourceArn": None},
     "unknown service principal event.amazonaws.com": {"Principal": "event.amazonaws.com"},

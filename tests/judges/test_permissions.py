@@ -134,6 +134,19 @@ def test_fails_for_a_trust_in_any_account(templates: dict[str, list[Template]]) 
     assert 4 == len([row for row in _wrong(_decided(template)) if row.startswith(assume)])
 
 
+def test_fails_for_a_key_that_cloudwatch_logs_may_use_for_anybody(templates: dict[str, list[Template]]) -> None:
+    template = copy.deepcopy(templates["one line"][0])
+    for resource in template.resources.values():
+        for statement in resource["Properties"].get("KeyPolicy", {}).get("Statement", []):
+            statement.pop("Condition", None)
+    wrong = _wrong(_decided(template))
+    logs = "deny logs.{region}.amazonaws.com"
+    assert all(row.startswith(logs) for row in wrong)
+    assert {f"{logs} kms:{action} {{log_key}}" for action in ("Encrypt", "Decrypt", "DescribeKey")} == {
+        row.partition(" `")[0] for row in wrong
+    }
+
+
 def test_fails_for_a_row_that_names_no_action_of_aws(templates: dict[str, list[Template]]) -> None:
     row = Row("deny", "{function_role}", "medical-imaging:StartImportJob", "{store}", "")
     assert [str(row)] == _wrong(_decided(templates["one line"][0], [row]))

@@ -48,6 +48,12 @@ def _role(name: str) -> Callable[[Construct], iam.Role]:
     return lambda scope: iam.Role(scope, name, assumed_by=iam.ServicePrincipal("ecs-tasks.amazonaws.com"))
 
 
+def _theirs(scope: Construct) -> Stack:
+    app = scope.node.root
+    found = app.node.try_find_child("Theirs")
+    return found if isinstance(found, Stack) else Stack(app, "Theirs")
+
+
 PREPARED: dict[str, Callable[[Construct], Any]] = {
     "action": lambda scope: cloudwatch_actions.SnsAction(sns.Topic(scope, "Pager")),
     "alarms": lambda scope: healthimaging_cdk.ImportAlarms(
@@ -61,13 +67,16 @@ PREPARED: dict[str, Callable[[Construct], Any]] = {
     "datastore_arn": lambda _: f"arn:aws:medical-imaging:us-east-1:111122223333:datastore/{'0' * 32}",
     "images": lambda scope: s3.Bucket(scope, "Images"),
     "import_": lambda scope: healthimaging_cdk.DicomImport(scope, "Import"),
+    "images_key": lambda scope: kms.Key.from_key_arn(scope, "ImagesKey", "arn:aws:kms:us-east-1:444455556666:key/1"),
     "index": lambda scope: _function(scope, "Index"),
     "key": lambda scope: kms.Key(scope, "Key"),
     "on_call": lambda scope: sns.Topic(scope, "OnCall"),
     "results": lambda scope: s3.Bucket(scope, "Results"),
     "scheduler": _role("Scheduler"),
     "store": lambda scope: healthimaging_cdk.Datastore(scope, "Store"),
-    "their_key": lambda scope: kms.Key.from_key_arn(scope, "TheirKey", "arn:aws:kms:us-east-1:444455556666:key/1"),
+    "their_bucket": lambda scope: s3.Bucket(_theirs(scope), "Images"),
+    "their_key": lambda scope: kms.Key(_theirs(scope), "Key"),
+    "their_stack": _theirs,
     "topic": lambda scope: sns.Topic(scope, "Topic"),
     "viewer": _role("Viewer"),
     "vpc": lambda scope: ec2.Vpc(scope, "Vpc"),

@@ -211,6 +211,38 @@ def test_an_aspect_that_only_reads_sees_every_resource_once(app, build):
     assert len(found) == len(reader.seen) == len(set(reader.seen))
 
 
+def test_an_aspect_of_the_app_stays_out_of_its_stages(app, build):
+    reader = Reader()
+    stage = Stage(app, "Prod")
+    build(Stack(stage, "Stack"))
+    Tags.of(stage).add("team", "radiology")
+    Aspects.of(app).add(reader, priority=AspectPriority.READONLY)
+    resources_of(app)
+    assert [] == reader.seen
+
+
+def test_aspects_come_to_each_resource_in_the_order_of_their_priorities(app, build):
+    seen: dict[str, list[str]] = {}
+
+    @implements(IAspect)
+    class Named:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def visit(self, node: IConstruct) -> None:
+            if CfnResource.is_cfn_resource(node):
+                seen.setdefault(node.node.path, []).append(self.name)
+
+    stack = Stack(app, "Stack")
+    build(stack)
+    Tags.of(app).add("team", "radiology")
+    Aspects.of(app).add(Named("third"), priority=AspectPriority.DEFAULT + 1)
+    Aspects.of(stack).add(Named("second"))
+    Aspects.of(app).add(Named("first"), priority=AspectPriority.MUTATING)
+    assert len(resources_of(app)) == len(seen)
+    assert {("first", "second", "third")} == {tuple(names) for names in seen.values()}
+
+
 # -- feature flags ---------------------------------------------------------------------------------------------------
 
 

@@ -1,14 +1,17 @@
 """A source bucket, and keys, in other accounts; a data store that the app only names."""
 
 import json
+import re
 
 import pytest
-from aws_cdk import App, NestedStack, Stack
+from aws_cdk import App, Aws, NestedStack, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
+from constructs import Construct
 
 from healthimaging_cdk import DataAccessRole, Datastore, DicomImport, ImportSource
+from tests.conftest import ROOT
 
 HERE, THERE = "111122223333", "444455556666"
 KEY = f"arn:aws:kms:us-east-1:{THERE}:key/01234567-89ab-cdef-0123-456789abcdef"
@@ -114,10 +117,21 @@ def test_two_imports_and_two_stacks_have_roles_of_different_names(app, synthesiz
     assert (8, 8) == (len(names), len(set(names)))
 
 
+def test_imports_of_one_name_in_two_scopes_have_roles_of_different_names(stack, synthesize):
+    theirs = source(stack)
+    for name in ("Radiology", "Cardiology"):
+        DicomImport(Construct(stack, name), "Import", source=theirs)
+    names = role_names(synthesize(stack))
+    assert (4, 4) == (len(names), len(set(names)))
+
+
 def test_a_nested_stack_has_names_too(stack, synthesize):
     nested = NestedStack(stack, "Nested")
     DicomImport(nested, "Import", source=source(nested))
-    assert 2 == len(role_names(synthesize(nested)))
+    names = role_names(synthesize(nested))
+    assert 2 == len(names)
+    # The name of the stack that is deployed: that of a nested one is not known before.
+    assert all(name.startswith("Imaging-Import-") for name in names)
 
 
 def test_the_statements_for_the_source_buckets_key_are_an_output(stack, synthesize):
@@ -196,3 +210,83 @@ def test_a_store_that_is_only_named_is_trusted_by_the_account_and_region_of_its_
     (trust,) = properties["AssumeRolePolicyDocument"]["Statement"]
     assert {"StringEquals": {"aws:SourceAccount": THERE}, "ArnLike": {"aws:SourceArn": arn}} == trust["Condition"]
     assert "import" == properties["RoleName"]
+
+
+def known_source(stack: Stack, account: str, owner: str | None = None) -> ImportSource:
+    bucket = s3.Bucket.from_bucket_attributes(stack, "Known", bucket_name="theirs", account=account)
+    return ImportSource.bucket(bucket, "studies/", owner_account_id=owner)
+
+
+@pytest.mark.parametrize("env", [{"account": HERE, "region": "us-east-1"}, None])
+def test_a_bucket_whose_account_is_known_needs_no_owner(synthesize, env):
+    documents = []
+    for owner in (None, THERE):
+        stack = Stack(App(analytics_reporting=False), "Imaging", env=env)
+        DicomImport(stack, "Import", source=known_source(stack, THERE, owner))
+        found = synthesize(stack)
+        assert THERE == found.only(IMPORT)["Properties"]["InputOwnerAccountId"]
+        assert 2 == len([role for role in found.of_type(ROLE) if "RoleName" in role["Properties"]])
+        assert "SourceBucketPolicy" in outputs(found)
+        documents.append(found.document)
+    assert documents[0] == documents[1]
+
+
+def test_a_bucket_of_a_stack_in_another_account_needs_no_owner(app, stack, synthesize):
+    theirs = Stack(app, "Theirs", env={"account": THERE, "region": "us-east-1"})
+    bucket = s3.Bucket(theirs, "Images", bucket_name="images")
+    DicomImport(stack, "Import", source=ImportSource.bucket(bucket, "dicom/"))
+    assert THERE == synthesize(stack).only(IMPORT)["Properties"]["InputOwnerAccountId"]
+
+
+@pytest.mark.parametrize("account", [HERE, Aws.ACCOUNT_ID], ids=["digits", "token"])
+def test_a_bucket_known_to_be_in_the_own_account_has_no_owner(stack, synthesize, account):
+    DicomImport(stack, "Import", source=known_source(stack, account))
+    found = synthesize(stack)
+    assert "InputOwnerAccountId" not in found.only(IMPORT)["Properties"]
+    assert [] == role_names(found)
+
+
+def test_a_directory_has_no_owner_wherever_its_bucket_lies(stack, synthesize, tmp_path):
+    (tmp_path / "a.dcm").write_bytes(b"DICM")
+    bucket = s3.Bucket.from_bucket_attributes(stack, "Known", bucket_name="theirs", account=THERE)
+    DicomImport(stack, "Import", source=ImportSource.directory(tmp_path, bucket=bucket))
+    assert "InputOwnerAccountId" not in synthesize(stack).only(IMPORT)["Properties"]
+
+
+def test_fails_an_owner_that_the_account_of_the_bucket_contradicts(stack):
+    message = f"owner_account_id is {HERE} and the bucket lies in account {THERE}: leave owner_account_id away"
+    with pytest.raises(ValueError, match=f"ImportSource.bucket: {message}"):
+        known_source(stack, THERE, HERE)
+
+
+def test_fails_an_owner_of_a_bucket_that_is_made_in_another_account(stack):
+    message = f"owner_account_id is {THERE} and the bucket lies in account {HERE}"
+    with pytest.raises(ValueError, match=message):
+        ImportSource.bucket(s3.Bucket(stack, "Own"), "studies/", owner_account_id=THERE)
+
+
+def test_with_partition_literals_the_outputs_are_plain_json(synthesize):
+    app = App(analytics_reporting=False, context={"@aws-cdk/core:enablePartitionLiterals": True})
+    stack = Stack(app, "Imaging", env={"account": HERE, "region": "us-east-1"})
+    DicomImport(stack, "Import", source=source(stack, key=True))
+    policies = {name: it["Value"] for name, it in synthesize(stack).document["Outputs"].items() if "Source" in name}
+    assert 2 == len(policies)
+    assert all(json.loads(policy)["Statement"] for policy in policies.values())
+
+
+def test_the_loop_of_the_document_adds_the_statements_to_their_bucket_and_their_key(app, stack, synthesize):
+    page = (ROOT / "docs" / "cross-account.md").read_text(encoding="utf-8")
+    (loop,) = [example for example in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL) if "for " in example]
+    their_stack = Stack(app, "Theirs", env={"account": THERE, "region": "us-east-1"})
+    their_key = kms.Key(their_stack, "Key")
+    their_bucket = s3.Bucket(their_stack, "Images", bucket_name="theirs", encryption_key=their_key)
+    import_ = DicomImport(stack, "Import", source=source(stack, key=True))
+    names = {"stack": stack, "their_stack": their_stack, "their_key": their_key, "their_bucket": their_bucket}
+    exec(compile(loop, "cross-account.md", "exec"), {**names, "import_": import_, "iam": iam})  # ours
+    theirs = synthesize(their_stack)
+    bucket = theirs.only("AWS::S3::BucketPolicy")["Properties"]["PolicyDocument"]["Statement"]
+    key = theirs.only("AWS::KMS::Key")["Properties"]["KeyPolicy"]["Statement"]
+    assert ["s3:ListBucket", "s3:GetObject", "s3:ListBucket"] == [statement["Action"] for statement in bucket]
+    assert "kms:Decrypt" == key[-1]["Action"]
+    assert f":iam::{HERE}:root" in text(bucket[0]["Principal"]["AWS"])
+    assert [their_stack.node.path] == [before.node.path for before in stack.dependencies]

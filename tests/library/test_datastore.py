@@ -230,12 +230,14 @@ def test_healthimaging_may_call_the_authorizer_before_the_store_is_made(stack, s
     found = synthesize(stack)
     assert stack.resolve(function.function_arn) == found.only(CUSTOM)["Properties"]["LambdaAuthorizerArn"]
     permissions = {
-        name: resource["Properties"]["Principal"]
+        name: resource["Properties"]
         for name, resource in found.resources.items()
         if resource["Type"] == "AWS::Lambda::Permission"
     }
-    (permission,) = [name for name, principal in permissions.items() if "medical-imaging" in principal]
+    (permission,) = [name for name, it in permissions.items() if "medical-imaging" in it["Principal"]]
     assert permission in found.only(CUSTOM)["DependsOn"]
+    # For stores of other accounts HealthImaging must not call it.
+    assert {"Ref": "AWS::AccountId"} == permissions[permission]["SourceAccount"]
 
 
 def test_emptying_is_off_by_default_and_one_resource_when_asked_for(stack, synthesize):

@@ -176,6 +176,14 @@ def test_who_starts_imports_may_pass_one_role_to_one_service():
     } == passing
 
 
+def test_the_grant_of_who_starts_imports_knows_of_both_rights(stack):
+    role = iam.Role(stack, "Role", assumed_by=iam.AccountRootPrincipal())
+    passed = iam.Role.from_role_arn(stack, "Passed", ROLE_ARN)
+    grant = Datastore(stack, "Store").grant_start_import(role, passed)
+    named = {action for statement in grant.principal_statements for action in statement.actions}
+    assert {"medical-imaging:StartDICOMImportJob", "iam:PassRole"} == named
+
+
 @pytest.mark.parametrize(
     ("method", "expected"),
     {
@@ -287,3 +295,51 @@ def test_the_example_of_the_readme_works(stack):
     exec(compile(example, "README.md", "exec"), names)  # the README is ours
     assert all(f"store.{method}(" in example for method in GRANTS)
     assertions.Template.from_stack(stack).resource_count_is("AWS::IAM::Policy", 4)
+
+
+DOCUMENT = ROOT / "docs" / "grants.md"
+COLUMNS = ("the store", "the store and its image sets", "the store's key", "besides")
+
+
+def allowed(method: str) -> dict[str, list[str]]:
+    """What a grant allows, by the column of the document."""
+    stack = Stack(App(analytics_reporting=False), "Stack", env=Environment(account="444455556666", region="eu-west-1"))
+    key, role = kms.Key.from_key_arn(stack, "Key", KEY_ARN), iam.Role.from_role_arn(stack, "DataAccess", ROLE_ARN)
+    store = Datastore.from_datastore_arn(stack, "Store", ARN, encryption_key=key)
+    GRANTS[method](store, a_role(stack), role)
+    (policy,) = assertions.Template.from_stack(stack).find_resources("AWS::IAM::Policy").values()
+    found: dict[str, list[str]] = {column: [] for column in COLUMNS}
+    for statement in policy["Properties"]["PolicyDocument"]["Statement"]:
+        actions, resources = (
+            [statement[name]] if isinstance(statement[name], str) else statement[name]
+            for name in ("Action", "Resource")
+        )
+        names = [f"`{action.removeprefix(f'{SERVICE}:')}`" for action in actions]
+        if resources == [ROLE_ARN]:
+            assert {"StringEquals": {"iam:PassedToService": f"{SERVICE}.amazonaws.com"}} == statement["Condition"]
+            found["besides"] += [f"{name} of the data-access role, to HealthImaging alone" for name in names]
+        else:
+            places = ([ARN], [ARN, f"{ARN}/imageset/*"], [KEY_ARN])
+            found[COLUMNS[places.index(resources)]] += names
+    return found
+
+
+def grants_table() -> str:
+    lines = ["| method | " + " | ".join(f"on {column}" for column in COLUMNS[:3]) + " | besides |", "|---" * 5 + "|"]
+    for method in GRANTS:
+        cells = [", ".join(sorted(names, key=lambda name: name.strip("`"))) for names in allowed(method).values()]
+        lines.append(" | ".join([f"| `{method}`", *cells, ""]).replace("|  |", "| |").rstrip())
+    return "\n".join(lines) + "\n"
+
+
+def test_the_document_lists_what_each_grant_allows(request):
+    written = DOCUMENT.read_text(encoding="utf-8")
+    before, rows, after = re.split(r"((?:^\|.*\n)+)", written, maxsplit=1, flags=re.MULTILINE)
+    if request.config.getoption("--write"):
+        rows = grants_table()
+        DOCUMENT.write_text(before + rows + after, encoding="utf-8")
+    assert grants_table() == rows
+
+
+def test_every_grant_is_in_the_document():
+    assert set(GRANTS) == {name for name in dir(Datastore) if name.startswith("grant_")}

@@ -237,3 +237,27 @@ def test_the_rate_of_rejected_files_is_in_percent_and_has_ids_of_its_own(stack):
     both = [first.metric_rejected_rate(), first.metric_rejected_rate(period=Duration.hours(1))]
     every = [name for other in (rate, *both, second.metric_rejected_rate()) for name in other.using_metrics]
     assert sorted(set(every)) == sorted(every)
+
+
+DOCUMENT = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+UNITS = ("Bytes", "Count")
+"""HealthImaging's, by how the names of its metrics end; the developer guide has the same."""
+
+
+def documented() -> dict[str, tuple[str, str, str]]:
+    rows = re.findall(r"^\| `(metric_\w+)` \| `(\w+)` \| (\w+) \| (\w+) \|", DOCUMENT, flags=re.MULTILINE)
+    return {method: (name, unit, statistic) for method, name, unit, statistic in rows}
+
+
+def test_the_document_lists_every_metric_with_its_unit_and_statistic():
+    stores = {
+        method: (name, next(unit for unit in UNITS if name.endswith(unit)), "Average")
+        for method, (name, _) in {**OF_A_STORE, **OF_ALL_STORES}.items()
+    }
+    imports = {method: (name, rules.METRIC_UNITS[name], how) for method, (name, how) in OF_AN_IMPORT.items()}
+    assert {**stores, **imports} == documented()
+
+
+def test_every_method_is_in_the_document():
+    offered = {name for public in (Datastore, DicomImport) for name in dir(public) if name.startswith("metric_")}
+    assert [] == sorted(name for name in offered if f"`{name}" not in DOCUMENT.replace("Datastore.", ""))

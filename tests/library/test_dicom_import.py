@@ -1,6 +1,8 @@
 """The import as an L3: what it makes, what it takes, what it refuses."""
 
 import json
+import math
+import re
 
 import pytest
 from aws_cdk import App, CfnResource, Duration, NestedStack, RemovalPolicy, Size, Stack, Stage, Token, assertions
@@ -207,12 +209,14 @@ def test_expiring_results_leaves_records_alone(stack, synthesize):
     import_ = DicomImport(stack, "Import", results_expiration=Duration.days(30))
     rules = synthesize(stack).resources["ImportOutputBucket9A090094"]["Properties"]["LifecycleConfiguration"]["Rules"]
     (expiring,) = [rule for rule in rules if "ExpirationInDays" in rule]
+    # The bucket is versioned: without it what expired would stay.
+    assert {"NoncurrentDays": 7} == expiring["NoncurrentVersionExpiration"]
     prefix = stack.resolve(f"results/{import_.datastore.datastore_id}-DicomImport-")
     assert (30, prefix) == (expiring["ExpirationInDays"], expiring["Prefix"])
 
 
 def test_the_function_itself_may_only_log_and_have_given_up_calls_told(stack, synthesize):
-    DicomImport(stack, "Import")
+    DicomImport(stack, "Import", customer_managed_key=False)
     found = synthesize(stack)
     role = found.only("AWS::Lambda::Function")["Properties"]["Role"]["Fn::GetAtt"][0]
     assert {"logs:CreateLogStream", "logs:PutLogEvents", "events:PutEvents"} == found.actions_of(role)
@@ -353,11 +357,15 @@ def data_and_import(*, with_import: bool) -> dict:
     return dict(assertions.Template.from_stack(data).to_json())
 
 
-def test_the_stack_whose_store_bucket_and_key_are_used_gains_nothing_but_exports():
+def test_the_stack_whose_store_bucket_and_key_are_used_gains_exports_and_tells_its_key_of_cloudwatch_logs():
     alone, used = data_and_import(with_import=False), data_and_import(with_import=True)
     added = {name: output for name, output in used["Outputs"].items() if name not in alone["Outputs"]}
     assert added
     assert all("Export" in output for output in added.values())
+    (key,) = [resource for resource in used["Resources"].values() if resource["Type"] == "AWS::KMS::Key"]
+    statements = key["Properties"]["KeyPolicy"]["Statement"]
+    assert ["AWS", "Service", "Service"] == [kind for statement in statements for kind in statement["Principal"]]
+    del statements[1:]
     assert alone["Resources"] == used["Resources"]
 
 
@@ -439,7 +447,7 @@ def test_fails_a_prefix_that_names_no_single_folder(stack, prefix):
 
 def test_fails_an_owner_that_is_no_account(stack):
     bucket = s3.Bucket.from_bucket_name(stack, "Bucket", "images")
-    with pytest.raises(ValueError, match="owner_account_id takes 12 to 12 characters"):
+    with pytest.raises(ValueError, match="owner_account_id takes 12 digits"):
         ImportSource.bucket(bucket, "a/", owner_account_id="")
 
 
@@ -545,7 +553,7 @@ def test_the_job_is_deleted_before_its_store_is_emptied(stack, synthesize):
 
 
 def test_fails_options_of_the_wrong_kind_before_anything_is_made(stack):
-    with pytest.raises(ValueError, match=r"on_empty must be one of OnEmpty\.SKIP, OnEmpty\.FAIL, got 'fail'"):
+    with pytest.raises(ValueError, match=r"on_empty must be one of OnEmpty\.SKIP, OnEmpty\.FAIL, got str 'fail'"):
         DicomImport(stack, "Import", on_empty="fail")
     assert [] == stack.node.children
 
@@ -563,10 +571,44 @@ def test_fails_a_key_for_nothing(stack):
         DicomImport(stack, "Import", encryption_key=key, **bring_everything(stack))
 
 
-def test_fails_a_tolerance_that_is_known_only_at_deploy(stack):
-    number = Token.as_number({"Ref": "Parameter"})
+LATER = {"Ref": "Parameter"}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"tolerance": lambda number: ImportTolerance(rejected_files=number)},
+        {"tolerance": lambda number: ImportTolerance(rejected_percent=number)},
+        {"quotas": lambda number: ImportQuotas(files=number)},
+        {"quotas": lambda number: ImportQuotas(total=Size.gibibytes(number))},
+        {"quotas": lambda number: ImportQuotas(file=Size.bytes(number))},
+    ],
+)
+def test_fails_a_number_that_is_known_only_at_deploy(stack, options):
+    ((name, make),) = options.items()
     with pytest.raises(ValueError, match="tolerance and quotas have to be known at synth, got a token"):
-        DicomImport(stack, "Import", tolerance=ImportTolerance(rejected_files=number))
+        DicomImport(stack, "Import", **{name: make(Token.as_number(LATER))})
+
+
+def test_fails_a_timeout_that_is_known_only_at_deploy(stack):
+    with pytest.raises(ValueError, match=r"timeout takes 1 to 55 minutes known at synth, got a token$"):
+        DicomImport(stack, "Import", timeout=Duration.minutes(Token.as_number(LATER)))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tolerance": {"rejected_files": math.nan}}, "tolerance.rejected_files must be an int, got float nan"),
+        ({"tolerance": {"rejected_files": math.inf}}, "tolerance.rejected_files must be an int, got float inf"),
+        ({"tolerance": {"rejected_percent": math.nan}}, "tolerance.rejected_percent takes 0 to 100, got nan"),
+        ({"quotas": {"files": math.nan}}, "quotas.files must be an int, got float nan"),
+    ],
+)
+def test_fails_what_is_no_number_and_the_kernel_lives_on(stack, options, message):
+    kinds = {"tolerance": ImportTolerance, "quotas": ImportQuotas}
+    with pytest.raises(ValueError, match=message):
+        DicomImport(stack, "Import", **{name: kinds[name](**given) for name, given in options.items()})
+    assert [] == stack.node.children
 
 
 def test_fails_a_source_that_was_made_without_its_checks(stack):
@@ -641,3 +683,36 @@ def test_fails_for_an_access_log_bucket_with_a_key(stack):
     logs = s3.Bucket(stack, "Logs", encryption_key=kms.Key(stack, "Key"))
     with pytest.raises(ValueError, match="only under SSE-S3"):
         DicomImport(stack, "Import", access_logs_bucket=logs)
+
+
+# -- the rescue, and what tells of rights ----------------------------------------------------------------------------
+
+
+def test_a_call_that_waited_for_longer_than_any_request_is_given_up(stack, synthesize):
+    DicomImport(stack, "Import", timeout=Duration.minutes(1))
+    found = synthesize(stack)
+    oldest = found.only("AWS::Lambda::EventInvokeConfig")["Properties"]["MaximumEventAgeInSeconds"]
+    assert oldest < int(found.only(IMPORT)["Properties"]["ServiceTimeout"])
+
+
+def test_only_notices_of_this_function_are_answered_for(stack, synthesize):
+    DicomImport(stack, "Import")
+    rules = synthesize(stack).of_type("AWS::Events::Rule")
+    (lost,) = [
+        rule["Properties"]["EventPattern"] for rule in rules if "lambda" in rule["Properties"]["EventPattern"]["source"]
+    ]
+    plain, latest = lost["detail"]["requestContext"]["functionArn"]
+    assert {"Fn::GetAtt"} == set(plain)
+    assert {"Fn::Join": ["", [plain, ":$LATEST"]]} == latest
+
+
+def test_a_change_of_rights_is_told_to_the_function_and_nothing_else_is(synthesize):
+    def grants(name: str, **options) -> str:
+        stack = Stack(App(analytics_reporting=False), name, stack_name="Imaging")
+        DicomImport(stack, "Import", **options)
+        return synthesize(stack).only(IMPORT)["Properties"]["Grants"]
+
+    plain = grants("Plain")
+    assert re.fullmatch("[0-9a-f]{16}", plain)
+    assert plain == grants("Same", job_name="other", run_id="7")
+    assert plain != grants("OtherRights", customer_managed_key=False)

@@ -175,7 +175,7 @@ def test_the_examples_of_the_readme_synthesize(stack, synthesize, section, made)
     assert made == {kind: len(found.of_type(kind)) for kind in made}
 
 
-@pytest.mark.parametrize("percent", [-0.1, 100, 250])
+@pytest.mark.parametrize("percent", [-0.1, 100, 250, float("nan"), float("inf"), float("-inf")])
 def test_fails_a_percentage_that_never_or_always_rings(stack, import_, percent):
     message = f"ImportAlarms: rejected_percent takes 0 to below 100, known at synth, got {percent}"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
@@ -183,7 +183,7 @@ def test_fails_a_percentage_that_never_or_always_rings(stack, import_, percent):
 
 
 def test_fails_a_percentage_that_synth_does_not_know(stack, import_):
-    with pytest.raises(ValueError, match="rejected_percent takes 0 to below 100, known at synth, got"):
+    with pytest.raises(ValueError, match=r"rejected_percent takes 0 to below 100, known at synth, got a token$"):
         ImportAlarms(stack, "Alarms", import_, rejected_percent=Token.as_number({"Ref": "Percent"}))
 
 
@@ -219,3 +219,20 @@ def test_fails_a_topic_whose_key_cloudwatch_cannot_use(stack, import_):
 def test_fails_with_everything_that_is_wrong_at_once(stack, import_):
     with pytest.raises(ValueError, match=r"rejected_percent .*; no_success_for "):
         ImportAlarms(stack, "Alarms", import_, rejected_percent=100, no_success_for=Duration.minutes(1))
+
+
+def test_fails_a_topic_of_another_region(app):
+    stack = Stack(app, "Here", env={"account": "111122223333", "region": "us-east-1"})
+    topic = sns.Topic.from_topic_arn(stack, "OnCall", "arn:aws:sns:eu-west-1:111122223333:on-call")
+    message = "ImportAlarms: notification_topic lies in Region eu-west-1 and the stack in us-east-1: use a topic of"
+    with pytest.raises(ValueError, match=message):
+        ImportAlarms(stack, "Alarms", DicomImport(stack, "Import"), notification_topic=topic)
+
+
+@pytest.mark.parametrize("name", ["444455556666:on-call", "111122223333:on-call.fifo"])
+def test_a_topic_of_another_account_and_a_fifo_topic_are_told(app, synthesize, name):
+    stack = Stack(app, "Here", env={"account": "111122223333", "region": "us-east-1"})
+    topic = sns.Topic.from_topic_arn(stack, "OnCall", f"arn:aws:sns:us-east-1:{name}")
+    ImportAlarms(stack, "Alarms", DicomImport(stack, "Import"), notification_topic=topic)
+    alarms = synthesize(stack).of_type("AWS::CloudWatch::Alarm")
+    assert [[topic.topic_arn]] * 2 == [alarm["Properties"]["AlarmActions"] for alarm in alarms]

@@ -7,7 +7,8 @@ import re
 from typing import Any
 
 import pytest
-from aws_cdk import Stack
+from aws_cdk import App, Stack
+from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 
 from healthimaging_cdk import Datastore, DicomImport, ImportAlarms, ImportDashboard, ImportSource
@@ -75,6 +76,23 @@ def test_each_store_is_shown_once_and_by_the_day(stack, synthesize):
     assert ["FrequentAccessStorage", "ArchiveInstantAccessStorage", "AllStorage"] == tiers
 
 
+def test_a_store_that_two_constructs_name_is_shown_once(stack, synthesize):
+    stores = [Datastore.from_datastore_id(stack, name, ID) for name in ("One", "Other")]
+    ImportDashboard(stack, "Dashboard", datastores=stores)
+    titles = [widget["properties"].get("title") for widget in body(stack, synthesize)["widgets"]]
+    assert 1 == titles.count(f"What {ID} holds")
+
+
+def test_in_the_totals_a_metric_without_data_counts_as_nothing(stack, synthesize):
+    ImportDashboard(stack, "Dashboard", imports=[DicomImport(stack, name) for name in ("First", "Second")])
+    (numbers,) = (w for w in body(stack, synthesize)["widgets"] if w["properties"].get("view") == "singleValue")
+    metrics = numbers["properties"]["metrics"]
+    ids = {row[-1]["id"] for row in metrics if isinstance(row[0], str)}
+    expressions = [row[0]["expression"] for row in metrics if isinstance(row[0], dict)]
+    assert "SUM([FILL(files_imported_0, 0), FILL(files_imported_1, 0)])" in expressions
+    assert ids == set(re.findall(r"FILL\((\w+), 0\)", " ".join(expressions)))
+
+
 @pytest.mark.parametrize(("given", "expected"), [([], set()), (["Other"], {"<Other.DatastoreId>"})])
 def test_the_stores_to_show_can_be_chosen(stack, synthesize, given, expected):
     import_ = DicomImport(stack, "Import")
@@ -113,6 +131,89 @@ def test_it_says_where_the_results_of_each_import_lie_and_begins_with_a_week(sta
     assert "imports" == synthesize(stack).only(DASHBOARD)["Properties"]["DashboardName"]
 
 
+HERE, THERE = {"account": "111122223333", "region": "us-east-1"}, {"account": "444455556666", "region": "us-west-2"}
+OTHER_REGION, OTHER_ACCOUNT = {**HERE, "region": "us-west-2"}, {**HERE, "account": "444455556666"}
+
+
+def headline(found: dict[str, Any]) -> list[str]:
+    (text,) = (widget["properties"]["markdown"] for widget in found["widgets"] if widget["type"] == "text")
+    return [line for line in text.splitlines() if line]
+
+
+def central(app: App, **options: Any) -> Stack:
+    return Stack(app, "Central", env=HERE, **options)
+
+
+@pytest.mark.parametrize("place", [OTHER_REGION, OTHER_ACCOUNT, THERE])
+def test_it_shows_imports_of_another_environment(app, synthesize, place):
+    away = Stack(app, "Away", env=place)
+    stack = central(app)
+    ImportDashboard(stack, "Dashboard", imports=[DicomImport(stack, "Near"), DicomImport(away, "Far")])
+    app.synth()
+    found = body(stack, synthesize)
+    _, near, far, *_ = headline(found)
+    assert "/s3/buckets/" in near
+    assert "- **Away/FarJob" in far
+    assert f"** in {place['region']}, account {place['account']}" in far
+    assert "Token" not in far
+    assert "bucket" not in far
+    shown = [row[-1] for row in rows(found) if row[0] == "HealthImagingCdk" and row[3].startswith("Away/")]
+    expected = {name: place[name] for name in place if place[name] != HERE[name]}
+    names = {"account": "accountId", "region": "region"}
+    assert shown
+    for name, option in names.items():
+        assert {expected.get(name)} == {options.get(option) for options in shown}
+
+
+def test_what_is_known_of_another_environment_is_linked_there(app, synthesize):
+    away = Stack(app, "Away", env=THERE)
+    stack = central(app)
+    import_ = DicomImport(
+        away,
+        "Far",
+        datastore=Datastore.from_datastore_id(away, "Store", ID),
+        output_bucket=s3.Bucket.from_bucket_name(away, "Results", "results"),
+    )
+    ImportDashboard(stack, "Dashboard", imports=[import_, DicomImport(stack, "Near")])
+    app.synth()
+    found = body(stack, synthesize)
+    _, far, _, consoles, *_ = headline(found)
+    console = "https://us-west-2.console.aws.amazon.com"
+    assert f"** into data store `{ID}` in us-west-2, account 444455556666. Manifests" in far
+    assert f"[results]({console}/s3/buckets/results)" in far
+    assert f"[HealthImaging console in us-west-2]({console}/medical-imaging/home?region=us-west-2), [Heal" in consoles
+    of_the_store = [row[-1] for row in rows(found) if row[0] == "AWS/HealthImaging" and row[3] == ID]
+    assert {("us-west-2", "444455556666")} == {(row["region"], row["accountId"]) for row in of_the_store}
+
+
+def test_stores_and_alarms_of_another_region_are_shown_where_cdk_refers_to_them(app, synthesize):
+    away = Stack(app, "Away", env=OTHER_REGION, cross_region_references=True)
+    stack = central(app, cross_region_references=True)
+    import_ = DicomImport(away, "Far")
+    alarms = ImportAlarms(away, "Alarms", import_)
+    ImportDashboard(stack, "Dashboard", imports=[import_], datastores=[import_.datastore], alarms=[alarms])
+    app.synth()
+    assert "alarm" in {widget["type"] for widget in body(stack, synthesize)["widgets"]}
+
+
+def test_fails_what_another_account_makes_without_a_name(app):
+    away, stack = Stack(app, "Away", env=OTHER_ACCOUNT), central(app)
+    import_ = DicomImport(away, "Far")
+    message = (
+        "ImportDashboard: datastores: Away/Far/Datastore lies in account 444455556666 and the stack in 111122223333: "
+        "name it by Datastore.from_datastore_arn once it is made; alarms: Away/Alarms/FailedImports lies in account "
+        "444455556666 and the stack in 111122223333: show it on a dashboard there"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}; alarms: Away/Alarms/RejectedFiles"):
+        ImportDashboard(
+            stack,
+            "Dashboard",
+            imports=[import_],
+            datastores=[import_.datastore],
+            alarms=[ImportAlarms(away, "Alarms", import_)],
+        )
+
+
 def test_widgets_can_be_added_below(stack):
     dashboard = ImportDashboard(stack, "Dashboard", imports=[DicomImport(stack, "Import")]).dashboard
     assert dashboard.node.path.endswith("Dashboard/Resource")
@@ -122,7 +223,8 @@ def test_the_most_imports_make_a_body_that_cloudwatch_takes(stack, synthesize):
     first = DicomImport(stack, "Import")
     others = [
         DicomImport(stack, f"Import{n}", source=_source_of(first), output_bucket=first.output_bucket,
-                    data_access_role=first.data_access_role, datastore=Datastore.from_datastore_id(stack, f"S{n}", ID))
+                    data_access_role=first.data_access_role,
+                    datastore=Datastore.from_datastore_id(stack, f"S{n}", f"{n:032}"))
         for n in range(49)
     ]  # fmt: skip
     ImportDashboard(stack, "Dashboard", imports=[first, *others])
@@ -149,7 +251,7 @@ def test_fails_with_nothing_to_show(stack):
 
 
 def test_fails_with_more_than_cloudwatch_takes(stack):
-    stores = [Datastore.from_datastore_id(stack, f"Store{n}", ID) for n in range(51)]
+    stores = [Datastore.from_datastore_id(stack, f"Store{n}", f"{n:032}") for n in range(51)]
     alarms = ImportAlarms(stack, "Alarms", DicomImport(stack, "Import"))
     message = (
         "ImportDashboard: datastores are 51, one dashboard shows at most 50: make several; alarms are 102, one "

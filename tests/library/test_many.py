@@ -26,7 +26,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 
 from healthimaging_cdk import DataAccessRole, Datastore, DicomImport, IDatastore, ImportSource, LosslessStorageFormat
-from tests.judges.intrinsics import creation_order
+from tests.judges.intrinsics import creation_order, references
 
 ACCOUNT, OTHER_ACCOUNT = "111122223333", "444455556666"
 REGION, OTHER_REGION = "us-east-1", "us-west-2"
@@ -150,12 +150,16 @@ def test_role_key_and_buckets_may_all_lie_in_stacks_of_their_own(app, folder):
     assert {"AWS::IAM::Role": 1} == count(found["Roles"])
 
 
-def test_the_key_of_another_stack_is_not_told_of_its_users(app):
-    # A key policy that names roles of other stacks makes the stacks wait for each other.
+def test_the_key_of_another_stack_is_told_of_cloudwatch_logs_and_not_of_its_users(app):
+    # A key policy that names anything of other stacks makes the stacks wait for each other.
     key = kms.Key(Stack(app, "Keys"), "Key")
     DicomImport(Stack(app, "Work"), "Import", encryption_key=key)
-    (statement,) = only(templates_of(app)["Keys"], "AWS::KMS::Key")["Properties"]["KeyPolicy"]["Statement"]
-    assert "kms:*" == statement["Action"]  # the account's own
+    found = templates_of(app)
+    own, *others = only(found["Keys"], "AWS::KMS::Key")["Properties"]["KeyPolicy"]["Statement"]
+    assert "kms:*" == own["Action"]  # the account's
+    assert all(["Service"] == list(statement["Principal"]) for statement in others)
+    assert {"AWS::Partition", "AWS::Region", "AWS::AccountId", "AWS::URLSuffix"} == set(references(others))
+    assert "Fn::ImportValue" in only(found["Work"], "AWS::Logs::LogGroup")["Properties"]["KmsKeyId"]
 
 
 def test_a_later_stack_can_use_what_an_import_tells(app):

@@ -5,12 +5,13 @@ import json
 
 import botocore.session
 import pytest
-from aws_cdk import App, NestedStack, RemovalPolicy, Stack, Stage, Tags
+from aws_cdk import Annotations, App, NestedStack, RemovalPolicy, Stack, Stage, Tags
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_s3 as s3
 from aws_cdk.assertions import Template
 
 from healthimaging_cdk import Datastore, DicomImport, HealthImagingEndpoints, ImportNetwork, ImportSource
+from healthimaging_cdk._runtime import rules
 from tests.conftest import ROOT
 
 ENDPOINT = "AWS::EC2::VPCEndpoint"
@@ -211,6 +212,85 @@ def test_fails_a_second_network(stack, vpc):
 def test_fails_no_security_group(stack, vpc):
     with pytest.raises(ValueError, match="security_groups is empty: leave it away, and one is made"):
         ImportNetwork(stack, "Network", vpc=vpc, security_groups=[])
+
+
+PUBLIC = ec2.SubnetSelection(subnet_type=ec2.SubnetType.PUBLIC)
+
+
+def public_only(stack: Stack) -> ec2.IVpc:
+    subnets = [ec2.SubnetConfiguration(name="Public", subnet_type=ec2.SubnetType.PUBLIC)]
+    return ec2.Vpc(stack, "Public", nat_gateways=0, subnet_configuration=subnets)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"vpc": public_only}, "vpc_subnets has public subnets, where a function has no public address"),
+        ({"vpc": lambda stack: ec2.Vpc(stack, "Made"), "vpc_subnets": PUBLIC}, "vpc_subnets has public subnets, where"),
+        (
+            {
+                "vpc": lambda stack: ec2.Vpc.from_vpc_attributes(
+                    stack, "Known", vpc_id="vpc-1", availability_zones=["us-east-1a"], public_subnet_ids=["subnet-1"]
+                ),
+            },
+            "vpc_subnets has public subnets, where",
+        ),
+        (
+            {"vpc": lambda stack: ec2.Vpc.from_vpc_attributes(stack, "Bare", vpc_id="vpc-1", availability_zones=["a"])},
+            r"vpc_subnets matches no subnet that the VPC is known to have \(.*\): select others",
+        ),
+        (
+            {"vpc": import_vpc, "vpc_subnets": ec2.SubnetSelection(subnet_group_name="Nowhere")},
+            r"vpc_subnets matches no subnet that the VPC is known to have \(.*'Nowhere'.*\): select others",
+        ),
+        (
+            {"vpc": import_vpc, "vpc_subnets": ec2.SubnetSelection(subnets=[])},
+            "vpc_subnets matches no subnet: select at least one",
+        ),
+    ],
+)
+def test_fails_subnets_that_a_function_cannot_run_in(stack, options, message):
+    vpc = options["vpc"](stack)
+    with pytest.raises(ValueError, match=f"^ImportNetwork: {message}"):
+        ImportNetwork(stack, "Network", vpc=vpc, vpc_subnets=options.get("vpc_subnets"))
+    assert stack.node.try_find_child("Network") is None
+    DicomImport(stack, "Import")  # outside of any VPC
+
+
+def test_fails_a_public_subnet_that_is_named(stack):
+    vpc = public_only(stack)
+    subnets = ec2.SubnetSelection(subnets=[vpc.public_subnets[0]])
+    with pytest.raises(ValueError, match="vpc_subnets has public subnets"):
+        ImportNetwork(stack, "Network", vpc=vpc, vpc_subnets=subnets)
+
+
+def test_subnets_may_be_selected_by_a_dictionary(stack, vpc):
+    with pytest.raises(ValueError, match="vpc_subnets matches no subnet that the VPC is known to have"):
+        ImportNetwork(stack, "Network", vpc=vpc, vpc_subnets={"subnet_group_name": "Nowhere"})
+    ImportNetwork(stack, "Network", vpc=vpc, vpc_subnets={"subnets": vpc.isolated_subnets})
+    DicomImport(stack, "Import")
+
+
+@pytest.mark.parametrize("construct", [ImportNetwork, HealthImagingEndpoints])
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ({"region": "us-west-2"}, "vpc lies in Region us-west-2 and the stack in us-east-1: use a VPC of the stack's"),
+        ({"account": "444455556666"}, "vpc lies in account 444455556666 and the stack in 111122223333: import it into"),
+    ],
+)
+def test_fails_a_vpc_of_another_place(app, stack, construct, place, message):
+    vpc = ec2.Vpc(Stack(app, "There", env={**HERE, **place}), "Vpc")
+    with pytest.raises(ValueError, match=message):
+        construct(stack, "It", vpc=vpc)
+    assert [] == stack.node.children
+
+
+def test_a_vpc_that_is_looked_up_later_passes(stack):
+    vpc = ec2.Vpc.from_lookup(stack, "Vpc", vpc_id="vpc-9")
+    group = ec2.SubnetSelection(subnet_group_name="ToBeSeen")
+    endpoints = HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, subnets=group)
+    ImportNetwork(stack, "Network", vpc=vpc, vpc_subnets=group, endpoints=endpoints)
 
 
 # -- the endpoints ---------------------------------------------------------------------------------------------------
@@ -461,6 +541,163 @@ def test_fails_endpoints_that_nobody_can_want(stack, vpc, options, message):
     with pytest.raises(ValueError, match=f"HealthImagingEndpoints: {message}"):
         HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, **options)
     assert stack.node.try_find_child("Endpoints") is None
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "messages"),
+    [
+        (
+            {"vpc_cidr_block": "10.0.0.0/16"},
+            {},
+            [r"vpc does not tell its route tables, .*: leave_out=\['s3'\] if it has one, or import it with isolated_"],
+        ),
+        (
+            {"isolated_subnet_route_table_ids": ["rtb-1"]},
+            {},
+            ["vpc does not tell its CIDR, .*: name who may connect in clients, or import it with vpc_cidr_block"],
+        ),
+        ({}, {}, ["vpc does not tell its CIDR", "vpc does not tell its route tables"]),
+        (
+            {"vpc_cidr_block": "10.0.0.0/16", "isolated_subnet_route_table_ids": ["rtb-1"]},
+            {"subnets": ec2.SubnetSelection(subnet_group_name="Nowhere")},
+            ["subnets matches no subnet that the VPC is known to have"],
+        ),
+    ],
+)
+def test_fails_a_vpc_that_does_not_tell_what_endpoints_need(stack, given, options, messages):
+    vpc = ec2.Vpc.from_vpc_attributes(
+        stack, "Vpc", vpc_id="vpc-1", availability_zones=["us-east-1a"], isolated_subnet_ids=["subnet-1"], **given
+    )
+    with pytest.raises(ValueError, match=f"^HealthImagingEndpoints: {'.*; '.join(messages)}"):
+        HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, **options)
+    assert stack.node.try_find_child("Endpoints") is None
+
+
+def test_the_ways_out_of_a_vpc_that_tells_little(stack, synthesize):
+    vpc = ec2.Vpc.from_vpc_attributes(
+        stack, "Vpc", vpc_id="vpc-1", availability_zones=["us-east-1a"], isolated_subnet_ids=["subnet-1"]
+    )
+    viewer = ec2.SecurityGroup.from_security_group_id(stack, "Viewer", "sg-viewer")
+    HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, clients=[viewer], leave_out=["s3"])
+    assert HEALTHIMAGING | FOR_IMPORTS == set(by_service(synthesize(stack)))
+
+
+@pytest.mark.parametrize(
+    ("arn", "message"),
+    [
+        ("us-west-2:111122223333", r"datastores\[1\] lies in Region us-west-2 and the stack in us-east-1: make"),
+        ("us-east-1:444455556666", r"datastores\[1\] lies in account 444455556666 and the stack in 111122223333: make"),
+    ],
+)
+def test_fails_a_data_store_of_another_place(stack, vpc, arn, message):
+    far = Datastore.from_datastore_arn(stack, "Far", f"arn:aws:medical-imaging:{arn}:datastore/{'0' * 32}")
+    with pytest.raises(ValueError, match=f"HealthImagingEndpoints: {message} endpoints there"):
+        HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, datastores=[Datastore(stack, "Near"), far])
+
+
+def test_as_many_data_stores_can_be_named_as_a_policy_takes(stack, vpc, synthesize):
+    arn = "arn:aws:medical-imaging:us-east-1:111122223333:datastore/"
+    stores = [Datastore.from_datastore_arn(stack, f"Store{n}", f"{arn}{n:032}") for n in range(106)]
+    with pytest.raises(ValueError, match=r"datastores are 106, whose names take \d+ characters .*: leave datastores"):
+        HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, datastores=stores)
+    HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, datastores=stores[:104])
+    policy = by_service(synthesize(stack))["medical-imaging"]["Properties"]["PolicyDocument"]
+    assert len(json.dumps(policy, separators=(",", ":"))) <= 20_480
+
+
+def test_fails_a_service_with_two_endpoints_in_a_vpc(app, stack, vpc):
+    HealthImagingEndpoints(stack, "First", vpc=vpc, leave_out=["events", "sts"])
+    message = "Stack/First makes endpoints for medical-imaging, s3 in the same VPC, .*: name them in leave_out"
+    others = ["runtime-medical-imaging", "dicom-medical-imaging"]
+    with pytest.raises(ValueError, match=message):
+        HealthImagingEndpoints(stack, "Second", vpc=vpc, for_imports=False, leave_out=others)
+    again = import_vpc(Stack(Stage(app, "Production"), "Again", env=HERE))
+    with pytest.raises(ValueError, match=message):
+        HealthImagingEndpoints(Stack.of(again), "Second", vpc=again, for_imports=False, leave_out=others)
+
+
+def test_endpoints_of_one_vpc_may_lie_in_several_places(app, stack, vpc):
+    HealthImagingEndpoints(stack, "First", vpc=vpc, for_imports=False)
+    HealthImagingEndpoints(stack, "Second", vpc=vpc, leave_out=[*HEALTHIMAGING, "s3"])
+    HealthImagingEndpoints(stack, "Third", vpc=ec2.Vpc(stack, "Made"))
+    HealthImagingEndpoints(stack, "Fourth", vpc=ec2.Vpc(stack, "MadeToo"))
+    # An id is one Region's.
+    there = Stack(app, "There", env={**HERE, "region": "us-west-2"})
+    HealthImagingEndpoints(there, "Fifth", vpc=import_vpc(there))
+
+
+def test_vpcs_that_are_looked_up_later_are_not_taken_for_one(stack):
+    for name in ("vpc-8", "vpc-9"):
+        HealthImagingEndpoints(stack, f"{name}-endpoints", vpc=ec2.Vpc.from_lookup(stack, name, vpc_id=name))
+
+
+def test_an_output_bucket_of_another_account_can_be_used(stack, vpc, synthesize):
+    theirs = s3.Bucket.from_bucket_attributes(stack, "Theirs", bucket_name="theirs", account="444455556666")
+    endpoints = HealthImagingEndpoints(stack, "Endpoints", vpc=vpc)
+    ImportNetwork(stack, "Network", vpc=vpc, endpoints=endpoints)
+    DicomImport(stack, "Import", output_bucket=theirs, output_prefix="out/")
+    added = statements(synthesize(stack), "s3")[2:]
+    assert [
+        ("s3:ListBucket", "arn:aws:s3:::theirs"),
+        ("s3:GetObject", "arn:aws:s3:::theirs/out/*"),
+        ("s3:PutObject", f"arn:aws:s3:::theirs/out/{rules.RECORDS_FOLDER}*"),
+    ] == [(statement["Action"], text(statement["Resource"])) for statement in added]
+
+
+def test_an_output_bucket_of_the_own_account_changes_nothing(stack, vpc, synthesize):
+    ours = s3.Bucket.from_bucket_name(stack, "Ours", "ours")
+    endpoints = HealthImagingEndpoints(stack, "Endpoints", vpc=vpc)
+    ImportNetwork(stack, "Network", vpc=vpc, endpoints=endpoints)
+    DicomImport(stack, "Import", output_bucket=ours)
+    assert 2 == len(statements(synthesize(stack), "s3"))
+
+
+@pytest.mark.parametrize("what", ["source", "output_bucket"])
+def test_a_bucket_of_another_region_is_warned_of(stack, vpc, what):
+    far = s3.Bucket.from_bucket_attributes(stack, "Far", bucket_name="far", region="eu-west-1")
+    ImportNetwork(stack, "Network", vpc=vpc, endpoints=HealthImagingEndpoints(stack, "Endpoints", vpc=vpc))
+    given = {"source": ImportSource.bucket(far)} if what == "source" else {"output_bucket": far}
+    import_ = DicomImport(stack, "Import", **given)
+    (warning,) = [entry.data for entry in import_.node.metadata if entry.type == "aws:cdk:warning"]
+    assert f"{what} lies in Region eu-west-1, and the endpoint of Amazon S3 leads to us-east-1" in warning
+
+
+# -- networks that nothing uses --------------------------------------------------------------------------------------
+
+
+def unused(network: ImportNetwork) -> list:
+    return [entry.data for entry in network.node.metadata if "networkWithoutFunction" in str(entry.data)]
+
+
+@pytest.mark.parametrize(
+    "elsewhere", [lambda stack: Stack(stack.node.scope, "Work"), lambda s: NestedStack(s, "Nested")]
+)
+def test_a_network_without_a_function_in_its_stack_is_warned_of_once(app, stack, vpc, elsewhere):
+    network = ImportNetwork(stack, "Network", vpc=vpc)
+    DicomImport(elsewhere(stack), "Import")
+    app.synth()
+    app.synth(force=True)
+    (warning,) = unused(network)
+    assert "as Stack has none: put the ImportNetwork into the stack of the imports" in warning
+
+
+@pytest.mark.parametrize("revisits", [False, True])
+def test_a_function_that_an_aspect_makes_at_last_uses_its_network(revisits):
+    app = App(analytics_reporting=False, context={"@aws-cdk/core:aspectStabilization": revisits})
+    stack = Stack(Stage(app, "Production"), "Stack", env=HERE)
+    network = ImportNetwork(stack, "Network", vpc=import_vpc(stack))
+    Datastore(stack, "Store")
+    Tags.of(app).add("team", "radiology")
+    Tags.of(stack).add("team", "radiology")
+    app.synth()
+    assert [] == unused(network)
+
+
+def test_the_warning_can_be_acknowledged(app, stack, vpc):
+    network = ImportNetwork(stack, "Network", vpc=vpc)
+    Annotations.of(network).acknowledge_warning("healthimaging-cdk:networkWithoutFunction")
+    app.synth()
+    assert [] == unused(network)
 
 
 # -- functions of other stacks ---------------------------------------------------------------------------------------

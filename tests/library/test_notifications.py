@@ -179,6 +179,38 @@ def test_the_job_is_submitted_when_somebody_listens(stack, synthesize):
 
 
 def test_fails_a_value_that_there_is_not(stack):
-    message = "notify must be one of Notify.FAILURES, Notify.REJECTIONS, Notify.OUTCOMES, got 'failures'"
+    message = "notify must be one of Notify.FAILURES, Notify.REJECTIONS, Notify.OUTCOMES, got str 'failures'"
     with pytest.raises(ValueError, match=re.escape(message)):
         DicomImport(stack, "Import", notify="failures")
+
+
+HERE = {"account": "111122223333", "region": "us-east-1"}
+
+
+def topic_of(stack: Stack, *, region: str = "us-east-1", account: str = "111122223333", name: str = "on-call") -> Any:
+    return sns.Topic.from_topic_arn(stack, "OnCall", f"arn:aws:sns:{region}:{account}:{name}")
+
+
+def test_fails_a_fifo_topic_to_which_eventbridge_does_not_publish(stack):
+    message = "DicomImport: notification_topic is a FIFO topic, which EventBridge does not support"
+    for topic in (topic_of(stack, name="on-call.fifo"), sns.Topic(stack, "Own", fifo=True)):
+        with pytest.raises(ValueError, match=message):
+            DicomImport(stack, "Import", notification_topic=topic)
+
+
+def test_fails_a_topic_of_another_region(app):
+    stack = Stack(app, "Here", env=HERE)
+    message = "DicomImport: notification_topic lies in Region eu-west-1 and the stack in us-east-1: use a topic of"
+    with pytest.raises(ValueError, match=message):
+        DicomImport(stack, "Import", notification_topic=topic_of(stack, region="eu-west-1"))
+
+
+def test_a_topic_of_another_account_is_published_to_by_the_role(app, synthesize):
+    stack = Stack(app, "Here", env=HERE)
+    topic = topic_of(stack, account="444455556666")
+    DicomImport(stack, "Import", notification_topic=topic)
+    assert topic.topic_arn == rights(role_of(stack, synthesize))["sns:Publish"]
+
+
+def test_where_synth_does_not_know_the_region_any_topic_passes(stack):
+    assert DicomImport(stack, "Import", notification_topic=topic_of(stack, region="eu-west-1")).notification_topic

@@ -285,7 +285,6 @@ def test_a_bucket_of_another_account_needs_its_policy_and_the_owners_id(scene: S
     )
     where = {"inputS3Uri": f"s3://{bucket}/in/", "inputOwnerAccountId": owner}
     assert "FAILED" == scene.run(**where)["jobStatus"]
-    # The emulator knows other accounts, not their roles, in the policy of a bucket.
     grant = {
         "Principal": {"AWS": f"arn:aws:iam::{scene.cloud.account}:root"},
         **allow(["s3:ListBucket", "s3:GetObject"], resources),
@@ -293,7 +292,37 @@ def test_a_bucket_of_another_account_needs_its_policy_and_the_owners_id(scene: S
     other.put_bucket_policy(Bucket=bucket, Policy=document(grant))
     assert "COMPLETED" == scene.run(**where)["jobStatus"]
     job = scene.run(inputS3Uri=f"s3://{bucket}/in/")
-    assert ("FAILED", True) == (job["jobStatus"], "inputOwnerAccountId" in job["message"])
+    assert ("FAILED", "AccessDenied: Access Denied") == (job["jobStatus"], job["message"])
+
+
+@pytest.mark.parametrize(
+    ("principal", "condition", "let_in"),
+    [
+        ("{role}", {}, True),
+        ("arn:aws:iam::111122223333:root", {"ArnEquals": {"aws:PrincipalArn": "{role}"}}, True),
+        ("arn:aws:iam::111122223333:role/another", {}, False),
+        ("arn:aws:iam::111122223333:root", {"ArnEquals": {"aws:PrincipalArn": "{role}-2"}}, False),
+    ],
+)
+def test_the_policy_of_another_accounts_bucket_decides_about_the_role(
+    scene: Scene, principal: str, condition: dict[str, Any], *, let_in: bool
+) -> None:
+    bucket = f"{scene.name}-foreign"
+    other = scene.cloud.client("s3", aws_access_key_id="444455556666")
+    other.create_bucket(Bucket=bucket)
+    lists = allow("s3:ListBucket", f"arn:aws:s3:::{bucket}")
+    scene.grant(lists, allow("s3:PutObject", f"arn:aws:s3:::{scene.results}/*"))
+    named = {key: {name: value.format(role=scene.role) for name, value in of.items()} for key, of in condition.items()}
+    statement = {**lists, "Principal": {"AWS": principal.format(role=scene.role)}, "Condition": named}
+    other.put_bucket_policy(Bucket=bucket, Policy=document(statement))
+    job = scene.run(inputS3Uri=f"s3://{bucket}/in/", inputOwnerAccountId="444455556666")
+    assert ("COMPLETED" if let_in else "FAILED") == job["jobStatus"]
+
+
+def test_fails_a_request_that_expects_another_owner_of_the_bucket(scene: Scene) -> None:
+    scene.s3.list_objects_v2(Bucket=scene.source, ExpectedBucketOwner=scene.cloud.account)
+    with pytest.raises(ClientError, match="AccessDenied"):
+        scene.s3.list_objects_v2(Bucket=scene.source, ExpectedBucketOwner="444455556666")
 
 
 def test_a_role_that_trusts_the_caller_itself_needs_no_identity_policy(scene: Scene) -> None:

@@ -46,7 +46,7 @@ def test_a_further_operation_is_one_method(imaging: Any, monkeypatch: pytest.Mon
         ({"jobName": "with space"}, "jobName must match"),
         ({"jobName": "x" * 65}, "jobName takes 1 to 64 characters"),
         ({"inputS3Uri": "https://bucket/"}, "inputS3Uri must match"),
-        ({"inputOwnerAccountId": ""}, "inputOwnerAccountId takes 12 to 12 characters"),
+        ({"inputOwnerAccountId": ""}, "inputOwnerAccountId takes 12 digits"),
         ({"importConfiguration": {}}, "exactly one of"),
         ({"surprise": 1}, "surprise is unknown"),
         ({"clientToken": 7}, "clientToken must be a string"),

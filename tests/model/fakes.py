@@ -118,6 +118,7 @@ class World:
     tokens: dict[str, tuple[int, dict[str, Any], str]] = field(default_factory=dict)
     image_sets: dict[str, int] = field(default_factory=dict)
     stack_status: str = "CREATE_IN_PROGRESS"
+    stack_updated: str = ""
     events: list[dict[str, Any]] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     at_work: list[str] = field(default_factory=list)
@@ -173,6 +174,8 @@ class World:
         answer = effect()
         if found.kind == "crash after":
             raise Crash
+        if found.kind == "error after":
+            raise error(found.code, operation)
         if found.kind == "answer lost":
             raise TimeoutError if operation == "Answer" else ReadTimeoutError(endpoint_url="https://aws")
         if found.kind == "meanwhile after":
@@ -248,10 +251,21 @@ class World:
         return sorted(key for key in found if not key.endswith("/"))
 
 
+SERVER_ERRORS = (
+    "InternalError",
+    "InternalException",
+    "InternalFailure",
+    "InternalServerException",
+    "ServiceUnavailable",
+)
+
+
 def error(code: str, operation: str) -> ClientError:
     """As botocore raises it; the text names an object, and so a patient."""
     message = f"s3://{SOURCE}/in/{PATIENT}/1.dcm cannot be read"
-    return ClientError({"Error": {"Code": code, "Message": message}, "ResponseMetadata": {}}, operation)
+    status = code if code.isdecimal() else 500 if code in SERVER_ERRORS else 400
+    metadata = {"HTTPStatusCode": int(status)}
+    return ClientError({"Error": {"Code": code, "Message": message}, "ResponseMetadata": metadata}, operation)
 
 
 def etag(body: bytes) -> str:
@@ -505,7 +519,9 @@ class CloudFormation:
 
     def describe_stacks(self, StackName: str) -> dict[str, Any]:  # noqa: N803
         assert StackName
-        return self.world.call("DescribeStacks", lambda: {"Stacks": [{"StackStatus": self.world.stack_status}]})
+        world = self.world
+        stack = {"StackStatus": world.stack_status, "CreationTime": "0", "LastUpdatedTime": world.stack_updated}
+        return world.call("DescribeStacks", lambda: {"Stacks": [stack]})
 
 
 @dataclass
@@ -544,6 +560,10 @@ class Clients:
     @property
     def healthimaging(self) -> HealthImaging:
         return HealthImaging(self._session)
+
+    @property
+    def starting(self) -> HealthImaging:
+        return self.healthimaging
 
     @property
     def stepfunctions(self) -> StepFunctions:

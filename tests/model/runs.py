@@ -34,6 +34,7 @@ from tests.model.fakes import (
 )
 
 Properties = dict[str, Any]
+ANSWERS = "https://cloudformation-custom-resource-response-useast1.s3.us-east-1.amazonaws.com"
 
 STATES: dict[str, Any] = DEFINITION["States"]
 DATASTORE_ID = "0123456789abcdef0123456789abcdef"
@@ -210,13 +211,15 @@ class Stage:
         """Send a request: its event is delivered as soon as time passes."""
         self.world.now += 3  # between two requests CloudFormation has to hear an answer, and somebody to deploy
         name = f"{kind}-{len(self.requests)}"
+        if kind == "Update":
+            self.world.stack_updated = name
         event = {
             "RequestType": "Update" if kind == "Rollback" else kind,
             "RequestId": name,
             "StackId": f"arn:aws:cloudformation:us-east-1:111122223333:stack/Imaging/{stack}",
             "LogicalResourceId": "Import",
             "ResourceType": resources.IMPORT,
-            "ResponseURL": f"https://cloudformation.example/{name}?Signature=secret",
+            "ResponseURL": f"{ANSWERS}/{name}?Signature=secret",
             "ResourceProperties": json.loads(json.dumps(new)),
         }
         if old is not None:
@@ -524,9 +527,23 @@ class Stage:
                 self._check_forgiving(request, execution)
         if self.unexpected:
             world.violation(f"an error that nobody foresaw: {self.unexpected}")
+        self._check_verdicts()
         if any(PATIENT in json.dumps(event, ensure_ascii=False) for event in world.events):
             world.violation("an event named the patient")
         return world.violations
+
+    def _check_verdicts(self) -> None:
+        """Every job has a verdict in the end, unless it could not be told, or a deletion took all that could."""
+        world = self.world
+        hindered = any(what.startswith(("PutEvents", "AssumeRole", "StartExecution", "*")) for what in world.struck)
+        hindered |= any(one.stopped or one.first_call_died or one.rescue_died for one in self.requests.values())
+        hindered |= any(request.kind == "Delete" for request in self.requests.values())
+        if self.busy or hindered:
+            return
+        told = {json.loads(event["Detail"])["jobId"] for event in world.events}
+        for job in world.jobs.values():
+            if job.job_id not in told:
+                world.violation(f"nobody was told how job {job.job_id} ended")
 
     def _check_forgiving(self, request: Request, execution: Execution | None) -> None:
         # What never came to a step, lost one for good or may not ask cannot know that it is a rollback.

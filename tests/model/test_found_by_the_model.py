@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from tests.model.fakes import PATIENT, Misfortune, Plans, World
+from tests.model.fakes import PATIENT, S3, HealthImaging, Misfortune, Plans, World
 from tests.model.runs import Stage, filled, properties, zipped
 
 
@@ -23,6 +24,11 @@ def stage(world: World) -> Iterator[Stage]:
     stage = Stage(world)
     with stage.installed():
         yield stage
+
+
+def verdicts(world: World) -> list[str]:
+    """What was told of jobs, in order."""
+    return [json.loads(event["Detail"])["outcome"] for event in world.events]
 
 
 def stop(stage: Stage, name: str) -> None:
@@ -50,12 +56,15 @@ def test_a_rescue_that_dies_three_times_is_left_to_the_service_timeout(world, st
     assert "none" == request.status
 
 
-def test_a_first_call_that_died_three_times_answers_nothing_when_its_execution_runs(world, stage):
+def test_a_first_call_that_died_three_times_is_answered_for_though_its_execution_runs(world, stage):
+    """The notice could be anybody's, so no request is taken up for it."""
     world.misfortunes = [Misfortune("StartExecution", "crash after", times=3)]
     world.plans = Plans(seconds=290)
     request = stage.request("Create", properties())
     stage.settle()
-    assert 1 == len(request.answers)
+    assert "FAILED" == request.status
+    assert ["SUCCEEDED"] == verdicts(world)
+    assert 1 == len(world.jobs)
 
 
 def test_a_lost_connection_while_a_zip_is_opened_is_tried_again(world, stage):
@@ -259,3 +268,297 @@ def test_a_request_that_lost_the_step_of_its_start_does_not_begin_the_next_attem
     stage.request("Delete", properties())
     stage.settle()
     assert 1 == len(world.jobs)
+
+
+# -- an answer that says nothing of what became of the request -------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", ["502", "503", "504", "InternalFailure", "InternalServerException"])
+def test_a_start_that_was_answered_with_a_5xx_is_found_and_not_repeated(world, stage, code):
+    world.token_memory = 0
+    world.plans = Plans(seconds=60)
+    world.misfortunes = [Misfortune("StartDICOMImportJob", "error after", code)]
+    request = stage.request("Create", properties())
+    stage.settle()
+    assert "SUCCESS" == request.status
+    assert 1 == len(world.jobs)
+
+
+@pytest.mark.parametrize("operation", ["DescribeStacks", "GetObject", "GetDICOMImportJob", "StartExecution"])
+def test_a_5xx_of_any_call_is_waited_for(world, stage, operation):
+    world.misfortunes = [Misfortune(operation, "error", "503", times=2)]
+    request = stage.request("Create", properties())
+    stage.settle()
+    assert "SUCCESS" == request.status
+
+
+def test_a_rollback_ends_well_though_the_stack_could_not_be_described(world, stage):
+    world.stack_status = "UPDATE_ROLLBACK_IN_PROGRESS"
+    world.misfortunes = [Misfortune("DescribeStacks", "error", "503")]
+    request = stage.request("Rollback", properties(), properties(RunId="1"))
+    stage.settle()
+    assert "SUCCESS" == request.status
+
+
+# -- a job that goes on when its request ends ------------------------------------------------------------------------
+
+
+def test_a_detached_job_whose_manifest_is_late_when_the_time_is_over_ends_the_deploy_well(world, stage):
+    world.plans = Plans(seconds=295, manifest_delay=60)
+    request = stage.request("Create", properties(Completion="detach"))
+    stage.settle()
+    assert "SUCCESS" == request.status
+    assert ["SUCCEEDED"] == verdicts(world)
+
+
+@pytest.mark.parametrize("skip", range(6))
+def test_a_detached_job_that_cannot_be_looked_at_when_the_time_is_over_ends_the_deploy_well(world, stage, skip):
+    world.plans = Plans(seconds=900)
+    request = stage.request("Create", properties(Completion="detach"))
+    stage.pass_time(275)
+    world.misfortunes = [Misfortune("GetDICOMImportJob", "error", "ThrottlingException", skip=skip)]
+    stage.settle()
+    assert "SUCCESS" == request.status
+    assert ["SUCCEEDED"] == verdicts(world)
+
+
+def test_a_submitted_job_that_is_not_known_yet_ends_the_deploy_well_at_once(world, stage):
+    world.plans = Plans(seconds=200)
+    world.misfortunes = [Misfortune("GetDICOMImportJob", "error", "ResourceNotFoundException", times=4)]
+    request = stage.request("Create", properties(Completion="submit", WaitSeconds="60"))
+    stage.pass_time(5)
+    assert "SUCCESS" == request.status
+    assert "SUBMITTED" == request.answers[0]["Data"]["JobStatus"]
+    stage.settle()
+    assert ["SUCCEEDED"] == verdicts(world)
+
+
+@pytest.mark.parametrize("completion", ["submit", "detach", "wait"])
+def test_a_job_that_may_not_be_looked_at_fails_the_deploy_and_is_told_of(world, stage, completion):
+    world.plans = Plans(seconds=200)
+    world.misfortunes = [Misfortune("GetDICOMImportJob", "error", "AccessDeniedException", times=10_000)]
+    request = stage.request("Create", properties(Completion=completion))
+    stage.settle()
+    # A submitted one is not looked at before it is answered for, if looking has to be tried again.
+    assert ("SUCCESS" if completion == "submit" else "FAILED") == request.status
+    assert ["UNKNOWN"] == verdicts(world)
+
+
+@pytest.mark.parametrize("completion", ["detach", "wait"])
+def test_a_follower_that_cannot_be_started_at_once_is_started_a_little_later(world, stage, completion):
+    world.plans = Plans(seconds=900)
+    request = stage.request("Create", properties(Completion=completion))
+    stage.pass_time(200)
+    world.misfortunes = [Misfortune("StartExecution", "error", "ThrottlingException", times=3)]
+    stage.settle()
+    assert ("SUCCESS" if completion == "detach" else "FAILED") == request.status
+    assert ["SUCCEEDED"] == verdicts(world)
+
+
+def test_a_job_whose_follower_cannot_be_started_at_all_is_told_of(world, stage):
+    world.plans = Plans(seconds=900)
+    request = stage.request("Create", properties(Completion="submit"))
+    world.misfortunes = [Misfortune("StartExecution", "error", "ThrottlingException", skip=1, times=10_000)]
+    stage.settle()
+    assert "SUCCESS" == request.status
+    assert ["UNKNOWN"] == verdicts(world)
+
+
+def test_the_job_of_an_update_that_is_rolled_back_while_it_waits_has_a_verdict(world, stage):
+    stage.request("Create", properties())
+    stage.settle()
+    world.plans = Plans(seconds=200, outcome="none")
+    world.stack_status = "UPDATE_IN_PROGRESS"
+    stage.request("Update", properties(RunId="2"), properties())
+    stage.pass_time(30)
+    world.stack_status = "UPDATE_ROLLBACK_IN_PROGRESS"
+    back = stage.request("Rollback", properties(), properties(RunId="2"))
+    stage.settle()
+    assert "SUCCESS" == back.status
+    assert ["SUCCEEDED", "FAILED"] == verdicts(world)
+
+
+def test_the_job_of_an_execution_that_was_stopped_has_a_verdict(world, stage):
+    world.plans = Plans(seconds=100, outcome="none")
+    request = stage.request("Create", properties())
+    stage.pass_time(20)
+    stop(stage, request.id)
+    assert "FAILED" == request.status
+    assert ["FAILED"] == verdicts(world)
+    assert 1 == len(world.jobs)
+
+
+@pytest.mark.parametrize("operation", ["StartDICOMImportJob", "GetDICOMImportJob"])
+def test_the_job_of_a_step_that_was_lost_has_a_verdict(world, stage, operation):
+    world.plans = Plans(seconds=100, outcome="none")
+    world.misfortunes = [Misfortune(operation, "crash after", times=3)]
+    request = stage.request("Create", properties())
+    stage.settle()
+    assert "FAILED" == request.status
+    assert ["FAILED"] == verdicts(world)
+    assert 1 == len(world.jobs)
+
+
+def test_a_follower_of_a_request_that_had_no_job_starts_none(world, stage):
+    world.misfortunes = [Misfortune("ListObjectsV2", "crash before", times=3)]
+    request = stage.request("Create", properties())
+    stage.settle()
+    assert "FAILED" == request.status
+    assert f"{request.id}-follow" in stage.executions
+    assert {} == world.jobs
+    assert [] == verdicts(world)
+
+
+def test_a_submitted_run_that_succeeds_is_the_one_that_a_plain_deploy_means(world, stage):
+    world.plans = Plans(seconds=200)
+    stage.request("Create", properties(Completion="submit", RunId="7"))
+    stage.settle()
+    again = stage.request("Update", properties(RunId=None), properties(Completion="submit", RunId="7"))
+    world.stack_status = "UPDATE_IN_PROGRESS"
+    stage.settle()
+    assert "SUCCESS" == again.status
+    assert 1 == len(world.jobs)
+
+
+# -- a request that CloudFormation has given up ----------------------------------------------------------------------
+
+
+def test_an_update_that_is_still_unpacking_when_the_next_deploy_begins_starts_nothing(world, stage, monkeypatch):
+    stage.request("Create", properties(WaitSeconds="3000"))
+    stage.settle()
+    good, bad = properties(WaitSeconds="3000"), properties(WaitSeconds="3000", **zipped(world))
+    world.stack_status = "UPDATE_IN_PROGRESS"
+    upload, uploads = S3.upload_fileobj, []
+
+    def while_it_unpacks(self: S3, *what: object) -> None:
+        uploads.append(what)
+        if len(uploads) == 2:
+            world.stack_status = "UPDATE_ROLLBACK_IN_PROGRESS"
+            stage.request("Rollback", good, bad)
+            stage.pass_time(40)
+            world.stack_status, world.stack_updated = "UPDATE_IN_PROGRESS", "the next deploy"
+        upload(self, *what)
+
+    monkeypatch.setattr(S3, "upload_fileobj", while_it_unpacks)
+    update = stage.request("Update", bad, good)
+    stage.settle()
+    assert "FAILED" == update.status
+    assert 1 == len(world.jobs)
+
+
+def test_a_record_that_is_removed_while_its_job_runs_starts_no_second_one(world, stage):
+    world.token_memory = 0
+    world.plans = Plans(seconds=100)
+    request = stage.request("Create", properties())
+    stage.pass_time(20)
+    for place in [place for place in world.objects if ".healthimaging-cdk/" in place[1]]:
+        del world.objects[place]
+    stage.settle()
+    assert "FAILED" == request.status
+    assert "was removed while it was at work" in request.answers[0]["Reason"]
+    assert 1 == len(world.jobs)
+
+
+@pytest.mark.parametrize("wait", ["60", "300"])
+def test_unpacking_ends_when_the_request_must(world, stage, wait):
+    began, answered = world.now, []
+    stage.answered = lambda _: answered.append(world.now - began)
+    request = stage.request("Create", properties(WaitSeconds=wait, **zipped(world)))
+    stage.settle()
+    assert "FAILED" == request.status
+    assert "were not unpacked in time" in request.answers[0]["Reason"]
+    assert answered[0] < int(wait) + 300
+    assert {} == world.jobs
+
+
+def test_a_stack_that_is_rolled_back_while_the_source_is_surveyed_starts_nothing(world, stage, monkeypatch):
+    survey = S3.paginate
+
+    def meanwhile(self: S3, **what: str) -> Iterator[dict[str, object]]:
+        world.stack_status = "ROLLBACK_IN_PROGRESS"
+        return survey(self, **what)
+
+    monkeypatch.setattr(S3, "paginate", meanwhile)
+    request = stage.request("Create", properties())
+    stage.settle()
+    assert "FAILED" == request.status
+    assert ({}, {}) == (world.jobs, world.written)
+
+
+@pytest.mark.parametrize("status", ["ROLLBACK_IN_PROGRESS", "DELETE_IN_PROGRESS"])
+def test_a_stack_that_goes_away_unpacks_and_starts_nothing(world, stage, status):
+    world.stack_status = status
+    request = stage.request("Create", properties(WaitSeconds="3000", **zipped(world)))
+    stage.settle()
+    assert "FAILED" == request.status
+    assert "UploadFileobj" not in world.calls
+    assert {} == world.jobs
+
+
+def test_a_deletion_waits_for_a_submitted_job(world, stage):
+    world.plans = Plans(seconds=200)
+    stage.request("Create", properties(Completion="submit"))
+    stage.pass_time(10)
+    world.stack_status = "DELETE_IN_PROGRESS"
+    delete = stage.request("Delete", properties(Completion="submit"))
+    stage.pass_time(150)
+    assert [] == delete.answers
+    stage.settle()
+    assert "COMPLETED" == delete.answers[0]["Data"]["JobStatus"]
+
+
+def test_a_deletion_waits_for_as_long_as_a_start_may_be_on_its_way(world, stage):
+    world.misfortunes = [Misfortune("StartDICOMImportJob", "crash before", times=3)]
+    stage.request("Create", properties())
+    stage.pass_time(8)
+    world.stack_status = "DELETE_IN_PROGRESS"
+    delete = stage.request("Delete", properties())
+    stage.pass_time(25)
+    assert [] == delete.answers
+    stage.settle()
+    assert "SUCCESS" == delete.status
+
+
+@pytest.mark.parametrize(("hours", "verdict"), [(20, "SUCCEEDED"), (30, "UNKNOWN")])
+def test_a_job_is_followed_for_a_day(world, stage, hours, verdict):
+    world.plans = Plans(seconds=hours * 3600)
+    stage.request("Create", properties(Completion="submit"))
+    stage.settle()
+    assert [verdict] == verdicts(world)
+
+
+def test_a_day_of_throttling_fits_into_the_history_of_an_execution(world, stage):
+    world.plans = Plans(seconds=30 * 3600)
+    stage.request("Create", properties(Completion="submit"))
+    stage.pass_time(10)
+    looks = world.calls.count("GetDICOMImportJob")
+    world.misfortunes = [Misfortune("GetDICOMImportJob", "error", "ThrottlingException", times=100_000)]
+    stage.settle()
+    # Some nine events a step, of 25,000 at most.
+    assert 9 * (world.calls.count("GetDICOMImportJob") - looks) < 20_000
+
+
+def test_a_follower_waits_for_a_job_that_is_not_listed_yet(world, stage, monkeypatch):
+    listed = HealthImaging.list_dicom_import_jobs
+
+    def late(self: HealthImaging, **what: Any) -> dict[str, Any]:
+        answer = listed(self, **what)
+        old = [job for job in answer["jobSummaries"] if job["submittedAt"].timestamp() < world.now - 20]
+        return {**answer, "jobSummaries": old}
+
+    monkeypatch.setattr(HealthImaging, "list_dicom_import_jobs", late)
+    world.misfortunes = [Misfortune("StartDICOMImportJob", "crash after", times=3)]
+    stage.request("Create", properties())
+    stage.settle()
+    assert ["SUCCEEDED"] == verdicts(world)
+
+
+def test_a_job_whose_start_was_lost_and_cannot_be_looked_for_has_a_verdict(world, stage):
+    world.misfortunes = [
+        Misfortune("PutObject", "crash before", skip=1),
+        Misfortune("ListObjectsV2", "error", "NoSuchBucket", skip=2),
+    ]
+    request = stage.request("Create", properties())
+    stage.settle()
+    assert "FAILED" == request.status
+    assert ["SUCCEEDED"] == verdicts(world)

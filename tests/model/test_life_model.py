@@ -25,6 +25,7 @@ S3_ERRORS = [
 ]  # fmt: skip
 COMMON_ERRORS = ["ThrottlingException", "AccessDeniedException", "ExpiredTokenException"]
 IMAGING_ERRORS = ["ConflictException", "ValidationException", "InternalServerException", "ResourceNotFoundException"]
+GATEWAY_ERRORS = ["503", "504", "InternalFailure"]
 # fmt: off
 ERRORS = {
     "AssumeRole": ["AccessDenied", "Throttling", "RegionDisabledException", "ExpiredTokenException"],
@@ -62,6 +63,7 @@ FAULTS = (
     [(operation, kind, "") for operation in ERRORS for kind in KINDS]
     + [(operation, "error", code) for operation, codes in ERRORS.items() for code in codes]
     + [(operation, "malformed", code) for operation in sorted(MALFORMED) for code in ("", "nulls")]
+    + [(operation, kind, code) for operation in ERRORS for kind in ("error", "error after") for code in GATEWAY_ERRORS]
 )
 
 

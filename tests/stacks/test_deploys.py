@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pydicom
 import pytest
 from aws_cdk import App, Duration, Stack, Tags
@@ -224,6 +226,42 @@ def test_data_and_import_in_two_stacks_and_a_failed_import_leaves_the_data_alone
     account.upload(bucket, "dicom/", "CT_small.dcm")
     good = account.deploy(app())["Work"]
     assert "2 files scanned, 1 imported, 1 rejected" in good.output("Summary")
+
+
+def log_group(account: Account, stack: str) -> dict[str, str]:
+    name = account.resource_id(stack, "AWS::Logs::LogGroup")
+    (found,) = account.cloud.client("logs").describe_log_groups(logGroupNamePrefix=name)["logGroups"]
+    return found
+
+
+def test_the_log_is_encrypted_with_the_key_of_the_data_in_another_stack(account):
+    app = make_app()
+    data = DataStack(app, "Kept")
+    ImportStack(
+        app, "Logged", datastore=data.datastore, input_bucket=data.input_bucket, output_bucket=data.output_bucket
+    )
+    assert ["CREATE_COMPLETE"] * 2 == [stack.status for stack in account.deploy(app).values()]
+    key = account.resource_id("Kept", "AWS::KMS::Key")
+    assert log_group(account, "Logged")["kmsKeyId"].endswith(f":key/{key}")
+    policy = json.loads(account.cloud.client("kms").get_key_policy(KeyId=key, PolicyName="default")["Policy"])
+    assert {"Service": "logs.us-east-1.amazonaws.com"} in [item["Principal"] for item in policy["Statement"]]
+
+
+def test_a_log_without_a_key_gets_that_of_a_later_import_in_place(account):
+    def app(*, with_key: bool) -> App:
+        app = make_app()
+        stack = Stack(app, "Late")
+        DicomImport(stack, "First", customer_managed_key=False)
+        if with_key:
+            DicomImport(stack, "Second")
+        return app
+
+    account.deploy_one(app(with_key=False))
+    before = log_group(account, "Late")
+    assert "UPDATE_COMPLETE" == account.deploy_one(app(with_key=True)).status
+    key = account.resource_id("Late", "AWS::KMS::Key")
+    after = log_group(account, "Late")
+    assert (before["logGroupName"], True) == (after["logGroupName"], after["kmsKeyId"].endswith(f":key/{key}"))
 
 
 def deny(import_: DicomImport, *actions: str) -> None:

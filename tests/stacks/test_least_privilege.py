@@ -20,6 +20,9 @@ pytestmark = pytest.mark.cloud
 NAME = "LeastPrivilege"
 
 _NO_KMS = "HealthImaging and S3 ask KMS in the role's name; the local cloud does not"
+_LOGS_KMS = (
+    "CloudWatch Logs asks KMS in the name of who writes (AWS's page on encrypted logs); the local cloud does not"
+)
 _ITSELF = "does this with the role; the local cloud does it without"
 
 
@@ -41,6 +44,9 @@ class Reason:
 REASONS = [
     Reason("HealthImagingImportEngineFunctionRole", "logs:CreateLogStream", "*:log-group:*", f"Lambda {_ITSELF}"),
     Reason("HealthImagingImportEngineFunctionRole", "logs:PutLogEvents", "*:log-group:*", f"Lambda {_ITSELF}"),
+    Reason("HealthImagingImportEngineFunctionRole", "kms:Decrypt", "*:key/*", _LOGS_KMS),
+    Reason("HealthImagingImportEngineFunctionRole", "kms:DescribeKey", "*:key/*", _LOGS_KMS),
+    Reason("HealthImagingImportEngineFunctionRole", "kms:GenerateDataKey", "*:key/*", _LOGS_KMS),
     Reason(
         "HealthImagingImportEngineFunctionRole",
         "events:PutEvents",

@@ -7,7 +7,7 @@ from typing import Any
 from healthimaging_import.cloudformation import Answer, Event
 from healthimaging_import.problems import Refused
 from healthimaging_import.resources import datastore, emptying, imports, tags
-from healthimaging_import.resources.turn import AnswerAndFollow, Step, Turn, patience
+from healthimaging_import.resources.turn import Step, Turn
 from healthimaging_import.rules import DATASTORE, EMPTYING, IMPORT, TAGS
 
 _ADVANCE = {
@@ -42,10 +42,18 @@ def given_up(event: Event, progress: dict[str, Any], reason: str) -> Answer:
     return Answer(success=False, reason=reason, physical_id=str(progress.get("datastore_id") or ""))
 
 
+def job_goes_on(event: Event, progress: dict[str, Any], *, known: bool = True) -> bool:
+    """Whether an import job may go on, without a verdict, when this request ends.
+
+    ``known``: whether ``progress`` holds all that the request has done.
+    """
+    return event.resource_type == IMPORT and imports.job_goes_on(event, progress, known=known)
+
+
 def lose_sight(event: Event, progress: dict[str, Any], now: float) -> None:
     """Tell metrics and events that a job which nobody waits for was lost, if it was."""
     if event.resource_type == IMPORT:
         imports.lose_sight(event, progress, now)
 
 
-__all__ = ["AnswerAndFollow", "Turn", "advance", "given_up", "lose_sight", "patience"]
+__all__ = ["Turn", "advance", "given_up", "job_goes_on", "lose_sight"]

@@ -10,14 +10,15 @@ from typing import Any
 from healthimaging_import import datastores
 from healthimaging_import.cloudformation import Answer, Event
 from healthimaging_import.problems import Refused
-from healthimaging_import.resources.turn import UNKNOWN, Step, Turn, clients_of, is_settling, tag_map
+from healthimaging_import.resources.turn import UNKNOWN, Step, Turn, clients_of, is_settling, stack_status, tag_map
 
 _DATASTORE_ID = re.compile(r"[0-9a-z]{32}")
 
 
 def advance(event: Event, turn: Turn, progress: dict[str, Any]) -> Step:
     """Bring its creation, its comparison with what is wanted, or its deletion one step on."""
-    healthimaging = clients_of(event, turn).healthimaging
+    clients = clients_of(event, turn)
+    healthimaging = clients.healthimaging
     wanted, before = _store_settings(event.properties), _store_settings(event.old_properties)
     if event.request_type == "Delete":
         return _delete_datastore(event, healthimaging, progress)
@@ -33,7 +34,9 @@ def advance(event: Event, turn: Turn, progress: dict[str, Any]) -> Step:
         datastore_id = event.physical_id
     try:
         live = datastores.describe(healthimaging, datastore_id, settling=settling)
-        datastores.refuse_change(live, wanted, before or wanted)
+        # What was refused changed nothing, so there is nothing to undo: a refusal would only block the rollback.
+        if wanted != (before or wanted) and "ROLLBACK" not in stack_status(clients, event, settling=settling)[0]:
+            datastores.refuse_change(live, wanted, before)
     except Refused as refusal:
         # Its id is told all the same, so that CloudFormation can take away what was made.
         return Answer(success=False, reason=str(refusal), physical_id=datastore_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from healthimaging_import import log
@@ -13,12 +13,10 @@ from healthimaging_import.problems import Refused, TryLater
 from healthimaging_import.request import Asset, ImportRequest
 from healthimaging_import.resources.turn import (
     UNKNOWN,
-    AnswerAndFollow,
     Step,
     Turn,
     clients_of,
     is_settling,
-    patience,
     stack_status,
 )
 from healthimaging_import.rules import Quotas
@@ -68,10 +66,11 @@ def advance(event: Event, turn: Turn, progress: dict[str, Any]) -> Step:
     """Bring an import one step on; a rollback or a deletion takes what there is and is never refused."""
     clients = clients_of(event, turn)
     if "rolling_back" not in progress:
-        progress["rolling_back"] = event.request_type == "Update" and _is_undone(clients, event, turn)
+        asks = event.request_type == "Update" and not turn.answered
+        progress["rolling_back"] = asks and _is_undone(clients, event, turn, progress)
     forgiving = event.request_type == "Delete" or progress["rolling_back"]
     try:
-        return _go_on(event, clients, turn, progress, may_start=not forgiving)
+        return _go_on(event, clients, turn, progress, forgiving=forgiving)
     except Refused as refusal:
         if not forgiving:
             raise
@@ -80,76 +79,110 @@ def advance(event: Event, turn: Turn, progress: dict[str, Any]) -> Step:
         return Answer(success=True, data=attributes_without_a_job(event))
 
 
-def _is_undone(clients: Clients, event: Event, turn: Turn) -> bool:
-    """Whether CloudFormation takes the stack back, or away.
+def job_goes_on(event: Event, progress: Mapping[str, Any], *, known: bool = True) -> bool:
+    """Whether a job may go on, without a verdict, when this request ends.
+
+    Args:
+        event: the request; with a deletion goes what would follow the job.
+        progress: what its steps remember.
+        known: whether that is all that they have done.
+    """
+    kept = Progress.from_dict(progress.get("import") or {})
+    return event.request_type != "Delete" and (kept.may_go_on or not (known or kept.closed))
+
+
+def _is_undone(clients: Clients, event: Event, turn: Turn, progress: dict[str, Any]) -> bool:
+    """Whether CloudFormation takes the stack back, or away, or has begun another deploy of it.
 
     Raises:
         TryLater: it does nothing with the stack, as far as it says: what it said last may be about an earlier deploy.
     """
-    status = stack_status(clients, event, settling=is_settling(event, turn))
+    status, since = stack_status(clients, event, settling=is_settling(event, turn))
     if not status.endswith("_IN_PROGRESS"):
         raise TryLater(f"the stack is {status}, so nobody waits for this request")
-    return "ROLLBACK" in status or status.startswith("DELETE_")
+    return "ROLLBACK" in status or status.startswith("DELETE_") or progress.setdefault("stack_since", since) != since
 
 
-def _go_on(event: Event, clients: Clients, turn: Turn, progress: dict[str, Any], *, may_start: bool) -> Step:
+def _go_on(event: Event, clients: Clients, turn: Turn, progress: dict[str, Any], *, forgiving: bool) -> Step:
     kept = Progress.from_dict(progress.get("import") or {})
+
+    def importer(properties: Mapping[str, Any]) -> Importer:
+        return _importer(
+            event,
+            properties,
+            clients,
+            turn,
+            may_start=not (forgiving or turn.answered),
+            still_asked=lambda: not _is_undone(clients, event, turn, progress),
+        )
+
     try:
-        if not may_start and not progress.get("took_over"):
-            before = event.old_properties or event.properties
-            _importer(event, before, clients, turn, may_start=may_start).take_over(kept)
+        if turn.answered:
+            kept.taken_over_at = kept.taken_over_at or turn.now
+        elif forgiving and not progress.get("took_over"):
+            importer(event.old_properties or event.properties).take_over(kept)
             progress["took_over"] = True
-        outcome = _importer(event, event.properties, clients, turn, may_start=may_start).step(kept)
+        outcome = importer(event.properties).step(kept)
+    except TryLater:
+        if not (kept.goes_on and _lets_go(event, turn)):
+            raise
+        outcome = Outcome.of_running(kept)
     finally:
         progress["import"] = vars(kept)
-    return _lead_on(event, turn, outcome, may_start=may_start)
+    return _lead_on(event, turn, outcome)
 
 
 def _importer(
-    event: Event, properties: Mapping[str, Any], clients: Clients, turn: Turn, *, may_start: bool
+    event: Event,
+    properties: Mapping[str, Any],
+    clients: Clients,
+    turn: Turn,
+    *,
+    may_start: bool,
+    still_asked: Callable[[], bool] = lambda: False,
 ) -> Importer:
+    beyond = max(0.0, turn.time_left() - turn.remaining(event))
     return Importer(
         request=import_request(event.scope, properties),
         clients=clients,
         asked_by=event.request_id,
         now=lambda: turn.now,
-        time_left=turn.time_left,
+        time_left=lambda: turn.time_left() - beyond,
         tolerance=tolerance(properties),
         settling=is_settling(event, turn),
         may_start=may_start,
-        still_asked=lambda: not turn.answered and not _is_undone(clients, event, turn),
+        still_asked=still_asked,
         follows_to_the_end=turn.answered,
     )
 
 
-def lose_sight(event: Event, progress: dict[str, Any], now: float) -> None:
+def lose_sight(event: Event, progress: Mapping[str, Any], now: float) -> None:
     """Tell metrics and events that a job which nobody waits for was lost, if it was."""
     turn = Turn(now=now, began_at=0, time_left=lambda: 0, answered=True)
     kept = Progress.from_dict(progress.get("import") or {})
     _importer(event, event.properties, clients_of(event, turn), turn, may_start=False).lose_sight(kept)
 
 
-def _lead_on(event: Event, turn: Turn, outcome: Outcome, *, may_start: bool) -> Step:
-    if outcome.finished:
-        return Answer(success=True, data=_attributes(event, outcome))
-    if not outcome.job_id:
-        if turn.elapsed >= patience(event, turn):
-            raise Refused("no job was started: the local files were not unpacked in time; use a bucket for so many")
-        return 1.0
+def _lets_go(event: Event, turn: Turn) -> bool:
+    """Whether the request ends well now though its job goes on."""
+    if turn.answered or event.request_type == "Delete":
+        return False
     completion = str(event.properties.get("Completion") or "wait")
-    over = turn.elapsed >= patience(event, turn)
-    waited_for = turn.answered or event.request_type == "Delete"
-    if not waited_for and (completion == "submit" or (completion == "detach" and over)):
-        return AnswerAndFollow(Answer(success=True, data=_attributes(event, outcome)))
+    return completion == "submit" or (completion == "detach" and turn.remaining(event) <= 0)
+
+
+def _lead_on(event: Event, turn: Turn, outcome: Outcome) -> Step:
+    over = turn.remaining(event) <= 0
+    if outcome.finished or (outcome.job_id and _lets_go(event, turn)):
+        return Answer(success=True, data=_attributes(event, outcome))
+    if over and not outcome.job_id:
+        raise Refused("no job was started: the local files were not unpacked in time; use a bucket for so many")
     if over:
-        reason = (
+        raise Refused(
             f"import job {outcome.job_id} is still {outcome.job_status} after {int(turn.elapsed)} seconds; it goes on, "
             "and a later deploy of the same stack picks up its result instead of importing again"
         )
-        if waited_for or not may_start:
-            raise Refused(reason)
-        return AnswerAndFollow(Answer(success=False, reason=reason))
-    return _next_look(turn.elapsed)
+    return _next_look(turn.elapsed) if outcome.job_id else 1.0
 
 
 def _next_look(elapsed: float) -> float:

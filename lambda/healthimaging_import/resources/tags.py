@@ -17,7 +17,7 @@ def advance(event: Event, turn: Turn, progress: dict[str, Any]) -> Step:  # noqa
     if event.request_type == "Delete":
         # When the whole stack goes, a store that is retained keeps its tags.
         try:
-            going = not stack_status(clients, event).startswith("UPDATE_")
+            going = not stack_status(clients, event)[0].startswith("UPDATE_")
         except Refused:
             going = True
         if not going:

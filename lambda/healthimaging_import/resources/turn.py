@@ -15,7 +15,9 @@ _SETTLING_SECONDS = 120
 _LONGEST_FOLLOWING_SECONDS = 24 * 3600
 UNKNOWN = "unknown"
 """Stands for what is not known (yet) in an attribute, which may not be missing."""
+
 _GRANTED_ON = (
+    "Grants",
     "RoleArn",
     "DataAccessRoleArn",
     "DatastoreId",
@@ -42,29 +44,20 @@ class Turn:
         """Seconds since the request was taken up."""
         return self.now - self.began_at
 
-
-@dataclass(frozen=True)
-class AnswerAndFollow:
-    """CloudFormation is answered now, and the job is followed to its end."""
-
-    answer: Answer
+    def remaining(self, event: Event) -> float:
+        """Seconds that the request may still take; a job that nobody waits for may take a day."""
+        wait = float(event.properties.get("WaitSeconds") or DEFAULT_WAIT_SECONDS)
+        return (_LONGEST_FOLLOWING_SECONDS if self.answered else wait) - self.elapsed
 
 
-Step = Answer | AnswerAndFollow | float
+Step = Answer | float
 """What a step leads to: an answer, or the seconds to wait before the next step."""
-
-
-def patience(event: Event, turn: Turn) -> float:
-    """How long a request may take, in seconds."""
-    if turn.answered:
-        return _LONGEST_FOLLOWING_SECONDS
-    return float(event.properties.get("WaitSeconds") or DEFAULT_WAIT_SECONDS)
 
 
 def is_settling(event: Event, turn: Turn) -> bool:
     """Whether IAM may still be catching up with what this deploy made or changed."""
     changed = any(event.properties.get(name) != event.old_properties.get(name) for name in _GRANTED_ON)
-    return changed and turn.elapsed < _SETTLING_SECONDS
+    return changed and event.request_type != "Delete" and turn.elapsed < _SETTLING_SECONDS
 
 
 def clients_of(event: Event, turn: Turn) -> Clients:
@@ -72,10 +65,14 @@ def clients_of(event: Event, turn: Turn) -> Clients:
     return Clients(event.properties.get("RoleArn"), settling=is_settling(event, turn))
 
 
-def stack_status(clients: Clients, event: Event, *, settling: bool = False) -> str:
-    """What CloudFormation is doing with the stack. It must be known: a rollback taken for an update would import."""
+def stack_status(clients: Clients, event: Event, *, settling: bool = False) -> tuple[str, str]:
+    """What CloudFormation is doing with the stack, and since when (a token of one deploy).
+
+    It must be known: a rollback taken for an update would import.
+    """
     with explained("cloudformation", "DescribeStacks", settling=settling):
-        return str(clients.cloudformation.describe_stacks(StackName=event.stack_id)["Stacks"][0]["StackStatus"])
+        stack = clients.cloudformation.describe_stacks(StackName=event.stack_id)["Stacks"][0]
+        return str(stack["StackStatus"]), str(stack.get("LastUpdatedTime") or stack.get("CreationTime") or "")
 
 
 def tag_map(properties: Mapping[str, Any]) -> dict[str, str]:
