@@ -70,7 +70,10 @@ class ImportResults:
 
     @property
     def warnings(self) -> str:
-        """Files with warnings by code, for example ``45344 (2)``; ``none`` without any."""
+        """Files with warnings by code, for example ``45344 (2)``; ``none`` without any.
+
+        Ends with ``not read`` where there may be more.
+        """
         return self._resource.get_att_string("Warnings")
 
     @property

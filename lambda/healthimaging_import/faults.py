@@ -19,8 +19,8 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as NoConnectionError
 from botocore.parsers import ResponseParserError
 
-from healthimaging_import.problems import Refused, TryLater, quote
-from healthimaging_import.wording import plain
+from healthimaging_import.problems import Refused, TryLater
+from healthimaging_import.wording import denial, plain
 
 _LONGEST_RETRY_AFTER = 300.0
 _BUSY_STATUSES = (408, 429)
@@ -31,7 +31,7 @@ _FIRST_SERVER_ERROR = 500
 class Rule:
     """One way of answering a failure.
 
-    ``verbatim``: AWS's message is IAM's own, which names actions and resources; of any other only plain words are told.
+    ``verbatim``: IAM's own sentence is repeated, which names actions and resources; of all else only plain words are.
     """
 
     advice: str
@@ -114,6 +114,11 @@ def rule_for(service: str, code: str, status: int = 0) -> Rule:
     return _RULES.get(service, _OTHERS).get(code, _BUSY if busy else _UNKNOWN)
 
 
+def is_missing(error: ClientError) -> bool:
+    """Whether S3 has no object of that key, as it says of what is read or written over."""
+    return str(error.response["Error"]["Code"]) == "NoSuchKey"
+
+
 @contextmanager
 def explained(service: str, operation: str, *, settling: bool = False, if_denied: str = "") -> Iterator[None]:
     """Turn what an AWS call raises into :class:`TryLater` or :class:`Refused`.
@@ -127,7 +132,7 @@ def explained(service: str, operation: str, *, settling: bool = False, if_denied
         code = str(error.response.get("Error", {}).get("Code", "Unknown"))
         rule = rule_for(service, code, int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0))
         message = str(error.response.get("Error", {}).get("Message") or "")
-        said = quote(message) if rule.verbatim else plain(message)
+        said = denial(message) if rule.verbatim else plain(message)
         advice = f"{rule.advice}; {if_denied}" if if_denied and rule.advice == _DENIED.advice else rule.advice
         reason = f"{operation} answered {code}{f' ({said})' if said else ''}: {advice}"
         raise _answer(rule, reason, settling=settling, after=_retry_after(error), code=code) from None

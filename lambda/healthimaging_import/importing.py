@@ -9,14 +9,15 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 
 from healthimaging_import import log, records
 from healthimaging_import.aws import Clients
-from healthimaging_import.faults import explained
+from healthimaging_import.faults import explained, is_missing
 from healthimaging_import.jobs import Job, Jobs, age
 from healthimaging_import.problems import Refused, TryLater
 from healthimaging_import.records import Record, Records, Stored
@@ -24,7 +25,16 @@ from healthimaging_import.request import ImportRequest
 from healthimaging_import.rules import Verdict
 from healthimaging_import.signals import announce
 from healthimaging_import.source import Survey, survey, unpack
-from healthimaging_import.verdict import Counts, Manifest, Tolerance, causes, read_manifest, warning_codes
+from healthimaging_import.verdict import (
+    UNREAD,
+    Counts,
+    Manifest,
+    Tolerance,
+    causes,
+    lines_of,
+    read_manifest,
+    warning_codes,
+)
 from healthimaging_import.wording import plain
 
 NOTHING_TO_IMPORT = "NOTHING_TO_IMPORT"
@@ -39,8 +49,11 @@ _UNKNOWN_JOB_PATIENCE_SECONDS = 300
 _LONGEST_START_SECONDS = 30
 """How long a call of StartDICOMImportJob may be on its way when whoever sent it is replaced."""
 _TRY_AGAIN = "deploy again with another run_id to import again"
-_LONGEST_LIST = 8 * 1024**2
+_WARNINGS_PATIENCE_SECONDS = 10
+"""How long warnings may be late that are tolerated: a file that never comes must not hold up a good import."""
 _MOST_CAUSES = 3
+_CHUNK = 64 * 1024
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -394,8 +407,7 @@ class Importer:
             raise self._failed(
                 stored, f"import job {job_id} ended with {status}, but {refusal}; {_TRY_AGAIN}"
             ) from None
-        warnings = dict(warning_codes(self._lines(manifest.warnings_uri, "warning.ndjson", needed=True)))
-        counts = dataclasses.replace(manifest.counts, warnings=warnings)
+        counts = dataclasses.replace(manifest.counts, warnings=self._warnings(manifest, progress, status))
         uri = self.records.keep_manifest(record, body)
         problems = ["it did not run to its end"] if status == "FAILED" else []
         problems += self.tolerance.exceeded_by(counts)
@@ -439,35 +451,54 @@ class Importer:
         )
         progress.closed = True
 
+    def _warnings(self, manifest: Manifest, progress: Progress, status: str) -> dict[str, int]:
+        """The files by warning code. What was announced and is not there is waited for, then told as not read."""
+        tolerated = self.tolerance.warnings
+        try:
+            found = self._counted(manifest.warnings_uri, "warning.ndjson", warning_codes)
+        except Refused:
+            if not tolerated:
+                raise
+            return {UNREAD: 1}
+        if found is not None:
+            return dict(found)
+        patience = _WARNINGS_PATIENCE_SECONDS if tolerated else _MANIFEST_PATIENCE_SECONDS[status]
+        if self.now() - progress.ended_at < patience:
+            raise TryLater(f"import job {progress.job['jobId']} is {status} and has not written its warnings")
+        return {UNREAD: 1}
+
     def _causes(self, manifest: Manifest) -> str:
-        """The most frequent reasons of rejection, and where to read the rest."""
-        found: Counter[str] = causes(self._lines(manifest.failures_uri, "failure.ndjson"))
+        """The most frequent reasons of rejection, and where to read the rest. They must not hide the verdict."""
+        try:
+            found = self._counted(manifest.failures_uri, "failure.ndjson", causes)
+        except (Refused, TryLater):
+            return ""
         if not found:
             return ""
+        among = " in the part that was read" if found.pop(UNREAD, 0) else ""
         frequent = ", ".join(f"{cause} ({count})" for cause, count in found.most_common(_MOST_CAUSES))
-        return f"; most frequent: {frequent}; all: FAILURE/failure.ndjson beside the job's manifest"
+        return f"; most frequent{among}: {frequent}; all: FAILURE/failure.ndjson beside the job's manifest"
 
-    def _lines(self, folder_uri: str, name: str, *, needed: bool = False) -> Iterable[bytes]:
-        """The lines of a result file. What the verdict does not need must not hide it by being unreadable."""
+    def _counted(
+        self, folder_uri: str, name: str, count: Callable[[Iterable[bytes | None]], Counter[str]]
+    ) -> Counter[str] | None:
+        """What is counted in the lines of a result file; None while it is not there."""
         if not folder_uri:
-            return []
-        try:
-            body = self._read(folder_uri, name, _LONGEST_LIST)
-        except (Refused, TryLater):
-            if needed:
-                raise
-            return []
-        return (body or b"").splitlines()
+            return Counter()
+        return self._opened(folder_uri, name, lambda body: count(lines_of(body.iter_chunks(_CHUNK))))
 
-    def _read(self, folder_uri: str, name: str, limit: int | None = None) -> bytes | None:
+    def _read(self, folder_uri: str, name: str) -> bytes | None:
         """A file of the job's output folder; None while it is not there."""
+        return self._opened(folder_uri, name, lambda body: bytes(body.read()))
+
+    def _opened(self, folder_uri: str, name: str, read: Callable[[Any], T]) -> T | None:
         bucket, _, folder = folder_uri.removeprefix("s3://").partition("/")
         with explained("s3", "s3:GetObject (job output)", settling=self.settling):
             try:
                 answer = self.clients.s3.get_object(Bucket=bucket, Key=f"{folder.rstrip('/')}/{name}")
-                body: bytes = answer["Body"].read(limit)
             except ClientError as error:
-                if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
+                if is_missing(error):
                     return None
                 raise
-        return body
+            with closing(answer["Body"]) as body:
+                return read(body)

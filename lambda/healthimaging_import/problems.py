@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
-# To the end: a key may hold blanks, quotes and brackets, so nobody can tell where it ends.
-_S3_NAMES = re.compile(r"(s3://[a-z0-9.\-]+|arn:aws[a-z\-]*:s3:::[a-z0-9.\-]+)/.*", re.DOTALL)
-_LONGEST_QUOTE = 400
+NOT_AS_WRITTEN = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
+"""What taking apart a JSON text can raise that is not what it should be."""
 
 
 class Refused(Exception):  # noqa: N818 - it names the outcome, as StopIteration does
@@ -26,8 +23,3 @@ class TryLater(Exception):  # noqa: N818 - it names the outcome, as StopIteratio
         super().__init__(reason)
         self.reason = reason
         self.after = after
-
-
-def quote(message: str) -> str:
-    """An AWS error message as it may be repeated: object names cut off, since a key can name a patient."""
-    return _S3_NAMES.sub(r"\1/...", message)[:_LONGEST_QUOTE]

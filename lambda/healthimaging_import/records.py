@@ -11,12 +11,14 @@ import dataclasses
 import json
 import re
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from healthimaging_import.faults import explained
-from healthimaging_import.problems import Refused, TryLater
+from healthimaging_import.faults import explained, is_missing
+from healthimaging_import.problems import NOT_AS_WRITTEN, Refused, TryLater
+from healthimaging_import.rules import RECORDS_FOLDER
 
 SCHEMA = 1
 _CLOCKS_DIFFER_BY = 60.0
@@ -84,11 +86,11 @@ class Records:
             try:
                 answer = self._s3.get_object(Bucket=self._bucket, Key=self._key(intent))
             except ClientError as error:
-                if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
+                if is_missing(error):
                     return None
                 raise
             body, etag = answer["Body"].read(), str(answer["ETag"])
-        return Stored(_parse(body), etag)
+        return Stored(_record(body, f"{intent}.json"), etag)
 
     def jobs_since(self, since: float) -> set[str]:
         """The jobs in all records that were changed since then, in seconds, or a little earlier."""
@@ -129,7 +131,7 @@ class Records:
                     **condition,
                 )
             except ClientError as error:
-                if error.response["Error"]["Code"] in ("PreconditionFailed", "412", "NoSuchKey"):
+                if is_missing(error) or error.response["Error"]["Code"] == "PreconditionFailed":
                     raise TryLater("another execution of the same import is at work") from None
                 raise
             etag = str(answer["ETag"])
@@ -137,27 +139,29 @@ class Records:
 
     def latest_run(self, series: str) -> str | None:
         """The ``run_id`` that succeeded last among the runs of one meaning, or None."""
+        body = self._latest(series)
+        return None if body is None else _run_id(body, _latest_name(series))
+
+    def _latest(self, series: str) -> bytes | None:
         with explained("s3", "s3:GetObject (latest run)", settling=self._settling):
             try:
-                answer = self._s3.get_object(Bucket=self._bucket, Key=self._latest_key(series))
+                answer = self._s3.get_object(Bucket=self._bucket, Key=self._prefix + _latest_name(series))
             except ClientError as error:
-                if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
+                if is_missing(error):
                     return None
                 raise
-            return str(json.loads(answer["Body"].read())["run_id"])
+            body: bytes = answer["Body"].read()
+        return body
 
     def note_latest_run(self, series: str, run_id: str) -> None:
-        """Remember the ``run_id`` that a deploy without one means."""
-        if self.latest_run(series) == run_id:
-            return
+        """Remember the ``run_id`` that a deploy without one means; what was remembered may be damaged."""
         body = json.dumps({"schema": SCHEMA, "run_id": run_id}).encode()
+        if self._latest(series) == body:
+            return
         with explained("s3", "s3:PutObject (latest run)", settling=self._settling):
             self._s3.put_object(
-                Bucket=self._bucket, Key=self._latest_key(series), Body=body, ContentType="application/json"
+                Bucket=self._bucket, Key=self._prefix + _latest_name(series), Body=body, ContentType="application/json"
             )
-
-    def _latest_key(self, series: str) -> str:
-        return f"{self._prefix}{series}-latest.json"
 
     def keep_manifest(self, record: Record, body: bytes) -> str:
         """Keep a job's manifest beside its record; answers its S3 URI."""
@@ -167,15 +171,65 @@ class Records:
         return f"s3://{self._bucket}/{key}"
 
 
-def _parse(body: bytes) -> Record:
+def _latest_name(series: str) -> str:
+    return f"{series}-latest.json"
+
+
+def _record(body: bytes, name: str) -> Record:
     try:
-        document = json.loads(body)
-        schema = document.get("schema")
-        if schema != SCHEMA:
-            msg = f"the import record has schema {schema}, this version reads {SCHEMA}: deploy with a newer library"
-            raise Refused(msg)
+        document = _document(body, name)
         known = {field.name for field in dataclasses.fields(Record)}
-        return Record(**{name: value for name, value in document.items() if name in known})
-    except (ValueError, TypeError, AttributeError):
-        msg = "the import record in the output bucket is damaged; set a run_id not used before and deploy again"
-        raise Refused(msg) from None
+        record = Record(**{name: value for name, value in document.items() if name in known})
+        if _is_whole(record):
+            return record
+    except NOT_AS_WRITTEN:
+        pass
+    raise _damaged(name, "put an earlier version of it back, or remove it to import again, then deploy again")
+
+
+def _run_id(body: bytes, name: str) -> str:
+    try:
+        run_id = _document(body, name)["run_id"]
+        if isinstance(run_id, str):
+            return run_id
+    except NOT_AS_WRITTEN:
+        pass
+    raise _damaged(name, "deploy again with the run_id that is meant, which writes it anew")
+
+
+def _document(body: bytes, name: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(body)
+    schema = document["schema"]
+    if not isinstance(schema, int):
+        raise TypeError
+    if schema != SCHEMA:
+        msg = f"{_place(name)} has schema {schema}, this version reads {SCHEMA}: deploy with a newer library"
+        raise Refused(msg)
+    return document
+
+
+def _is_whole(record: Record) -> bool:
+    """Whether a record holds what its state promises."""
+    texts = (record.intent, record.asked_by, record.reason, record.job_before, record.followed_by)
+    if not (
+        all(isinstance(text, str) for text in texts)
+        and all(isinstance(number, int | float) for number in (record.attempt, record.claimed_at))
+        and all(isinstance(members, dict) for members in (record.parameters, record.job, record.outcome))
+        and isinstance(record.parameters["datastoreId"], str)
+    ):
+        return False
+    if record.state in (STARTED, SUCCEEDED):
+        datetime.fromisoformat(record.job["submittedAt"])
+        return isinstance(record.job["jobId"], str) and (
+            record.state == STARTED or isinstance(record.outcome["counts"], dict)
+        )
+    return record.state in (CLAIMED, FAILED)
+
+
+def _damaged(name: str, advice: str) -> Refused:
+    return Refused(f"{_place(name)} is damaged: {advice}")
+
+
+def _place(name: str) -> str:
+    # Without the output prefix, which is not ours: it may be of a kind that does not belong into a reason.
+    return f"the import record {RECORDS_FOLDER}{name} in the output bucket"

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import IO, Any
 
 from healthimaging_import.faults import explained
-from healthimaging_import.problems import Refused
-from healthimaging_import.request import ImportRequest
+from healthimaging_import.problems import Refused, TryLater
+from healthimaging_import.request import Asset, ImportRequest
 from healthimaging_import.rules import Quotas
 
-_DAMAGED = "the zip of local files is damaged; build the asset again"
+_DAMAGED = "the zip of local files is damaged, encrypted or compressed in an unknown way; build the asset again"
 _READ_AHEAD = 4 * 1024**2
 
 
@@ -98,30 +99,37 @@ def unpack(
         None when all members are there, else the number of the member to go on with.
 
     Raises:
-        Refused: the zip is damaged, or a name in it leaves its folder.
+        Refused: the zip cannot be read, or a name in it leaves its folder or is that of another member.
     """
     asset = request.asset
     if asset is None:
         return None
-    with explained("s3", "s3:GetObject (asset)", settling=settling):
-        file = _RangedObject(s3, asset.bucket, asset.key)
-        try:
-            archive = zipfile.ZipFile(io.BufferedReader(file))
-        except zipfile.BadZipFile:
-            if file.failure:
-                raise file.failure from None
-            raise Refused(_DAMAGED) from None
+    file = _RangedObject(s3, asset, settling=settling)
+    with _unzipping(file):
+        archive = zipfile.ZipFile(io.BufferedReader(file))
     members = [member for member in archive.infolist() if not member.is_dir()]
+    keys = [request.input_prefix + _relative(member.filename) for member in members]
+    if len(set(keys)) < len(keys):
+        raise Refused("two files in the zip of local files have the same name; rename one and build the asset again")
     for number, member in enumerate(members[first:], start=first):
         if time_left() <= 0:
             return number
-        key = request.input_prefix + _relative(member.filename)
-        try:
-            with explained("s3", "s3:PutObject (input bucket)", settling=settling), archive.open(member) as body:
-                s3.upload_fileobj(_Stream(body), request.input_bucket, key)
-        except zipfile.BadZipFile:
-            raise Refused(_DAMAGED) from None
+        with _unzipping(file):
+            body = archive.open(member)
+        with body, explained("s3", "s3:PutObject (input bucket)", settling=settling):
+            s3.upload_fileobj(_Stream(body, file), request.input_bucket, keys[number])
     return None
+
+
+@contextmanager
+def _unzipping(file: _RangedObject) -> Iterator[None]:
+    """Tell a zip that cannot be read from one that S3 did not hand over."""
+    try:
+        yield
+    except Exception:  # noqa: BLE001 - zipfile and what it decompresses with raise some ten kinds, with names in them
+        if file.failure:
+            raise file.failure from None
+        raise Refused(_DAMAGED) from None
 
 
 def _relative(name: str) -> str:
@@ -134,21 +142,23 @@ def _relative(name: str) -> str:
 class _Stream:
     """A file that can only be read on: one that can seek is read twice, once to find its end."""
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
+    def __init__(self, member: IO[bytes], file: _RangedObject) -> None:
+        self._member, self._file = member, file
 
     def read(self, size: int = -1) -> bytes:
-        return self._file.read(size)
+        with _unzipping(self._file):
+            return self._member.read(size)
 
 
 class _RangedObject(io.RawIOBase):
     """An S3 object as a file that can be read from anywhere, by ranged requests of a few MiB that are kept."""
 
-    def __init__(self, s3: Any, bucket: str, key: str) -> None:  # noqa: ANN401
+    def __init__(self, s3: Any, asset: Asset, *, settling: bool) -> None:  # noqa: ANN401
         super().__init__()
-        self._s3, self._bucket, self._key = s3, bucket, key
-        self._size = int(s3.head_object(Bucket=bucket, Key=key)["ContentLength"])
-        self.failure: Exception | None = None
+        self._s3, self._place, self._settling = s3, {"Bucket": asset.bucket, "Key": asset.key}, settling
+        with self._explained():
+            self._size = int(s3.head_object(**self._place)["ContentLength"])
+        self.failure: Refused | TryLater | None = None
         """What a read failed with: zipfile takes a lost connection for the end of a broken zip."""
         self._position = 0
         self._window_at = 0
@@ -183,8 +193,12 @@ class _RangedObject(io.RawIOBase):
     def _fetch(self, wanted: int) -> None:
         last = min(self._position + wanted, self._size) - 1
         try:
-            answer = self._s3.get_object(Bucket=self._bucket, Key=self._key, Range=f"bytes={self._position}-{last}")
-            self._window, self._window_at = answer["Body"].read(), self._position
-        except Exception as failure:
+            with self._explained():
+                answer = self._s3.get_object(**self._place, Range=f"bytes={self._position}-{last}")
+                self._window, self._window_at = answer["Body"].read(), self._position
+        except (Refused, TryLater) as failure:
             self.failure = failure
             raise
+
+    def _explained(self) -> AbstractContextManager[None]:
+        return explained("s3", "s3:GetObject (asset)", settling=self._settling)

@@ -10,10 +10,23 @@ from healthimaging_import.rules import ServiceModel
 _GAP = "..."
 _ACRONYMS = frozenset({"AWS", "DICOM", "DICM", "IAM", "JSON", "KMS", "P10", "S3", "SOP", "UID", "UIDs", "VR"})
 _LIMIT = re.compile(r"(FILE|IMAGE|INSTANCE|SIZE|COUNTS?|IMPORT|JOB|QUOTA|_)+_(LIMIT|EXCEEDED|ERROR)")
+_ARN = r"arn:aws[a-z-]*:{service}:[a-z0-9-]*:[0-9]*:[\w+=,.@/:*-]+"
+_ACTION = r"[a-z0-9-]{1,40}:[A-Za-z*]{1,60}"
+_KIND = (
+    "(identity-based|resource-based|session|service control|resource control|VPC endpoint|role trust) policy"
+    "|permissions boundary"
+)
+_DENIED = re.compile(
+    rf"User: {_ARN.format(service='(iam|sts)')} is not authorized to perform: {_ACTION}(?!\S)", re.ASCII
+)
+_RESOURCE = " on resource: "
+_TOLD = re.compile(_RESOURCE + _ARN.format(service="(medical-imaging|iam|states|kms)") + r"(?!\S)", re.ASCII)
+_WHY = re.compile(rf" because no ({_KIND}) allows the {_ACTION} action\Z| with an explicit deny in an? ({_KIND})\Z")
+_LONGEST_DENIAL = 400
 _MORE_WORDS = (
-    "a an and are as at be by can cannot could did does exceeds expected file files for format found from has have "
-    "header in invalid is it its length longer malformed missing must no not of on or parse parsed preamble read "
-    "required size than that the there this to too type unsupported valid value was were with"
+    "a an and are as at authorized be by can cannot could did does exceeds expected file files for format found from "
+    "has have header in invalid is it its length longer malformed missing must no not of on or parse parsed perform "
+    "preamble read required size than that the there this to too type unsupported valid value was were with"
 )
 
 
@@ -47,3 +60,25 @@ def plain(text: str, longest: int = 120) -> str:
         elif not kept or kept[-1] != _GAP:
             kept.append(_GAP)
     return " ".join(kept)[:longest]
+
+
+def denial(message: str) -> str:
+    """IAM's own sentence about what may not be done, with resources that can hold no object's name; else plain words.
+
+    It names who, the action and often the policy to look at, which is what has to be known to allow it.
+    """
+    denied = _DENIED.match(message)
+    if not denied:
+        return plain(message)
+    told, rest = denied[0], message[denied.end() :]
+    why = _WHY.search(rest)
+    if rest.startswith(_RESOURCE):
+        named = _TOLD.match(rest)
+        told += named[0] if named else _RESOURCE + _GAP
+        rest = rest[named.end() :] if named else ""
+    # Where an object's name may end, only what IAM itself closes its sentence with can be told from it.
+    if why:
+        told += why[0]
+    elif rest.strip():
+        told += f" {plain(rest)}"
+    return told[:_LONGEST_DENIAL]

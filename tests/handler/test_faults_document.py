@@ -9,6 +9,7 @@ from healthimaging_import.faults import explained
 from healthimaging_import.problems import Refused, TryLater
 from healthimaging_import.rules import ServiceModel
 from tests.conftest import ROOT
+from tests.handler.test_faults_handled import section, told
 
 DOCUMENT = ROOT / "docs" / "faults.md"
 HEALTHIMAGING = [
@@ -129,13 +130,13 @@ def summary(found: list[Row]) -> str:
 
 def table(found: list[Row]) -> str:
     lines = ["| call | failure | what happens |", "|---|---|---|"]
-    lines += [f"| {call} | {failure} | {happens} |" for call, failure, happens in found]
+    lines += [f"| {call} | {failure} | {told(call, failure, happens)} |" for call, failure, happens in found]
     return "\n".join(lines) + "\n"
 
 
 def test_the_document_says_what_the_code_does(request: pytest.FixtureRequest) -> None:
     found = rows()
-    written = INTRODUCTION + summary(found) + EXCEPTIONS + table(found)
+    written = INTRODUCTION + summary(found) + EXCEPTIONS + table(found) + section()
     if request.config.getoption("--write"):
         DOCUMENT.write_text(written, encoding="utf-8")
     assert written == DOCUMENT.read_text(encoding="utf-8")

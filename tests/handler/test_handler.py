@@ -817,6 +817,29 @@ SCENARIOS: dict[str, Callable[[FakeAws], dict[str, Any]]] = {
 }
 
 
+@pytest.mark.parametrize("deleted", [False, True])
+def test_the_place_of_the_manifest_is_told_and_not_logged(
+    aws: FakeAws, machine: Machine, capsys: pytest.CaptureFixture[str], *, deleted: bool
+) -> None:
+    aws.put(SOURCE, "studies/1.dcm", b"not DICOM")
+    properties = {"OutputPrefix": f"{NAME} 1/", "Completion": "submit"}
+    aws.jobs_may_run.clear()
+    machine.request(event(aws, "import-create", **properties), follow=False)
+    aws.wait_for_jobs()
+    if deleted:
+        machine.request(event(aws, "import-delete", request_id="deletion", **properties))
+        step = "let go"
+    else:
+        (follower,) = (run for name, run in aws.executions.items() if name.endswith("-follow"))
+        machine.run(json.loads(follower["input"]))
+        step = "followed"
+    assert f"manifest: s3://results/{NAME} 1/" in aws.record()["reason"]
+    logged = capsys.readouterr().out
+    (line,) = (line for line in map(json.loads, logged.splitlines()) if line.get("step") == step)
+    assert line["reason"].endswith("manifest: s3://results/...")
+    assert NAME not in logged
+
+
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_a_patients_name_in_keys_prefixes_contents_and_errors_comes_out_nowhere(
     aws: FakeAws, machine: Machine, capsys: pytest.CaptureFixture[str], scenario: str

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from healthimaging_import import verdict
 from healthimaging_import.importing import NOT_STARTED, NOTHING_TO_IMPORT, Outcome, Progress
 from healthimaging_import.problems import Refused, TryLater
 from healthimaging_import.request import Asset
@@ -261,15 +262,15 @@ def test_the_job_of_the_attempt_before_is_not_taken_for_this_ones(source: FakeAw
 
 
 def test_a_job_submitted_long_before_is_not_looked_at(source: FakeAws, deploy: Deploys) -> None:
-    finish(source, deploy("first", run_id="1"))
+    before = finish(source, deploy("first", run_id="1")).job_id
     second = deploy("second", run_id="2")
     second.clock = time.time() + 60
     with crash(second.importer.clients.starting, "before-send", "StartDICOMImportJob"):
         second.step()
-    looks = source.count(GET)
+    looks = source.count(GET, before)
     finish(source, second)
     assert 2 == len(source.jobs())
-    assert looks + 1 == source.count(GET)
+    assert looks == source.count(GET, before)
 
 
 def test_a_rollback_finds_the_job_of_a_start_whose_answer_was_lost(source: FakeAws, deploy: Deploys) -> None:
@@ -396,9 +397,10 @@ def refusal(deploy: Any) -> str:
 
 
 def test_a_refused_start_is_the_same_answer_for_the_same_asker_without_a_job(source: FakeAws, deploy: Deploys) -> None:
-    source.fail(START, "AccessDeniedException", 403, "no iam:PassRole")
+    said = "User: arn:aws:iam::111122223333:role/Import is not authorized to perform: iam:PassRole"
+    source.fail(START, "AccessDeniedException", 403, said)
     reason = refusal(deploy())
-    assert reason.startswith("no job was started: StartDICOMImportJob answered AccessDeniedException (no iam:PassRole)")
+    assert reason.startswith(f"no job was started: StartDICOMImportJob answered AccessDeniedException ({said})")
     assert reason == refusal(deploy())
     assert 1 == source.count(START)
     assert [] == source.jobs()
@@ -543,6 +545,100 @@ def test_fails_for_a_manifest_that_is_broken(source: FakeAws, deploy: Deploys) -
     (key,) = (key for key in source.keys(RESULTS) if key.endswith(MANIFEST))
     source.put(RESULTS, key, b"{")
     assert "job-output-manifest.json cannot be read" in refusal(first)
+
+
+# -- the warnings ----------------------------------------------------------------------------------------------------
+
+
+def announce_warnings(aws: FakeAws, lines: bytes | None = None) -> str:
+    """Let the manifest announce warnings; answers where they belong."""
+    (key,) = (key for key in aws.keys(RESULTS) if key.endswith(MANIFEST) and ".healthimaging-cdk" not in key)
+    manifest = json.loads(aws.objects[RESULTS, key])
+    folder = key.removesuffix(MANIFEST) + "WARNING/"
+    manifest["jobSummary"]["warningsOutputS3Uri"] = f"s3://{RESULTS}/{folder}"
+    aws.put(RESULTS, key, json.dumps(manifest).encode())
+    if lines is not None:
+        aws.put(RESULTS, f"{folder}warning.ndjson", lines)
+    return f"{folder}warning.ndjson"
+
+
+WARNED = b'{"importResponse": {"warnings": [{"warning_reason_code": 45344}]}}\n'
+
+
+@pytest.mark.parametrize(("tolerated", "seconds"), [(True, 10), (False, 120)])
+def test_late_warnings_are_waited_for(source: FakeAws, deploy: Deploys, *, tolerated: bool, seconds: float) -> None:
+    first = deploy(tolerance=Tolerance(warnings=tolerated))
+    run_job(source, first)
+    key = announce_warnings(source)
+    for pause in (0, seconds - 1):
+        first.clock += pause
+        with pytest.raises(TryLater, match="is COMPLETED and has not written its warnings"):
+            first.step()
+    assert [] == source.events
+    source.put(RESULTS, key, WARNED)
+    if tolerated:
+        assert {"45344": 1} == first.step().counts.warnings
+    else:
+        assert "there are warnings: 45344 (1)" in refusal(first)
+
+
+def test_warnings_that_never_come_are_no_reason_to_fail_where_they_are_tolerated(
+    source: FakeAws, deploy: Deploys
+) -> None:
+    first = deploy()
+    run_job(source, first)
+    announce_warnings(source)
+    with pytest.raises(TryLater):
+        first.step()
+    first.clock += 10
+    outcome = first.step()
+    assert "not read" == outcome.counts.warning_list()
+    assert outcome == deploy("second").step()
+
+
+def test_fails_where_warnings_are_not_tolerated_and_never_come(source: FakeAws, deploy: Deploys) -> None:
+    first = deploy(tolerance=Tolerance(warnings=False))
+    run_job(source, first)
+    announce_warnings(source)
+    with pytest.raises(TryLater):
+        first.step()
+    first.clock += 120
+    assert "ended with COMPLETED but its warnings were not read: 1 files scanned" in refusal(first)
+
+
+@pytest.mark.parametrize("tolerated", [True, False])
+def test_warnings_that_may_not_be_read_matter_where_they_are_not_tolerated(
+    source: FakeAws, deploy: Deploys, *, tolerated: bool
+) -> None:
+    first = deploy(tolerance=Tolerance(warnings=tolerated))
+    run_job(source, first)
+    announce_warnings(source, WARNED)
+    source.fail("S3.GetObject", "AccessDenied", 403, subject="warning.ndjson")
+    if tolerated:
+        assert {"unread": 1} == first.step().counts.warnings
+    else:
+        assert "s3:GetObject (job output) answered AccessDenied" in refusal(first)
+        assert "STARTED" == source.record()["state"]
+
+
+@pytest.mark.parametrize("lines", [b"", b"\n"])
+def test_an_empty_list_of_warnings_is_none(source: FakeAws, deploy: Deploys, lines: bytes) -> None:
+    first = deploy(tolerance=Tolerance(warnings=False))
+    run_job(source, first)
+    announce_warnings(source, lines)
+    assert {} == first.step().counts.warnings
+
+
+def test_reasons_of_a_list_that_was_cut_are_said_to_be_of_a_part(
+    aws: FakeAws, deploy: Deploys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verdict, "_LONGEST_LIST", 3 * 64 * 1024)
+    aws.put(SOURCE, "studies/1.dcm", NOT_DICOM)
+    first = deploy()
+    run_job(aws, first)
+    (key,) = (key for key in aws.keys(RESULTS) if key.endswith("failure.ndjson"))
+    aws.put(RESULTS, key, aws.objects[RESULTS, key].strip().ljust(64 * 1024 - 1) * 4)
+    assert re.search("; most frequent in the part that was read: .*; all: FAILURE/failure.ndjson", refusal(first))
 
 
 # -- before the job --------------------------------------------------------------------------------------------------

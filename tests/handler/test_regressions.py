@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from healthimaging_import import handler
 from healthimaging_import.cloudformation import Answer, Event, send
 from healthimaging_import.faults import explained
-from healthimaging_import.problems import Refused, TryLater, quote
+from healthimaging_import.problems import Refused, TryLater
 from healthimaging_import.request import Asset
 from healthimaging_import.rules import ServiceModel
 from healthimaging_import.source import unpack
-from healthimaging_import.wording import plain
+from healthimaging_import.wording import denial, plain
 from tests.handler.cloudformation_events import event
 from tests.handler.fake_aws import DICOM, SOURCE, FakeAws
 from tests.handler.state_machine import Clock, Machine
@@ -61,8 +61,11 @@ def test_a_deploy_that_a_deletion_replaced_never_starts_another_job(aws: FakeAws
 @example("O'NEIL/1.dcm")
 @example("DOE, JANE (1).dcm")
 def test_no_part_of_any_key_comes_through(key: str) -> None:
-    said = f'not authorized to perform: s3:GetObject on resource: "arn:aws:s3:::source/{key}" because no policy allows'
-    assert 'not authorized to perform: s3:GetObject on resource: "arn:aws:s3:::source/...' == quote(said)
+    denied = "User: arn:aws:sts::111122223333:assumed-role/Import/x is not authorized to perform: s3:GetObject"
+    why = " because no identity-based policy allows the s3:GetObject action"
+    for resource in (f"arn:aws:s3:::source/{key}", f'"arn:aws:s3:::source/{key}"', key):
+        assert f"{denied} on resource: ...{why}" == denial(f"{denied} on resource: {resource}{why}")
+        assert f"{denied} on resource: ..." == denial(f"{denied} on resource: {resource}")
 
 
 @given(st.dictionaries(st.text(min_size=1, max_size=20), st.text(alphabet="aé漢😀", max_size=2000), max_size=16))

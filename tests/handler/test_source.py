@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import itertools
 import random
 import zipfile
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 from botocore.stub import Stubber
@@ -15,7 +17,7 @@ from healthimaging_import.problems import Refused, TryLater
 from healthimaging_import.request import Asset, ImportRequest
 from healthimaging_import.rules import Quotas
 from healthimaging_import.source import Survey, survey, unpack
-from tests.handler.fake_aws import SOURCE, FakeAws
+from tests.handler.fake_aws import SOURCE, FakeAws, StorageFault
 
 RequestFor = Callable[..., ImportRequest]
 MEGABYTE = 1024**2
@@ -137,6 +139,90 @@ def zipped(members: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> 
         for name, content in members.items():
             archive.writestr(name, content)
     return file.getvalue()
+
+
+MEMBER = "DOE^JANE.dcm"
+
+
+def altered(at_entry: int, at_directory: int, value: int) -> bytes:
+    """A zip of one deflated member with a byte changed in its local header and in the central directory."""
+    made = bytearray(zipped({MEMBER: b"one" * 100}))
+    made[made.find(b"PK\x03\x04") + at_entry] = value
+    made[made.find(b"PK\x01\x02") + at_directory] = value
+    return bytes(made)
+
+
+def with_other_content(method: int) -> bytes:
+    """A zip whose member begins with other bytes than were written."""
+    made = bytearray(zipped({MEMBER: b"one" * 100}, method))
+    begin = made.find(MEMBER.encode()) + len(MEMBER)
+    made[begin : begin + 8] = bytes(byte ^ 0xFF for byte in made[begin : begin + 8])
+    return bytes(made)
+
+
+def broken_zips() -> dict[str, bytes]:
+    noise = zipped({MEMBER: random.Random(1).randbytes(1000)})
+    return {
+        "none": b"not a zip",
+        "empty": b"",
+        "encrypted": altered(6, 8, 1),
+        "compression that nobody knows": altered(8, 10, 99),
+        "compression that is too old": altered(8, 10, 1),
+        "another compression than it says": altered(8, 10, 12),
+        "lzma that is none": altered(8, 10, 14),
+        "deflate": with_other_content(zipfile.ZIP_DEFLATED),
+        "checksum": with_other_content(zipfile.ZIP_STORED),
+        "name that is no text": altered(7, 9, 8).replace(MEMBER.encode(), b"DOE^JANE\xff\xff\xff\xff"),
+        "truncated": noise[:200] + noise[-200:],
+        "without its end": noise[:-10],
+        "without its beginning": noise[300:],
+    }
+
+
+@pytest.mark.parametrize("kind", broken_zips())
+def test_fails_for_a_zip_that_cannot_be_read_without_a_name_from_it(
+    clients: Clients, aws: FakeAws, request_for: RequestFor, kind: str
+) -> None:
+    aws.put("assets", "local.zip", broken_zips()[kind])
+    with pytest.raises(Refused) as refused:
+        unpack(clients.s3, request_for(asset=Asset("assets", "local.zip")), 0, plenty)
+    expected = "the zip of local files is damaged, encrypted or compressed in an unknown way; build the asset again"
+    assert expected == str(refused.value)
+    assert [] == aws.keys(SOURCE)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("name", ["a//1.dcm", "./a/1.dcm", "a/./1.dcm", "a/1.dcm"])
+def test_fails_for_two_members_of_one_key_before_anything_is_written(
+    clients: Clients, aws: FakeAws, request_for: RequestFor, name: str
+) -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("a/1.dcm", b"one")
+        archive.writestr(name, b"two")
+    aws.put("assets", "local.zip", file.getvalue())
+    with pytest.raises(Refused) as refused:
+        unpack(clients.s3, request_for(asset=Asset("assets", "local.zip")), 0, plenty)
+    expected = "two files in the zip of local files have the same name; rename one and build the asset again"
+    assert expected == str(refused.value)
+    assert [] == aws.keys(SOURCE)
+
+
+@pytest.mark.parametrize("reads", range(3))
+def test_an_asset_that_s3_does_not_hand_over_is_not_taken_for_a_damaged_one(
+    clients: Clients, aws: FakeAws, with_asset: RequestFor, reads: int
+) -> None:
+    request = with_asset({"1": random.Random(1).randbytes(24 * MEGABYTE)}, zipfile.ZIP_STORED)
+    serve, seen = aws._GetObject, itertools.count()
+
+    def sometimes(*arguments: Any) -> Any:
+        if next(seen) == reads:
+            raise StorageFault(503, "SlowDown")
+        return serve(*arguments)
+
+    aws._GetObject = sometimes
+    with pytest.raises(TryLater, match=r"s3:GetObject .asset. answered SlowDown"):
+        unpack(clients.s3, request, 0, plenty)
 
 
 @pytest.fixture

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from healthimaging_import.problems import Refused
-from healthimaging_import.verdict import Counts, Tolerance, causes, read_manifest, warning_codes
+from healthimaging_import.verdict import UNREAD, Counts, Tolerance, causes, lines_of, read_manifest, warning_codes
 
 SUMMARY: dict[str, Any] = {
     "jobId": "j",
@@ -57,9 +59,38 @@ def test_image_sets_of_a_manifest_that_does_not_know_primary_are_primary() -> No
     assert (2, 0) == (read.counts.primary_image_sets, read.counts.non_primary_image_sets)
 
 
-def test_there_are_never_more_non_primary_image_sets_than_image_sets() -> None:
-    read = read_manifest(manifest(numberOfGeneratedImageSets=0, imageSetsSummary=[{"isPrimary": False}] * 3))
-    assert (0, 0) == (read.counts.non_primary_image_sets, read.counts.primary_image_sets)
+@pytest.mark.parametrize("said", [False, "false"])
+def test_image_sets_that_are_not_primary_count_though_none_was_generated(said: Any) -> None:
+    counts = read_manifest(manifest(numberOfGeneratedImageSets=0, imageSetsSummary=[{"isPrimary": said}] * 3)).counts
+    assert (3, 0) == (counts.non_primary_image_sets, counts.primary_image_sets)
+    assert ["3 image sets are not primary"] == Tolerance(non_primary_image_sets=False).exceeded_by(counts)
+
+
+@pytest.mark.parametrize(
+    ("counts", "rejected"),
+    [
+        (Counts(10, 1), 9),
+        (Counts(10, 6, 3, 1), 4),
+        (Counts(10, 6, 1, 1), 4),
+        (Counts(10, 9, 3), 3),
+        (Counts(0, 3), 0),
+        (Counts(0, 3, 1), 1),
+    ],
+)
+def test_a_file_that_was_scanned_and_not_imported_was_rejected_for_whatever_reason(
+    counts: Counts, rejected: int
+) -> None:
+    assert rejected == counts.rejected
+    strict = Tolerance(rejected_files=0, rejected_percent=0)
+    assert (2 if rejected else 0) == len(strict.exceeded_by(counts))
+
+
+def test_files_that_nothing_is_said_of_are_told_apart() -> None:
+    expected = (
+        "10 files scanned, 1 imported, 9 rejected (3 customer errors, 1 server errors, 5 without a reason), "
+        "1 image sets"
+    )
+    assert expected == Counts(10, 1, 3, 1, 1).sentence()
 
 
 @pytest.mark.parametrize(
@@ -76,6 +107,15 @@ def test_there_are_never_more_non_primary_image_sets_than_image_sets() -> None:
         b"\xff\xfe\x00",
         manifest(numberOfImportedFiles="DOE^JANE"),
         manifest(numberOfImportedFiles=[1]),
+        manifest(numberOfImportedFiles=-1),
+        manifest(numberOfFilesWithCustomerError=-5, numberOfFilesWithServerError=5),
+        manifest(numberOfImportedFiles=6.0),
+        manifest(numberOfImportedFiles=True),
+        manifest(numberOfImportedFiles=2**53 + 1),
+        manifest().replace(b": 10,", b": 1e999,"),
+        manifest().replace(b": 10,", b": NaN,"),
+        manifest().replace(b": 10,", b": " + b"9" * 5000 + b","),
+        manifest().replace(b"[{", b"[" * 100_000 + b"{"),
         manifest(imageSetsSummary=["DOE^JANE"]),
         manifest(imageSetsSummary=7),
     ],
@@ -89,10 +129,19 @@ def test_fails_for_a_manifest_that_cannot_be_read_without_its_text(body: bytes) 
 def test_the_sentence_names_every_number() -> None:
     expected = (
         "10 files scanned, 6 imported, 4 rejected (3 customer errors, 1 server errors), 2 image sets, "
-        "1 of them not primary, warnings 45344 (2), 45062 (1)"
+        "1 not primary, warnings 45344 (2), 45062 (1)"
     )
     counts = Counts(10, 6, 3, 1, 2, 1, {"45062": 1, "45344": 2})
     assert expected == counts.sentence()
+
+
+@pytest.mark.parametrize(
+    ("warnings", "listed"), [({UNREAD: 1}, "not read"), ({UNREAD: 1, "45344": 2}, "45344 (2), more not read")]
+)
+def test_warnings_that_were_not_read_are_said_to_be(warnings: dict[str, int], listed: str) -> None:
+    counts = Counts(1, 1, warnings=warnings)
+    assert listed == counts.warning_list()
+    assert counts.sentence().endswith(f", warnings {listed}")
 
 
 def test_the_sentence_is_silent_about_what_did_not_happen() -> None:
@@ -117,6 +166,13 @@ def test_the_sentence_is_silent_about_what_did_not_happen() -> None:
         (Tolerance(non_primary_image_sets=False), Counts(1, 1, 0, 0, 1, 0), []),
         (Tolerance(warnings=False), Counts(1, 1, warnings={"45344": 1}), ["there are warnings: 45344 (1)"]),
         (Tolerance(warnings=False), Counts(1, 1), []),
+        (Tolerance(warnings=False), Counts(1, 1, warnings={UNREAD: 1}), ["its warnings were not read"]),
+        (
+            Tolerance(warnings=False),
+            Counts(1, 1, warnings={UNREAD: 1, "45344": 2}),
+            ["there are warnings: 45344 (2), more not read"],
+        ),
+        (Tolerance(), Counts(1, 1, warnings={UNREAD: 1}), []),
     ],
 )
 def test_a_tolerance_decides_about_some_and_nothing_imported_is_never_good(
@@ -152,7 +208,12 @@ def test_a_type_that_is_none_is_an_error(kind: Any) -> None:
     assert {"error"} == {cause.partition(":")[0] for cause in causes([failure(kind)])}
 
 
-@pytest.mark.parametrize("line", [b"", b"{", b"[]", b"7", b'{"exception": null}', b'{"exception": []}', b"\xff"])
+DEEP = b"[" * 100_000
+
+
+@pytest.mark.parametrize(
+    "line", [b"", b"{", b"[]", b"7", b'{"exception": null}', b'{"exception": []}', b"\xff", b'{"exception": ' + DEEP]
+)
 def test_lines_that_cannot_be_read_are_counted(line: bytes) -> None:
     assert {"unreadable line": 2} == causes([line, line])
 
@@ -172,6 +233,68 @@ def test_warnings_are_counted_once_a_file_by_their_code() -> None:
     assert {"45344": 2, "45062": 1} == warning_codes([warned(45344, "45344"), warned(45062, 45344)])
 
 
-@pytest.mark.parametrize("line", [b"", b"{", b"[]", warned("DOE^JANE"), warned(None), b'{"importResponse": {}}'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"{",
+        b"[]",
+        warned("DOE^JANE"),
+        warned(None),
+        warned(-1),
+        warned(19700101),
+        warned(float("inf")),
+        b'{"importResponse": {}}',
+        b'{"importResponse": ' + DEEP,
+    ],
+)
 def test_warnings_that_cannot_be_read_are_counted(line: bytes) -> None:
     assert {"unreadable": 1} == warning_codes([line])
+
+
+# -- lists as they arrive --------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.binary(max_size=20).filter(lambda line: b"\n" not in line and line.strip())), st.integers(1, 9))
+def test_lines_are_the_same_however_a_list_arrives(written: list[bytes], size: int) -> None:
+    body = b"\n".join(written)
+    chunks = [body[first : first + size] for first in range(0, len(body), size)]
+    assert written == list(lines_of(chunks))
+
+
+@pytest.mark.parametrize("body", [b"", b"\n", b"\r\n\n", b"  \n"])
+def test_a_list_of_nothing_has_no_lines(body: bytes) -> None:
+    assert [] == list(lines_of([body]))
+
+
+def test_twelve_thousand_warnings_are_twelve_thousand() -> None:
+    line = {"inputFile": "x" * 900, "importResponse": {"warnings": [{"warning_reason_code": 45344}]}}
+    chunk = json.dumps(line).encode() + b"\n"
+    assert {"45344": 12_000} == warning_codes(lines_of(itertools.repeat(chunk, 12_000)))
+
+
+def test_a_list_that_is_far_too_long_is_read_for_a_while_and_said_to_be_cut() -> None:
+    arrived = itertools.count()
+
+    def many() -> Iterator[bytes]:
+        line = json.dumps({"x": "x" * 900_000, "importResponse": {"warnings": [{"warning_reason_code": 45344}]}})
+        for _ in zip(range(100), arrived, strict=False):
+            yield line.encode() + b"\n"
+
+    found = warning_codes(lines_of(many()))
+    assert {"45344", UNREAD} == set(found)
+    assert 1 == found[UNREAD]
+    assert 30 < found["45344"] == next(arrived) - 1 < 40
+
+
+@pytest.mark.parametrize("counted", [causes, warning_codes])
+def test_a_list_that_was_cut_is_said_to_be(counted: Any) -> None:
+    assert {UNREAD: 1} == counted([None])
+
+
+def test_a_line_that_is_too_long_is_not_kept_and_not_read() -> None:
+    lines = list(lines_of([b"a\n", *[b"{" * 65536] * 64, b"\nb\n"]))
+    assert [b"a", b"b"] == [lines[0], lines[-1]]
+    assert 3 == len(lines)
+    assert 1024**2 == len(lines[1] or b"")
+    assert {"unreadable": 3} == warning_codes(lines)

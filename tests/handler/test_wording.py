@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from healthimaging_import.wording import plain
+from healthimaging_import.wording import denial, plain
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,65 @@ def test_a_reduced_text_is_short() -> None:
 @given(st.lists(st.sampled_from(["DOE^JANE", "Doe", "19700101", "1.2.840.1", "jane.doe@example.org", "ID-0815"])))
 def test_nothing_of_a_patient_comes_through(values: list[str]) -> None:
     assert plain(" ".join(["file", *values])) in ("file", "file ...")
+
+
+# -- denials ---------------------------------------------------------------------------------------------------------
+
+DENIED = "User: arn:aws:sts::111122223333:assumed-role/Import/x is not authorized to perform: iam:PassRole"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        DENIED,
+        f"{DENIED} on resource: arn:aws:iam::111122223333:role/a/Import",
+        f"{DENIED} on resource: arn:aws-us-gov:kms:us-gov-west-1:111122223333:key/1-2-3",
+        f"{DENIED} on resource: arn:aws:medical-imaging:us-east-1:111122223333:datastore/{'0' * 32}",
+        f"{DENIED} on resource: arn:aws:states:us-east-1:111122223333:stateMachine:Engine",
+        f"{DENIED} because no identity-based policy allows the iam:PassRole action",
+        f"{DENIED} because no permissions boundary allows the iam:PassRole action",
+        f"{DENIED} on resource: arn:aws:iam::111122223333:role/R with an explicit deny in a service control policy",
+    ],
+)
+def test_iams_own_sentence_is_repeated(said: str) -> None:
+    assert said == denial(said)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (f"{DENIED} on resource: arn:aws:s3:::source/DOE^JANE/1.dcm", f"{DENIED} on resource: ..."),
+        (f"{DENIED} on resource: https://source.s3.amazonaws.com/DOE^JANE", f"{DENIED} on resource: ..."),
+        (
+            f"{DENIED} on resource: arn:aws:s3:us-east-1:111122223333:accesspoint/ap/object/DOE^JANE",
+            f"{DENIED} on resource: ...",
+        ),
+        (f"{DENIED} on resource: S3://source/DOE^JANE", f"{DENIED} on resource: ..."),
+        (
+            f"{DENIED} on resource: arn:aws:s3express:us-east-1:111122223333:bucket/b--x-s3/DOE",
+            f"{DENIED} on resource: ...",
+        ),
+        (
+            f"{DENIED} on resource: arn:aws:iam::111122223333:role/R\u00c4;DOE because no doe jane",
+            f"{DENIED} on resource: ...",
+        ),
+        (
+            f"{DENIED} on resource: DOE because no identity-based policy allows the s3:GetObject action/1.dcm",
+            f"{DENIED} on resource: ...",
+        ),
+        (
+            f"{DENIED} on resource: arn:aws:iam::111122223333:role/R for DOE^JANE",
+            f"{DENIED} on resource: arn:aws:iam::111122223333:role/R for ...",
+        ),
+        (f"{DENIED}/DOE^JANE", "User ... is not authorized to perform ..."),
+        ("The data access role may not read object DOE^JANE/1.dcm", "The data access role ... not read object ..."),
+        ("https://source.s3.amazonaws.com/DOE^JANE", "..."),
+        ("", ""),
+    ],
+)
+def test_of_all_other_denials_no_name_is_told(said: str, expected: str) -> None:
+    assert expected == denial(said)
+
+
+def test_a_denial_is_short() -> None:
+    assert 400 == len(denial(f"{DENIED} on resource: arn:aws:iam::111122223333:role/{'r' * 1000}"))
