@@ -79,10 +79,16 @@ def _statements(scope: Construct, key: IKey | None) -> list[iam.PolicyStatement]
     stores = stack.format_arn(service="medical-imaging", resource="datastore", resource_name="*")
     own = {"StringEquals": {f"aws:ResourceTag/{_OWNER_TAG}": stack.stack_id}}
     asked = {"StringEquals": {f"aws:RequestTag/{_OWNER_TAG}": stack.stack_id}}
+    labelled = {
+        **asked,
+        # A store that is being made has no tag yet. What has another stack's is not to be relabelled.
+        "StringEqualsIfExists": {f"aws:ResourceTag/{_OWNER_TAG}": stack.stack_id},
+        "ForAllValues:StringEquals": {"aws:TagKeys": [_OWNER_TAG]},
+    }
     on_key = ["kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey", "kms:RetireGrant"]
     return [
         iam.PolicyStatement(actions=["medical-imaging:CreateDatastore"], resources=["*"], conditions=asked),
-        iam.PolicyStatement(actions=["medical-imaging:TagResource"], resources=[stores], conditions=asked),
+        iam.PolicyStatement(actions=["medical-imaging:TagResource"], resources=[stores], conditions=labelled),
         iam.PolicyStatement(actions=["medical-imaging:DeleteDatastore"], resources=[stores], conditions=own),
         # No condition: a store that is being deleted has no tags any more, and its end has to be seen.
         iam.PolicyStatement(actions=["medical-imaging:GetDatastore"], resources=[stores]),

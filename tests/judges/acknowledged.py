@@ -275,9 +275,9 @@ ACKNOWLEDGED = [
         ),
         "AWS::IAM::Role",
         "A store has no id before it is made, so a tag that names this stack stands for it: what carries it can be "
-        "deleted. The role can also put it on another store of the account, since no condition key tells a new store "
-        "from an old one. Only this stack's function has the role, its code tags what it makes and nothing else, and "
-        "HealthImaging deletes no store that holds image sets.",
+        "deleted. The role can also put it on a store that no other stack's function has made, since no condition key "
+        "tells a new store from an old one. Only this stack's function has the role, its code tags what it makes and "
+        "nothing else, and HealthImaging deletes no store that holds image sets.",
         _BEYOND,
     ),
     Acknowledgement(
