@@ -18,7 +18,7 @@ from botocore.stub import Stubber
 from healthimaging_import import handler
 from healthimaging_import.aws import Clients
 from healthimaging_import.cloudformation import Event
-from healthimaging_import.rules import ANSWERED
+from healthimaging_import.rules import ANSWERED, DATASTORE
 from tests.handler.cloudformation_events import event
 from tests.handler.fake_aws import DICOM, ROLE, SOURCE, STATE_MACHINE, FakeAws
 from tests.handler.state_machine import Clock, Context, Machine
@@ -501,6 +501,36 @@ def test_a_rollback_that_leaves_a_job_to_run_has_its_loss_told(source: FakeAws, 
     machine.run(json.loads(source.executions["back-follow"]["input"]))
     assert ["UNKNOWN"] == outcomes(source)
     source.wait_for_jobs()
+
+
+# -- a data store that the function makes ----------------------------------------------------------------------------
+
+
+def of_store(aws: FakeAws, datastore_id: str, *, new: dict[str, str], old: dict[str, str]) -> dict[str, Any]:
+    asked = event(aws, "import-update", request_id=f"{sorted(new)}")
+    common = {name: asked["ResourceProperties"][name] for name in ("RoleArn", "StateMachineArn")}
+    return {
+        **asked,
+        "ResourceType": DATASTORE,
+        "PhysicalResourceId": datastore_id,
+        "ResourceProperties": {**common, **new},
+        "OldResourceProperties": {**common, **old},
+    }
+
+
+def test_the_rollback_of_a_refused_change_is_not_refused_whatever_the_store_says_of_itself(
+    aws: FakeAws, machine: Machine
+) -> None:
+    # It may tell defaults that nobody gave.
+    settings = {"datastoreName": "x", "clientToken": "x", "losslessStorageFormat": "HTJ2K"}
+    live = str(aws.healthimaging.CreateDatastore(settings, aws.caller)["datastoreId"])
+    before, wanted = {"DatastoreName": "x"}, {"DatastoreName": "x", "LosslessStorageFormat": "JPEG_2000_LOSSLESS"}
+    machine.request(of_store(aws, live, new=wanted, old=before))
+    assert "losslessStorageFormat of a data store cannot be changed" in aws.answers[0]["Reason"]
+    aws.stack_status = "UPDATE_ROLLBACK_IN_PROGRESS"
+    machine.request(of_store(aws, live, new=before, old=wanted))
+    assert ["FAILED", "SUCCESS"] == [told["Status"] for told in aws.answers]
+    assert {live} == {told["PhysicalResourceId"] for told in aws.answers}
 
 
 # -- deletions and rollbacks -----------------------------------------------------------------------------------------

@@ -172,13 +172,13 @@ def test_a_doubled_event_starts_one_execution_and_one_job(account):
 
 
 def test_an_event_that_comes_when_nobody_waits_for_it_starts_nothing(account):
-    filled(account, "Late", "CT_small.dcm")
-    function = account.resource_id("Late", "AWS::Lambda::Function")
+    filled(account, "Unasked", "CT_small.dcm")
+    function = account.resource_id("Unasked", "AWS::Lambda::Function")
     states = account.cloud.client("stepfunctions")
-    ended = executions(account, "Late", "SUCCEEDED")[0]["executionArn"]
+    ended = executions(account, "Unasked", "SUCCEEDED")[0]["executionArn"]
     event = json.loads(states.describe_execution(executionArn=ended)["input"])["event"]
     event["RequestId"] = "11111111-2222-3333-4444-555555555555"
     event["ResourceProperties"].update(RunId="late", WaitSeconds="2")
     account.cloud.client("lambda").invoke(FunctionName=function, Payload=json.dumps(event).encode())
-    assert eventually(lambda: executions(account, "Late", "FAILED"))
+    assert eventually(lambda: executions(account, "Unasked", "FAILED"))
     assert 0 == account.jobs_started()
