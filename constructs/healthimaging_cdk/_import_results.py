@@ -88,7 +88,10 @@ class ImportResults:
 
     @property
     def next_step(self) -> str:
-        """What to do next when there was nothing to import, with the command; else ``none``."""
+        """What to do next: with nothing to import, the command that imports later; where the reasons of rejections lie.
+
+        ``none`` otherwise.
+        """
         return self._resource.get_att_string("NextStep")
 
 

@@ -142,7 +142,7 @@ def test_an_import_is_answered_with_what_was_imported(source: FakeAws, machine: 
         "NumberOfPrimaryImageSets": "1",
         "NumberOfNonPrimaryImageSets": "0",
         "Warnings": "none",
-        "NextStep": "none",
+        "NextStep": "read why files were rejected in FAILURE/failure.ndjson of the job's output folder",
     }.items() <= told["Data"].items()
     assert all(isinstance(value, str) and value for value in told["Data"].values())
     assert [2] == machine.waited

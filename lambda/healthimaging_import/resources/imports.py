@@ -215,6 +215,8 @@ def _attributes(event: Event, outcome: Outcome) -> dict[str, str]:
     next_step = "none"
     if outcome.job_status == NOTHING_TO_IMPORT:
         next_step = f"upload DICOM P10 files to the input prefix, then: {event.properties.get('ImportAgain', 'deploy')}"
+    if counts.rejected:
+        next_step = "read why files were rejected in FAILURE/failure.ndjson of the job's output folder"
     if before not in (None, now):
         summary += f"; this is another data store than before: the image sets of {before} stay there"
     if not outcome.finished:
