@@ -41,7 +41,8 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN4
 def _receive(event: Event, raw: dict[str, Any]) -> dict[str, Any]:
     log.line("received", request_type=event.request_type, request_id=event.request_id, resource=event.logical_id)
     try:
-        _start_execution(event, event.request_id, {"event": raw})
+        # From here on, and not from its first step: that may be lost, or come late.
+        _start_execution(event, event.request_id, {"event": raw, "began_at": time.time()})
     except Exception as error:  # noqa: BLE001 - whatever happens, CloudFormation gets an answer
         # What cannot be cleaned up must not keep the stack from being deleted.
         send(event, Answer(success=True) if event.is_let_go else Answer(success=False, reason=_reason(error)))
@@ -152,7 +153,6 @@ def _ended(state: dict[str, Any], answer: Answer) -> dict[str, Any]:
         log.line("followed", success=answer.success, reason=answer.reason)
         _lose_sight(event, state)
         return {**state, "next": "end", "success": answer.success}
-    _follow(event, state)
     return {**state, "next": "answer", "answer": vars(answer)}
 
 
@@ -171,8 +171,7 @@ def _answer(state: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN
         answer = Answer(**state["answer"])
     send(event, answer)
     log.line("answered", success=answer.success, request_id=event.request_id)
-    if lost:
-        _follow(event, state, known=False)
+    _follow(event, state, known=not lost)
     return {**state, "success": answer.success, "answered": True, "next": "end"}
 
 

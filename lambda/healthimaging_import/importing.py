@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
@@ -19,7 +20,7 @@ from healthimaging_import import log, records
 from healthimaging_import.aws import Clients
 from healthimaging_import.faults import explained, is_missing
 from healthimaging_import.jobs import Job, Jobs, age
-from healthimaging_import.problems import Refused, TryLater
+from healthimaging_import.problems import NOT_AS_WRITTEN, Refused, TryLater
 from healthimaging_import.records import Record, Records, Stored
 from healthimaging_import.request import ImportRequest
 from healthimaging_import.rules import Verdict
@@ -49,8 +50,6 @@ _UNKNOWN_JOB_PATIENCE_SECONDS = 300
 _LONGEST_START_SECONDS = 30
 """How long a call of StartDICOMImportJob may be on its way when whoever sent it is replaced."""
 _TRY_AGAIN = "deploy again with another run_id to import again"
-_WARNINGS_PATIENCE_SECONDS = 10
-"""How long warnings may be late that are tolerated: a file that never comes must not hold up a good import."""
 _MOST_CAUSES = 3
 _CHUNK = 64 * 1024
 T = TypeVar("T")
@@ -81,8 +80,18 @@ class Outcome:
 
     @staticmethod
     def from_dict(kept: dict[str, Any]) -> Outcome:
-        """The outcome that a record holds."""
-        return Outcome(finished=True, **{**kept, "counts": Counts(**kept["counts"])})
+        """The outcome that a record holds, perhaps one of another version of this code.
+
+        Raises:
+            Refused: it is damaged.
+        """
+        try:
+            known = {item.name for item in dataclasses.fields(Outcome)}
+            values = {name: value for name, value in kept.items() if name in known}
+            return Outcome(**{**values, "finished": True, "counts": Counts.from_dict(kept["counts"])})
+        except NOT_AS_WRITTEN:
+            msg = f"the outcome in the record of this import is damaged; {_TRY_AGAIN}"
+            raise Refused(msg) from None
 
 
 @dataclass
@@ -106,6 +115,11 @@ class Progress:
     def goes_on(self) -> bool:
         """Whether there is a job without a verdict."""
         return bool(self.job) and not self.closed
+
+    @property
+    def submitted(self) -> float:
+        """When the job was submitted, in seconds."""
+        return datetime.fromisoformat(self.job["submittedAt"]).timestamp() if self.job else 0.0
 
     @property
     def may_go_on(self) -> bool:
@@ -175,7 +189,9 @@ class Importer:
             return self._of_run(progress.run_id).step(progress)
         outcome = self._step(progress)
         if outcome.finished and outcome.job_id and (self.may_start or self.follows_to_the_end):
-            self.records.note_latest_run(self.request.series, self.request.run_id)
+            # What has ended well since a followed job was started is of a later deploy.
+            since = progress.submitted if self.follows_to_the_end else None
+            self.records.note_latest_run(self.request.series, self.request.run_id, unless_noted_since=since)
         return outcome
 
     def lose_sight(self, progress: Progress) -> None:
@@ -185,20 +201,26 @@ class Importer:
         """
         if self.request.run_id is None:
             return self._of_run(progress.run_id or "").lose_sight(progress)
-        if progress.job and not self._is_judged(progress.job["jobId"]):
+        progress.job = self._job_without_verdict(progress.job)
+        if progress.job:
             self._announce(progress, Verdict.UNKNOWN, self.request.datastore_id)
         return None
 
-    def _is_judged(self, job_id: str) -> bool:
+    def _job_without_verdict(self, known: dict[str, str]) -> dict[str, str]:
         try:
             stored = self.records.load(self.request.intent)
         except (Refused, TryLater):
-            return False
+            return known
         if stored is None:
-            return False
+            return known
         record = stored.record
         # A later attempt is only made after the end of an earlier one.
-        return record.state in (records.SUCCEEDED, records.FAILED) or record.job_before == job_id
+        judged = record.state in (records.SUCCEEDED, records.FAILED)
+        judged = judged or bool(known and record.job_before == known["jobId"])
+        return {} if judged or self._is_anothers(record) else record.job or known
+
+    def _is_anothers(self, record: Record) -> bool:
+        return record.awaited_by not in ("", self.asked_by)
 
     def _of_run(self, run_id: str) -> Importer:
         return dataclasses.replace(self, request=dataclasses.replace(self.request, run_id=run_id))
@@ -246,7 +268,13 @@ class Importer:
 
     def _remembered(self, stored: Stored | None, progress: Progress) -> Stored | None:
         """What there is to answer from where no job may be started; None if there is no job."""
-        if stored is None or stored.record.state == records.FAILED:
+        if stored is None:
+            return None
+        if self.follows_to_the_end and self._is_anothers(stored.record):
+            progress.closed = True
+            raise Refused("a later request looks at this job")
+        if stored.record.state == records.FAILED:
+            progress.closed = True
             return None
         if stored.record.state != records.CLAIMED:
             return stored
@@ -277,8 +305,9 @@ class Importer:
         if self.may_start:
             self._refuse_if_replaced()
         wanted = "" if self.may_start else self.asked_by
-        if follower != wanted:
-            stored = self.records.save(stored.record.changed(followed_by=wanted), stored)
+        if follower != wanted or stored.record.awaited_by != self.asked_by:
+            joined = stored.record.changed(followed_by=wanted, awaited_by=self.asked_by)
+            stored = self.records.save(joined, stored)
         progress.joined = True
         return stored
 
@@ -316,6 +345,7 @@ class Importer:
             intent=self.request.intent,
             attempt=attempt,
             asked_by=self.asked_by,
+            awaited_by=self.asked_by,
             parameters=self.request.start_parameters(attempt),
             claimed_at=self.now(),
             job_before=over.record.job.get("jobId", "") if over else "",
@@ -462,8 +492,7 @@ class Importer:
             return {UNREAD: 1}
         if found is not None:
             return dict(found)
-        patience = _WARNINGS_PATIENCE_SECONDS if tolerated else _MANIFEST_PATIENCE_SECONDS[status]
-        if self.now() - progress.ended_at < patience:
+        if not tolerated and self.now() - progress.ended_at < _MANIFEST_PATIENCE_SECONDS[status]:
             raise TryLater(f"import job {progress.job['jobId']} is {status} and has not written its warnings")
         return {UNREAD: 1}
 

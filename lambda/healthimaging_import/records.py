@@ -46,6 +46,8 @@ class Record:
     """When the request was written down, in seconds; 0 in a record of the first version."""
     job_before: str = ""
     """The job of the attempt before, which is not this one's."""
+    awaited_by: str = ""
+    """Which request looks at the job last, and so judges it: the followers of others stand back."""
     followed_by: str = ""
     """Who waits for the job instead of those who did before: a rollback or a deletion. Empty: whoever asks."""
     schema: int = SCHEMA
@@ -139,24 +141,31 @@ class Records:
 
     def latest_run(self, series: str) -> str | None:
         """The ``run_id`` that succeeded last among the runs of one meaning, or None."""
-        body = self._latest(series)
+        body, _ = self._latest(series)
         return None if body is None else _run_id(body, _latest_name(series))
 
-    def _latest(self, series: str) -> bytes | None:
+    def _latest(self, series: str) -> tuple[bytes | None, float]:
+        """What was noted, and when, in seconds."""
         with explained("s3", "s3:GetObject (latest run)", settling=self._settling):
             try:
                 answer = self._s3.get_object(Bucket=self._bucket, Key=self._prefix + _latest_name(series))
             except ClientError as error:
                 if is_missing(error):
-                    return None
+                    return None, 0.0
                 raise
-            body: bytes = answer["Body"].read()
-        return body
+            return answer["Body"].read(), answer["LastModified"].timestamp()
 
-    def note_latest_run(self, series: str, run_id: str) -> None:
-        """Remember the ``run_id`` that a deploy without one means; what was remembered may be damaged."""
+    def note_latest_run(self, series: str, run_id: str, *, unless_noted_since: float | None = None) -> None:
+        """Remember the ``run_id`` that a deploy without one means; what was remembered may be damaged.
+
+        Args:
+            series: the meaning of the runs.
+            run_id: the run that has succeeded.
+            unless_noted_since: keep what was noted after this time, in seconds.
+        """
         body = json.dumps({"schema": SCHEMA, "run_id": run_id}).encode()
-        if self._latest(series) == body:
+        noted, noted_at = self._latest(series)
+        if noted == body or (noted is not None and unless_noted_since is not None and noted_at > unless_noted_since):
             return
         with explained("s3", "s3:PutObject (latest run)", settling=self._settling):
             self._s3.put_object(
@@ -210,7 +219,7 @@ def _document(body: bytes, name: str) -> dict[str, Any]:
 
 def _is_whole(record: Record) -> bool:
     """Whether a record holds what its state promises."""
-    texts = (record.intent, record.asked_by, record.reason, record.job_before, record.followed_by)
+    texts = (record.intent, record.asked_by, record.reason, record.job_before, record.followed_by, record.awaited_by)
     if not (
         all(isinstance(text, str) for text in texts)
         and all(isinstance(number, int | float) for number in (record.attempt, record.claimed_at))

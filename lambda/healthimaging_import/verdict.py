@@ -41,6 +41,19 @@ class Counts:
     warnings: Mapping[str, int] = field(default_factory=dict)
     """Files by warning code, for example ``{"45344": 2}``; :data:`UNREAD` is 1 where some were not read."""
 
+    @staticmethod
+    def from_dict(kept: Mapping[str, Any]) -> Counts:
+        """The counts as a record keeps them, perhaps of another version of this code.
+
+        Raises:
+            TypeError: a number is none.
+        """
+        numbers = {name: kept.get(name, 0) for name in (*_COUNTS, "non_primary_image_sets")}
+        warnings = dict(kept.get("warnings") or {})
+        if not all(isinstance(number, int) for number in (*numbers.values(), *warnings.values())):
+            raise TypeError
+        return Counts(**numbers, warnings=warnings)
+
     @property
     def rejected(self) -> int:
         """Files that were scanned and not imported, for whatever reason."""

@@ -35,6 +35,7 @@ ROLE = f"arn:aws:iam::{ACCOUNT}:role/Import"
 SOURCE = "source"
 RESULTS = "results"
 MANIFEST = "job-output-manifest.json"
+CHANGED = "Tue, 24 Nov 2026 00:00:00 GMT"
 DICOM = (Path(pydicom.data.__file__).parent / "test_files" / "rtdose_1frame.dcm").read_bytes()
 """A small DICOM P10 file."""
 
@@ -327,7 +328,7 @@ class FakeAws:
         body = self._existing(bucket, key)
         wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", headers.get("Range", ""))
         if not wanted:
-            return Answered(200, body, {"ETag": _etag(body)})
+            return Answered(200, body, {"ETag": _etag(body), "Last-Modified": CHANGED})
         first, last = int(wanted.group(1)), int(wanted.group(2))
         part = body[first : last + 1]
         spans = f"bytes {first}-{first + len(part) - 1}/{len(body)}"

@@ -54,7 +54,7 @@ def answer(aws: FakeAws) -> dict[str, Any]:
 # -- CloudFormation's call -------------------------------------------------------------------------------------------
 
 
-def test_a_request_starts_one_execution_named_after_it(aws: FakeAws) -> None:
+def test_a_request_starts_one_execution_named_after_it(aws: FakeAws, clock: Clock) -> None:
     asked = event(aws, "import-create")
     with Stubber(Clients(ROLE).stepfunctions) as stubber:
         stubber.add_response(
@@ -63,7 +63,7 @@ def test_a_request_starts_one_execution_named_after_it(aws: FakeAws) -> None:
             {
                 "stateMachineArn": STATE_MACHINE,
                 "name": asked["RequestId"],
-                "input": json.dumps({"event": asked}),
+                "input": json.dumps({"event": asked, "began_at": clock.seconds}),
             },
         )
         assert {} == handler.handle(asked, Context())
@@ -712,6 +712,9 @@ def test_a_first_call_that_died_is_answered_for(aws: FakeAws, kind: str, status:
         "http://cloudformation-custom-resource-response-useast1.s3.amazonaws.com/x",
         "https://cloudformation-custom-resource-response-useast1.s3.amazonaws.com.attacker.example/x",
         "https://attacker.example/cloudformation-custom-resource-response-useast1.s3.amazonaws.com/",
+        "https://cloudformation-custom-resource-evil.s3.us-east-1.amazonaws.com/x",
+        "https://cloudformation-custom-resource-response-useast1-evil.s3.us-east-1.amazonaws.com/x",
+        "https://cloudformation-custom-resource-response-useast1.s3-accesspoint.us-east-1.amazonaws.com/x",
         "https://user@cloudformation-custom-resource-response-useast1.s3.amazonaws.com/x",
         "",
     ],
@@ -720,6 +723,7 @@ def test_a_notice_whose_answer_would_go_elsewhere_is_ignored(
     aws: FakeAws, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     monkeypatch.delenv("AWS_ENDPOINT_URL")
+    monkeypatch.setattr(handler, "send", lambda *_: pytest.fail("an answer was sent"))
     asked = {**event(aws, "import-create"), "ResponseURL": url}
     assert not Event.parse(asked).answers_cloudformation
     assert {} == handler.handle(given_up(asked), Context())

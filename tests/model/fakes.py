@@ -106,6 +106,7 @@ class World:
     """Die at the call of this number (from 0), ``before`` or ``after``; for the tests that go through all calls."""
     crashes: int = 1
     objects: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    changed: dict[tuple[str, str], float] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
     starts: list[tuple[str, str]] = field(default_factory=list)
     """The requests that had a start accepted, and with which token."""
@@ -306,7 +307,8 @@ class S3:
             if Range:
                 first, _, last = Range.removeprefix("bytes=").partition("-")
                 part = content[int(first) : int(last) + 1]
-            return {"Body": Body(self.world, part), "ETag": etag(content)}
+            changed = datetime.fromtimestamp(self.world.changed.get((Bucket, Key), self.world.now), UTC)
+            return {"Body": Body(self.world, part), "ETag": etag(content), "LastModified": changed}
 
         return self.world.call("GetObject", effect)
 
@@ -336,6 +338,7 @@ class S3:
             if IfMatch and there is not None and etag(there) != IfMatch:
                 raise error("PreconditionFailed", "PutObject")
             self.world.objects[Bucket, Key] = Body
+            self.world.changed[Bucket, Key] = self.world.now
             self._note(Bucket, Key, Body)
             return {"ETag": etag(Body)}
 

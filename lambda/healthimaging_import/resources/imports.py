@@ -62,9 +62,17 @@ def tolerance(properties: Mapping[str, Any]) -> Tolerance:
     )
 
 
+_LATE_SECONDS = 30
+"""How much later than its timeout a request may take its last step; one that is later comes from a lost step."""
+
+
 def advance(event: Event, turn: Turn, progress: dict[str, Any]) -> Step:
     """Bring an import one step on; a rollback or a deletion takes what there is and is never refused."""
     clients = clients_of(event, turn)
+    if event.properties.get("AssetBucket") and "stack_since" not in progress and not turn.answered:
+        # Unpacking is the one step that may take so long that it is lost, and it must not forget of which deploy it is.
+        _is_undone(clients, event, turn, progress)
+        return 1.0
     if "rolling_back" not in progress:
         asks = event.request_type == "Update" and not turn.answered
         progress["rolling_back"] = asks and _is_undone(clients, event, turn, progress)
@@ -106,6 +114,14 @@ def _is_undone(clients: Clients, event: Event, turn: Turn, progress: dict[str, A
 def _go_on(event: Event, clients: Clients, turn: Turn, progress: dict[str, Any], *, forgiving: bool) -> Step:
     kept = Progress.from_dict(progress.get("import") or {})
 
+    def still_asked() -> bool:
+        if turn.remaining(event) < -_LATE_SECONDS:
+            raise Refused(
+                "no job was started in the time that the request has: deploy again, with a longer timeout or, where "
+                "local files took too long to be unpacked, from a bucket"
+            )
+        return not _is_undone(clients, event, turn, progress)
+
     def importer(properties: Mapping[str, Any]) -> Importer:
         return _importer(
             event,
@@ -113,7 +129,7 @@ def _go_on(event: Event, clients: Clients, turn: Turn, progress: dict[str, Any],
             clients,
             turn,
             may_start=not (forgiving or turn.answered),
-            still_asked=lambda: not _is_undone(clients, event, turn, progress),
+            still_asked=still_asked,
         )
 
     try:
@@ -124,7 +140,8 @@ def _go_on(event: Event, clients: Clients, turn: Turn, progress: dict[str, Any],
             progress["took_over"] = True
         outcome = importer(event.properties).step(kept)
     except TryLater:
-        if not (kept.goes_on and _lets_go(event, turn)):
+        # One that has ended is about to have its verdict.
+        if not (kept.goes_on and _lets_go(event, turn, ended=bool(kept.ended_at))):
             raise
         outcome = Outcome.of_running(kept)
     finally:
@@ -163,12 +180,12 @@ def lose_sight(event: Event, progress: Mapping[str, Any], now: float) -> None:
     _importer(event, event.properties, clients_of(event, turn), turn, may_start=False).lose_sight(kept)
 
 
-def _lets_go(event: Event, turn: Turn) -> bool:
+def _lets_go(event: Event, turn: Turn, *, ended: bool = False) -> bool:
     """Whether the request ends well now though its job goes on."""
     if turn.answered or event.request_type == "Delete":
         return False
-    completion = str(event.properties.get("Completion") or "wait")
-    return completion == "submit" or (completion == "detach" and turn.remaining(event) <= 0)
+    completion, over = str(event.properties.get("Completion") or "wait"), turn.remaining(event) <= 0
+    return (completion == "submit" and (over or not ended)) or (completion == "detach" and over)
 
 
 def _lead_on(event: Event, turn: Turn, outcome: Outcome) -> Step:
