@@ -332,7 +332,8 @@ def test_a_token_is_an_action_like_any_unknown_one(stack):
     ("actions", "message"),
     [
         ([], "actions must name at least one action, for example medical-imaging:GetImageFrame"),
-        (["GetImageFrame"], "actions must be medical-imaging:NAME, got 'GetImageFrame'"),
+        (["GetImageFrame"], "got 'GetImageFrame': write 'medical-imaging:GetImageFrame'"),
+        (["getimageset"], "got 'getimageset': write 'medical-imaging:GetImageSet'"),
         (["s3:GetObject"], "actions must be medical-imaging:NAME, got 's3:GetObject'"),
         (["medical-imaging:"], "actions must be medical-imaging:NAME, got 'medical-imaging:'"),
         (["medical-imaging:Get Image"], "actions must be medical-imaging:NAME, got 'medical-imaging:Get Image'"),
