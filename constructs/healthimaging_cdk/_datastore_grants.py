@@ -247,7 +247,8 @@ def _action_violations(action: str) -> list[str]:
     if "*" in action or "?" in action:
         return [f"actions must not have wildcards, got {action!r}: name each action"]
     if service != _SERVICE or not re.fullmatch("[A-Za-z][A-Za-z0-9]*", name):
-        return [f"actions must be {_SERVICE}:NAME, got {action!r}"]
+        advice = f": write '{_SERVICE}:{_NAMES[action.lower()]}'" if action.lower() in _NAMES else ""
+        return [f"actions must be {_SERVICE}:NAME, got {action!r}{advice}"]
     spelt = _NAMES.get(name.lower(), name)
     if spelt in _WITHOUT_RESOURCE:
         return [f"{action} takes no data store: allow it in a statement of its own, on resource '*'"]

@@ -51,7 +51,7 @@ _SHORTEST_TIMEOUT = Duration.minutes(1)
 _LONGEST_TIMEOUT = Duration.minutes(55)
 _MOST_MAPPING_BYTES = 100_000
 _WHOLE = 100
-_SIZE = instance_of(Size, "a Size", "use Size.bytes(...)")
+_SIZE = instance_of(Size, "a Size", "use for example Size.gibibytes(20)")
 _SOURCE = instance_of(ImportSource, "an ImportSource", "use ImportSource.bucket or ImportSource.directory")
 _MAPPING = instance_of(
     MetadataMapping,
@@ -92,12 +92,12 @@ _KINDS = {
     "metadata_mappings": list_of(_MAPPING),
     "on_empty": one_of(OnEmpty),
     "completion": one_of(Completion),
-    "timeout": duration("minutes"),
+    "timeout": duration("minutes(50)"),
     "tolerance": optional(_TOLERANCE),
     "quotas": optional(_QUOTAS),
     "notify": optional(one_of(Notify)),
     "notification_topic": optional(TOPIC),
-    "results_expiration": optional(duration("days")),
+    "results_expiration": optional(duration("days(90)")),
     "access_logs_bucket": optional(BUCKET),
     "outputs": FLAG,
     "removal_policy": REMOVAL_POLICY,

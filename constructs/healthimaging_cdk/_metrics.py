@@ -79,7 +79,7 @@ def make_metric(
 
 def check_period(name: str, options: MetricOptions | GraphOptions) -> None:
     """Check that the period of a metric, if there is one, is a Duration."""
-    kinds = {"period": optional(duration("seconds"))}
+    kinds = {"period": optional(duration("minutes(5)"))}
     Violations(f"metric {name}").require_kinds(kinds, {"period": options.get("period")})
 
 

@@ -26,7 +26,7 @@ class Kind:
     name: str
     fits: Callable[[Any], bool]
     advice: str = ""
-    """What to do; ``...`` stands for a number if one was given."""
+    """What to do; ``(...)`` takes a number if one was given."""
     takes_none: bool = False
     items: Kind | None = None
     """What each item of a list has to be."""
@@ -38,7 +38,7 @@ class Kind:
         if value is None and self.takes_none:
             return []
         if not self.fits(value):
-            advice = self.advice.replace("...", str(value)) if _is_number(value) else self.advice
+            advice = self.advice.replace("(...)", f"({value})") if _is_number(value) else self.advice
             return [f"{argument} must be {self.name}, got {_described(value)}{advice and ': ' + advice}"]
         held = {f"{argument}.{name}": (kind, getattr(value, name)) for name, kind in self.fields.items()}
         if self.items is not None:
@@ -68,10 +68,10 @@ def instance_of(
     return Kind(name, lambda value: isinstance(value, of), advice, fields=fields or {})
 
 
-def one_of(choices: type[Enum]) -> Kind:
-    """A member of an enumeration."""
-    allowed = ", ".join(f"{choices.__name__}.{member.name}" for member in choices)
-    return Kind(f"one of {allowed}", lambda value: isinstance(value, choices))
+def one_of(choices: type[Enum], *, but: Collection[Enum] = ()) -> Kind:
+    """A member of an enumeration, but not one of some."""
+    allowed = ", ".join(f"{choices.__name__}.{member.name}" for member in choices if member not in but)
+    return Kind(f"one of {allowed}", lambda value: isinstance(value, choices) and value not in but)
 
 
 def having(member: str, name: str, advice: str = "") -> Kind:
@@ -83,9 +83,9 @@ def having(member: str, name: str, advice: str = "") -> Kind:
     return Kind(name, lambda value: _has(value, member), advice)
 
 
-def duration(unit: str) -> Kind:
-    """A Duration; where a number was given, it was likely meant in this unit."""
-    return instance_of(Duration, "a Duration", f"use Duration.{unit}(...)")
+def duration(example: str) -> Kind:
+    """A Duration. In which unit a number was meant that is none, nobody knows."""
+    return instance_of(Duration, "a Duration", f"use for example Duration.{example}")
 
 
 def _is_number(value: object) -> bool:
@@ -108,10 +108,16 @@ def _described(value: object) -> str:
     """A value for a message. Only of text and numbers is it known that they are short when they are cut."""
     if value is None:
         return "None"
+    if isinstance(value, Enum):
+        return str(value)
     if not isinstance(value, (str, int, float)):
         return type(_parts(value)[0]).__name__.strip("_").removesuffix("Proxy")
+    return f"{type(value).__name__} {_quoted(value)}"
+
+
+def _quoted(value: object) -> str:
     text = repr(value)
-    return f"{type(value).__name__} {text if len(text) <= _SHOWN else text[: _SHOWN - 3] + '...'}"
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 
 CONSTRUCT = having("node", "a construct", "pass the stack, or self within a construct")
@@ -121,10 +127,13 @@ FLAG = instance_of(bool, "True or False")
 NUMBER = Kind("a number", _is_number)
 # CDK's tokens of numbers are floats, and are judged later.
 WHOLE_NUMBER = Kind("an int", lambda value: _is_number(value) and (isinstance(value, int) or is_token(value)))
-REMOVAL_POLICY = one_of(RemovalPolicy)
+# Neither data stores nor buckets nor keys know snapshots.
+REMOVAL_POLICY = one_of(RemovalPolicy, but=[RemovalPolicy.SNAPSHOT])
 DATASTORE = having("datastore_arn", "a Datastore or IDatastore", "use Datastore.from_datastore_id")
-BUCKET = having("arn_for_objects", "an IBucket", "use s3.Bucket.from_bucket_name")
-KEY = having("grant_encrypt_decrypt", "an IKey", "use kms.Key.from_key_arn")
+BUCKET = having(
+    "arn_for_objects", "an IBucket", "use s3.Bucket.from_bucket_attributes(bucket_name=..., encryption_key=...)"
+)
+KEY = having("grant_encrypt_decrypt", "an IKey", "use kms.Key.from_key_arn or kms.Alias.from_alias_name")
 ROLE = having("grant_assume_role", "an IRole", "use iam.Role.from_role_arn")
 GRANTEE = having("grant_principal", "an IGrantable, for example a role", "use iam.Role.from_role_arn")
 TOPIC = having("grant_publish", "an ITopic", "use sns.Topic.from_topic_arn")
@@ -163,6 +172,13 @@ class Violations:
         """Check a value against a shape of the HealthImaging service model; None and tokens pass."""
         if value is not None and not Token.is_unresolved(value):
             self.add(*rules.ServiceModel.load().violations(shape, value, argument))
+
+    def check_account_id(self, argument: str, value: str | None) -> None:
+        """Check the id of an account; None and tokens pass."""
+        if value is None or Token.is_unresolved(value):
+            return
+        if rules.ServiceModel.load().violations("AwsAccountId", value):
+            self.add(f"{argument} takes 12 digits without hyphens, got {_quoted(value)}")
 
     def check_prefix(self, argument: str, prefix: str) -> None:
         """Check that a prefix names one folder; tokens pass."""

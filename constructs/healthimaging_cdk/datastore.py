@@ -281,7 +281,10 @@ class Datastore(_DatastoreBase):
         """
         violations = Violations("Datastore.from_datastore_id")
         violations.require_kinds(_KINDS_BY_ID, locals())
-        violations.check_shape("datastore_id", datastore_id, "DatastoreId")
+        if datastore_id.startswith("arn:"):
+            violations.add("datastore_id must be an id, got an ARN: use Datastore.from_datastore_arn")
+        else:
+            violations.check_shape("datastore_id", datastore_id, "DatastoreId")
         violations.raise_any()
         arn = Stack.of(scope).format_arn(service="medical-imaging", resource="datastore", resource_name=datastore_id)
         return _ImportedDatastore(scope, construct_id, arn, encryption_key, datastore_id)

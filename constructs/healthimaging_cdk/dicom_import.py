@@ -120,7 +120,8 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
                 given role needs the rights and the trust that DataAccessRole describes.
             require_source_arn: as in :class:`DataAccessRole`, for the one that is made here.
             encryption_key: the key for what is made here; without one a key is made, with rotation, if anything that
-                it would encrypt is made. The log of the stack's function has the key of the first import (or data
+                it would encrypt is made: one for each import, also where the store has a key. Pass the store's key to
+                have one key for both. The log of the stack's function has the key of the first import (or data
                 store that the function serves) with one that is fit: its data store's, else this one, else the output
                 bucket's. The key's policy then lets CloudWatch Logs use it. Not fit are keys that are only referred to
                 (``Key.from_key_arn``), and keys that go with their stack, which the log does not.
@@ -143,8 +144,8 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
             notify: which outcomes are sent to a topic, also when no deploy waits for them; failures if a topic is
                 given, else none.
             notification_topic: the topic they are sent to; without one a topic is made if ``notify`` is given,
-                encrypted as what else is made here. A topic of your own lies in the stack's Region and is no FIFO
-                topic. One that a customer-managed key encrypts has to know its key
+                encrypted with the key for what is made here. A topic of your own lies in the stack's Region and is no
+                FIFO topic. One that a customer-managed key encrypts has to know its key
                 (``Topic.from_topic_attributes(key_arn=...)``), and one of another account has to let this account
                 publish by its policy (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-targets.html,
                 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-service-cross-account.html).
@@ -482,7 +483,7 @@ def _make_key(scope: Construct, removal_policy: RemovalPolicy) -> kms.Key:
     return kms.Key(
         scope,
         "Key",
-        description="Encrypts the data store and the buckets of a DICOM import",
+        description="Encrypts what a DICOM import makes: buckets, data store, topic, log",
         enable_key_rotation=True,
         removal_policy=removal_policy,
     )

@@ -126,9 +126,13 @@ class HealthImagingEndpoints(Construct):
         stack = Stack.of(scope)
         wanted = {**_HEALTHIMAGING, **(_FOR_IMPORTS if for_imports else {})}
         known = [*_HEALTHIMAGING, *_FOR_IMPORTS, _S3]
-        violations.add(
-            *(f"leave_out takes {', '.join(known)}, got {service!r}" for service in leave_out if service not in known)
-        )
+        unknown = [
+            f"{service!r} (did you mean {service.lower()!r}?)" if service.lower() in known else repr(service)
+            for service in leave_out
+            if service not in known
+        ]
+        if unknown:
+            violations.add(f"leave_out takes {', '.join(known)}, got {', '.join(unknown)}")
         if {*wanted, _S3} <= set(leave_out):
             violations.add("leave_out names every endpoint: make no HealthImagingEndpoints instead")
         for name, given in (("datastores", datastores), ("buckets", buckets), ("clients", clients)):

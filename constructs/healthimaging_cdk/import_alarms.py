@@ -33,7 +33,7 @@ _KINDS = {
     "construct_id": TEXT,
     "import_": instance_of(DicomImport, "a DicomImport"),
     "rejected_percent": NUMBER,
-    "no_success_for": optional(duration("hours")),
+    "no_success_for": optional(duration("hours(26)")),
     "dead_letter_queue": optional(QUEUE),
     "notification_topic": optional(TOPIC),
 }
@@ -72,7 +72,7 @@ class ImportAlarms(Construct):
             construct_id: the id in the scope.
             import_: the import to watch.
             rejected_percent: how many of the files that jobs scan in an hour may be rejected, in percent (0 to below
-                100); none unless given.
+                100); 0 unless given, so that one rejected file rings.
             no_success_for: alarm when no job of this import has succeeded for so long, in whole hours, 1 hour to 7
                 days; there is no such alarm unless given. It is for an import that is deployed on a schedule with a new
                 ``run_id`` each time, a little more often than this says: files that arrive, deploys without a new run,

@@ -47,7 +47,7 @@ class ImportSource:
         violations = Violations("ImportSource")
         violations.require_kinds(_KINDS, vars(self))
         violations.check_prefix("prefix", self.prefix)
-        violations.check_shape("owner_account_id", self.owner_account_id, "AwsAccountId")
+        violations.check_account_id("owner_account_id", self.owner_account_id)
         if self.input_bucket is not None and self.owner_account_id and not Token.is_unresolved(self.owner_account_id):
             account = _said_account(self.input_bucket)
             if account and account != self.owner_account_id:

@@ -85,7 +85,7 @@ class ImportRequest:
             return ""
         return (
             f"the input bucket has to belong to account {owner}, which has to allow what the outputs "
-            "SourceBucketPolicy and, if there is one, SourceKeyPolicy say"
+            "SourceBucketPolicy and, if there is one, SourceKeyPolicy say (they are in the template too: cdk synth)"
         )
 
     @property

@@ -76,7 +76,8 @@ something is left. That `PutEvents` fails is logged and changes no outcome.
 | somebody stops the execution, or it fails | EventBridge calls the function, which answers FAILED and has the job followed, if there is one; of an execution that only follows a job, it tells events and metrics that the outcome is unknown |
 | a doubled event | the execution named after the request runs already |
 | the function cannot start at all | nobody answers: `ServiceTimeout` ends the request (5 minutes after `timeout`) |
-
+"""
+CALLS = """
 ## Call by call
 
 `tests/handler/test_faults_document.py` writes this page's tables of calls from what the code does, and compares them in
@@ -136,7 +137,7 @@ def table(found: list[Row]) -> str:
 
 def test_the_document_says_what_the_code_does(request: pytest.FixtureRequest) -> None:
     found = rows()
-    written = INTRODUCTION + summary(found) + EXCEPTIONS + table(found) + section()
+    written = INTRODUCTION + summary(found) + EXCEPTIONS + section() + CALLS + table(found)
     if request.config.getoption("--write"):
         DOCUMENT.write_text(written, encoding="utf-8")
     assert written == DOCUMENT.read_text(encoding="utf-8")

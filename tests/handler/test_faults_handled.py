@@ -62,14 +62,14 @@ def told(call: str, code: str, decided: str) -> str:
     """What the table of calls says of a failure that is decided so unless a row says otherwise."""
     rows = [row for row in HANDLED if row.is_about(call, code)]
     if any(row.always for row in rows):
-        return "see below"
-    return f"{decided}; see below" if rows else decided
+        return "see above"
+    return f"{decided}; see above" if rows else decided
 
 
 def section() -> str:
     lines = [
         "\n## What is handled where it happens\n",
-        "Calls of the table above whose failures lead to something else, always or in one place. Each row is proven by",
+        "Calls of the table below whose failures lead to something else, always or in one place. Each row is proven by",
         "a test in `tests/handler/test_faults_handled.py`.\n",
         "| call | failure | what happens | where |",
         "|---|---|---|---|",

@@ -517,7 +517,9 @@ def test_fails_a_job_on_another_accounts_bucket_with_who_has_to_allow_it(source:
     with pytest.raises(TryLater, match="is FAILED and has not written"):
         first.step()
     first.clock += 120
-    assert "if it was denied access: the input bucket has to belong to account 444455556666" in refusal(first)
+    reason = refusal(first)
+    assert "if it was denied access: the input bucket has to belong to account 444455556666" in reason
+    assert "SourceKeyPolicy say (they are in the template too: cdk synth)" in reason
 
 
 def test_a_jobs_own_message_does_not_name_a_file(source: FakeAws, deploy: Deploys) -> None:

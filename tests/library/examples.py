@@ -88,7 +88,7 @@ class Namespace(dict[str, Any]):
     """The names an example may use without saying where they come from."""
 
     def __init__(self) -> None:
-        self.app = App(analytics_reporting=False)
+        self.app = App(analytics_reporting=False, context={"day": "2026-11-25"})  # as cdk -c day=2026-11-25
         self.stack = Stack(self.app, "Stack")
         self.scope = Construct(self.stack, "Prepared")
         super().__init__(app=self.app, stack=self.stack, self=self.stack)

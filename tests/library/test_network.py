@@ -530,7 +530,10 @@ def test_the_endpoints_may_lie_in_a_stack_before_that_of_the_import(app: App):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"leave_out": ["S3"]}, r"leave_out takes medical-imaging, .*, sts, s3, got 'S3'"),
+        (
+            {"leave_out": ["S3", "kms"]},
+            r"leave_out takes medical-imaging, .*, sts, s3, got 'S3' \(did you mean 's3'\?\), 'kms'$",
+        ),
         ({"for_imports": False, "leave_out": sorted(HEALTHIMAGING | {"s3"})}, "leave_out names every endpoint"),
         ({"datastores": []}, "datastores is empty, which lets nobody through"),
         ({"buckets": []}, "buckets is empty, which lets nobody through"),

@@ -7,6 +7,7 @@ import pytest
 from aws_cdk import App
 
 from healthimaging_cdk import DicomImport
+from healthimaging_cdk._runtime import rules
 from tests.conftest import ROOT
 from tests.library.examples import Namespace
 
@@ -62,6 +63,10 @@ def test_the_examples_of_the_page_synthesize(page):
 def test_the_other_examples_compile(page):
     for example in examples((ROOT / "docs" / page).read_text(encoding="utf-8")):
         compile(example, page, "exec")
+
+
+def test_the_regions_with_healthimaging_are_named():
+    assert set(rules.REGIONS) == set(re.findall(r"\b[a-z]{2}-[a-z]+-[0-9]\b", README))
 
 
 def test_every_option_is_in_the_table():

@@ -12,7 +12,7 @@ from typing import Any
 
 import jsii
 import pytest
-from aws_cdk import App, Duration, Stack, Token
+from aws_cdk import App, Duration, RemovalPolicy, Stack, Token
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
@@ -108,11 +108,18 @@ MAKERS: dict[str, Callable[..., Any]] = {
 }
 
 DATASTORE = "must be a Datastore or IDatastore, got str 'id': use Datastore.from_datastore_id"
-BUCKET = "must be an IBucket, got str 'images': use s3.Bucket.from_bucket_name"
-KEY = "must be an IKey, got str 'alias/x': use kms.Key.from_key_arn"
+BUCKET = (
+    "must be an IBucket, got str 'images': use s3.Bucket.from_bucket_attributes(bucket_name=..., encryption_key=...)"
+)
+KEY = "must be an IKey, got str 'alias/x': use kms.Key.from_key_arn or kms.Alias.from_alias_name"
 TOPIC = f"must be an ITopic, got str '{TOPIC_ARN[:36]}...: use sns.Topic.from_topic_arn"
 ROLE = f"must be an IRole, got str '{ROLE_ARN}': use iam.Role.from_role_arn"
 GRANTEE = f"must be an IGrantable, for example a role, got str '{ROLE_ARN}': use iam.Role.from_role_arn"
+
+NO_SNAPSHOT = (
+    "must be one of RemovalPolicy.DESTROY, RemovalPolicy.RETAIN, RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE, got "
+    "RemovalPolicy.SNAPSHOT"
+)
 
 # Each wrong argument, its value (or the name of one of those made), and what is said of it.
 WRONG: list[tuple[str, dict[str, Any], str]] = [
@@ -135,12 +142,16 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("DicomImport", {"output_bucket": "images"}, f"output_bucket {BUCKET}"),
     ("DicomImport", {"access_logs_bucket": "images"}, f"access_logs_bucket {BUCKET}"),
     ("DicomImport", {"notification_topic": TOPIC_ARN}, f"notification_topic {TOPIC}"),
-    ("DicomImport", {"timeout": 50}, "timeout must be a Duration, got int 50: use Duration.minutes(50)"),
-    ("DicomImport", {"timeout": None}, "timeout must be a Duration, got None: use Duration.minutes(...)"),
+    (
+        "DicomImport",
+        {"timeout": 3600},
+        "timeout must be a Duration, got int 3600: use for example Duration.minutes(50)",
+    ),
+    ("DicomImport", {"timeout": None}, "timeout must be a Duration, got None: use for example Duration.minutes(50)"),
     (
         "DicomImport",
         {"results_expiration": 30},
-        "results_expiration must be a Duration, got int 30: use Duration.days(30)",
+        "results_expiration must be a Duration, got int 30: use for example Duration.days(90)",
     ),
     (
         "DicomImport",
@@ -160,7 +171,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     (
         "DicomImport",
         {"quotas": ImportQuotas(total=5)},
-        "quotas.total must be a Size, got int 5: use Size.bytes(5)",
+        "quotas.total must be a Size, got int 5: use for example Size.gibibytes(20)",
     ),
     ("DicomImport", {"quotas": ImportQuotas(files=1.5)}, "quotas.files must be an int, got float 1.5"),
     (
@@ -192,6 +203,9 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("DicomImport", {"outputs": "no"}, "outputs must be True or False, got str 'no'"),
     ("DicomImport", {"customer_managed_key": None}, "customer_managed_key must be True or False, got None"),
     ("DicomImport", {"removal_policy": "destroy"}, "removal_policy must be one of RemovalPolicy.DESTROY, "),
+    ("DicomImport", {"removal_policy": RemovalPolicy.SNAPSHOT}, f"removal_policy {NO_SNAPSHOT}"),
+    ("Datastore", {"removal_policy": RemovalPolicy.SNAPSHOT}, f"removal_policy {NO_SNAPSHOT}"),
+    ("Datastore.apply_removal_policy", {"policy": RemovalPolicy.SNAPSHOT}, f"policy {NO_SNAPSHOT}"),
     ("Datastore", {"datastore_name": 3}, "datastore_name must be a str, got int 3: pass str(3)"),
     ("Datastore", {"encryption_key": "alias/x"}, f"encryption_key {KEY}"),
     (
@@ -228,9 +242,17 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
             "StorageTier.ARCHIVE_INSTANT_ACCESS, got str 'AllStorage'"
         ),
     ),
-    ("metric CallCount", {"period": 60}, "period must be a Duration, got int 60: use Duration.seconds(60)"),
-    ("metric ImportsFailed", {"period": 60}, "period must be a Duration, got int 60: use Duration.seconds(60)"),
-    ("metric RejectedRate", {"period": 60}, "period must be a Duration, got int 60: use Duration.seconds(60)"),
+    ("metric CallCount", {"period": 60}, "period must be a Duration, got int 60: use for example Duration.minutes(5)"),
+    (
+        "metric ImportsFailed",
+        {"period": 60},
+        "period must be a Duration, got int 60: use for example Duration.minutes(5)",
+    ),
+    (
+        "metric RejectedRate",
+        {"period": 60},
+        "period must be a Duration, got int 60: use for example Duration.minutes(5)",
+    ),
     (
         "rule New",
         {"target": "=topic"},
@@ -247,14 +269,19 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     (
         "ImportSource.bucket",
         {"bucket": "=store"},
-        "bucket must be an IBucket, got Datastore: use s3.Bucket.from_bucket_name",
+        "bucket " + BUCKET.replace("str 'images'", "Datastore"),
     ),
     ("ImportSource.bucket", {"owner_account_id": 444455556666}, "owner_account_id must be a str, got int 444455556666"),
+    ("ImportSource.bucket", {"bucket": 5}, "bucket " + BUCKET.replace("str 'images'", "int 5")),
     ("ImportSource.directory", {"path": None}, "path must be a str or a Path, got None"),
     ("ImportSource.directory", {"bucket": "images"}, f"bucket {BUCKET}"),
     ("ImportAlarms", {"import_": "=store"}, "import_ must be a DicomImport, got Datastore"),
     ("ImportAlarms", {"notification_topic": TOPIC_ARN}, f"notification_topic {TOPIC}"),
-    ("ImportAlarms", {"no_success_for": 24}, "no_success_for must be a Duration, got int 24: use Duration.hours(24)"),
+    (
+        "ImportAlarms",
+        {"no_success_for": 24},
+        "no_success_for must be a Duration, got int 24: use for example Duration.hours(26)",
+    ),
     ("ImportAlarms", {"rejected_percent": None}, "rejected_percent must be a number, got None"),
     ("ImportAlarms", {"rejected_percent": "1"}, "rejected_percent must be a number, got str '1'"),
     (
@@ -320,7 +347,8 @@ def test_fails_an_argument_of_a_wrong_kind(made, where, wrong, expected):
 
 
 def test_fails_with_all_wrong_kinds_in_one_message(made):
-    expected = f"DicomImport: datastore {DATASTORE}; timeout must be a Duration, got int 50: use Duration.minutes(50)"
+    advice = "use for example Duration.minutes(50)"
+    expected = f"DicomImport: datastore {DATASTORE}; timeout must be a Duration, got int 50: {advice}"
     with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
         DicomImport(made.stack, "New", datastore="id", timeout=50)
 
@@ -517,7 +545,7 @@ def test_the_checks_ask_the_kernel_of_jsii_nothing(made, monkeypatch):
         "vpc": validation.VPC,
         "bucket": validation.BUCKET,
         "store": validation.DATASTORE,
-        "timeout": validation.duration("minutes"),
+        "timeout": validation.duration("minutes(50)"),
     }
     for call in ("get", "invoke", "sget", "sinvoke"):
         monkeypatch.setattr(jsii, call, None)
