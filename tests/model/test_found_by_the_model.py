@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.model.fakes import PATIENT, S3, HealthImaging, Misfortune, Plans, World
+from tests.model.fakes import PATIENT, S3, Crash, HealthImaging, Misfortune, Plans, World
 from tests.model.runs import Stage, filled, properties, zipped
 
 
@@ -568,3 +569,103 @@ def test_a_job_that_cannot_be_written_down_by_anybody_is_told_of(world, stage):
     stage.request("Create", properties())
     stage.settle()
     assert ["UNKNOWN"] == verdicts(world)
+
+
+# -- several requests for one job ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seconds", range(606, 1500, 37))
+@pytest.mark.parametrize(("first", "second", "status"), [("0", "9", "SUCCESS"), ("9", "0", "FAILED")])
+def test_the_request_that_waits_last_judges_the_job(world, stage, seconds, first, second, status):
+    world.plans = Plans(seconds=seconds, outcome="some")
+    stage.request("Create", properties(MaxRejectedFiles=first))
+    stage.pass_time(320)  # it waited in vain, and its job is followed
+    world.stack_status = "UPDATE_IN_PROGRESS"
+    tolerant = properties(MaxRejectedFiles=second, WaitSeconds="3000")
+    update = stage.request("Update", tolerant, properties(MaxRejectedFiles=first))
+    stage.settle()
+    assert status == update.status
+    assert ["SUCCEEDED" if status == "SUCCESS" else "FAILED"] == verdicts(world)
+    assert 1 == len(world.jobs)
+
+
+def test_an_older_run_that_ends_later_is_not_the_one_that_is_meant(world, stage):
+    stage.request("Create", properties(RunId=None))
+    stage.settle()
+    world.stack_status = "UPDATE_IN_PROGRESS"
+    world.plans = Plans(seconds=3000)
+    stage.request("Update", properties(RunId="1"), properties(RunId=None))
+    stage.pass_time(330)
+    world.plans = Plans(seconds=30)
+    newer = stage.request("Update", properties(RunId="2"), properties(RunId="1"))
+    stage.settle()
+    plain = stage.request("Update", properties(RunId=None), properties(RunId="2"))
+    stage.settle()
+    assert ["SUCCEEDED"] * 3 == verdicts(world)
+    assert newer.answers[0]["Data"]["JobId"] == plain.answers[0]["Data"]["JobId"]
+
+
+@pytest.mark.parametrize("wait", ["300", "3000"])
+def test_a_step_that_was_lost_while_it_unpacked_starts_nothing_in_a_later_deploy(world, stage, wait):
+    stage.request("Create", properties())
+    stage.settle()
+    old, new = properties(), properties(RunId="1", WaitSeconds=wait, **zipped(world))
+    world.stack_status = "UPDATE_IN_PROGRESS"
+    call, lost = world.call, []
+
+    def lose_one(operation: str, effect: Any) -> Any:
+        if operation == "UploadFileobj" and not lost:
+            lost.append(operation)
+            world.now += 610
+            world.stack_status = "UPDATE_ROLLBACK_IN_PROGRESS"
+            stage.request("Rollback", old, new)
+            stage.pass_time(20)
+            world.stack_status = "UPDATE_IN_PROGRESS"
+            world.plans = Plans(seconds=500)
+            lost.append(stage.request("Update", properties(RunId="2", WaitSeconds="3000"), old))
+            stage.pass_time(10)
+            world.now += 240
+            raise Crash
+        return call(operation, effect)
+
+    world.call = lose_one
+    update = stage.request("Update", new, old)
+    stage.settle()
+    assert "FAILED" == update.status
+    assert "SUCCESS" == lost[1].status
+    assert {"Create-0", lost[1].id} == {job.submitted_by for job in world.jobs.values()}
+
+
+def test_a_submitted_job_that_is_about_to_have_its_verdict_is_waited_for(world, stage):
+    world.plans = Plans(seconds=0, manifest_delay=60)
+    request = stage.request("Create", properties(Completion="submit"))
+    stage.settle()
+    assert "COMPLETED" == request.answers[0]["Data"]["JobStatus"]
+    assert ["SUCCEEDED"] == verdicts(world)
+
+
+def test_a_stack_that_nobody_works_on_has_nothing_started(world, stage):
+    world.stack_status = "UPDATE_COMPLETE"
+    request = stage.request("Update", properties(RunId="1"), properties())
+    stage.settle()
+    assert "FAILED" == request.status
+    assert "so nobody waits for this request" in request.answers[0]["Reason"]
+    assert {} == world.jobs
+
+
+def test_a_record_of_a_newer_version_is_understood(world, stage):
+    stage.request("Create", properties())
+    stage.settle()
+    (place,) = (it for it in world.objects if re.search(r"\.healthimaging-cdk/[0-9a-f]{64}\.json$", it[1]))
+    record = json.loads(world.objects[place])
+    record["outcome"] |= {"new": 1, "counts": {**record["outcome"]["counts"], "new": 2}}
+    world.objects[place] = json.dumps(record).encode()
+    world.stack_status = "UPDATE_IN_PROGRESS"
+    again = stage.request("Update", properties(JobName="x"), properties())
+    stage.settle()
+    assert "SUCCESS" == again.status
+    record["outcome"]["counts"]["scanned"] = "3"
+    world.objects[place] = json.dumps(record).encode()
+    damaged = stage.request("Update", properties(JobName="y"), properties())
+    stage.settle()
+    assert "is damaged" in damaged.answers[0]["Reason"]

@@ -69,13 +69,14 @@ _LATE_SECONDS = 30
 def advance(event: Event, turn: Turn, progress: dict[str, Any]) -> Step:
     """Bring an import one step on; a rollback or a deletion takes what there is and is never refused."""
     clients = clients_of(event, turn)
-    if event.properties.get("AssetBucket") and "stack_since" not in progress and not turn.answered:
-        # Unpacking is the one step that may take so long that it is lost, and it must not forget of which deploy it is.
-        _is_undone(clients, event, turn, progress)
-        return 1.0
     if "rolling_back" not in progress:
-        asks = event.request_type == "Update" and not turn.answered
-        progress["rolling_back"] = asks and _is_undone(clients, event, turn, progress)
+        unpacks = event.request_type == "Create" and bool(event.properties.get("AssetBucket"))
+        asks = not turn.answered and (event.request_type == "Update" or unpacks)
+        undone = asks and _is_undone(clients, event, turn, progress)
+        progress["rolling_back"] = undone and event.request_type == "Update"
+        if asks and event.properties.get("AssetBucket"):
+            # Unpacking may take so long that its step is lost. What was seen here must not be lost with it.
+            return 1.0
     forgiving = event.request_type == "Delete" or progress["rolling_back"]
     try:
         return _go_on(event, clients, turn, progress, forgiving=forgiving)
@@ -100,15 +101,18 @@ def job_goes_on(event: Event, progress: Mapping[str, Any], *, known: bool = True
 
 
 def _is_undone(clients: Clients, event: Event, turn: Turn, progress: dict[str, Any]) -> bool:
-    """Whether CloudFormation takes the stack back, or away, or has begun another deploy of it.
+    """Whether CloudFormation takes the stack back, or away.
 
     Raises:
         TryLater: it does nothing with the stack, as far as it says: what it said last may be about an earlier deploy.
+        Refused: it has begun another deploy.
     """
     status, since = stack_status(clients, event, settling=is_settling(event, turn))
     if not status.endswith("_IN_PROGRESS"):
         raise TryLater(f"the stack is {status}, so nobody waits for this request")
-    return "ROLLBACK" in status or status.startswith("DELETE_") or progress.setdefault("stack_since", since) != since
+    if progress.setdefault("stack_since", since) != since:
+        raise Refused("this request was replaced before it started a job: another deploy of the stack has begun")
+    return "ROLLBACK" in status or status.startswith("DELETE_")
 
 
 def _go_on(event: Event, clients: Clients, turn: Turn, progress: dict[str, Any], *, forgiving: bool) -> Step:
