@@ -21,6 +21,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from aws_cdk.aws_kms import IKey
 from constructs import Construct, IConstruct
 
+from healthimaging_cdk._keys import key_behind
 from healthimaging_cdk._log_key import open_to_log_groups, use_through_logs
 from healthimaging_cdk._network import network_of, other_stacks, warn_of_function_outside
 from healthimaging_cdk._runtime import LAMBDA_ROOT, rules
@@ -152,7 +153,8 @@ class ImportEngine(Construct):
         what another has encrypted stays readable.
         """
         stack = Stack.of(self)
-        fit = next((key for key in keys if key is not None and open_to_log_groups(key, stack)), None)
+        known = [key_behind(key) for key in keys if key is not None]
+        fit = next((key for key in known if open_to_log_groups(key, stack)), None)
         if fit is not None and self._log.kms_key_id is None:
             self._log.kms_key_id = fit.key_arn
             self._log_policy.add_statements(use_through_logs(fit, stack))

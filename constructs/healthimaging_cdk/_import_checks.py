@@ -140,6 +140,10 @@ def check_import(
             violations.check_overlap(source.prefix, output_prefix)
         if results_expiration is not None:
             violations.add("results_expiration is for an output bucket made here: add a lifecycle rule to your own")
+    if results_expiration is not None and not results_expiration.is_unresolved():
+        days = results_expiration.to_days(integral=False)
+        if days % 1 or days < 1:
+            violations.add(f"results_expiration takes whole days, 1 at least, got {days:g} days")
     _check_mappings(violations, metadata_mappings)
     _check_numbers(violations, timeout, tolerance or ImportTolerance(), quotas or ImportQuotas())
     buckets_are_given = source.input_bucket is not None and output_bucket is not None
@@ -151,7 +155,7 @@ def check_import(
         something_is_made=datastore is None or not buckets_are_given or topic_is_made,
     )
     _check_endpoints(violations, stack, datastore, buckets_are_made=not buckets_are_given)
-    _check_access_logs(violations, access_logs_bucket, buckets_are_made=not buckets_are_given)
+    _check_access_logs(violations, access_logs_bucket, stack, buckets_are_made=not buckets_are_given)
     # A function of this stack starts the job, in its own account and Region, and IAM passes roles within an account.
     there = "import from a stack there"
     violations.check_place("datastore", datastore, stack, account=there, region=there)
@@ -190,7 +194,7 @@ def _check_endpoints(
 
 
 def _check_access_logs(
-    violations: Violations, access_logs_bucket: s3.IBucket | None, *, buckets_are_made: bool
+    violations: Violations, access_logs_bucket: s3.IBucket | None, stack: Stack, *, buckets_are_made: bool
 ) -> None:
     if access_logs_bucket is not None and not buckets_are_made:
         violations.add(
@@ -200,6 +204,8 @@ def _check_access_logs(
         violations.add(
             "access_logs_bucket has a KMS key, and S3 writes access logs only under SSE-S3: pass another one"
         )
+    there = "S3 writes access logs into a bucket of the same account and Region"
+    violations.check_place("access_logs_bucket", access_logs_bucket, stack, account=there, region=there)
 
 
 def _check_topic(violations: Violations, topic: sns.ITopic | None, stack: Stack) -> None:
@@ -226,10 +232,10 @@ def _check_mappings(violations: Violations, metadata_mappings: Sequence[Metadata
 
 
 def _check_numbers(violations: Violations, timeout: Duration, tolerance: ImportTolerance, quotas: ImportQuotas) -> None:
-    seconds = None if timeout.is_unresolved() else timeout.to_seconds()
-    if seconds is None or not _SHORTEST_TIMEOUT.to_seconds() <= seconds <= _LONGEST_TIMEOUT.to_seconds():
-        given = "a token" if seconds is None else f"{seconds} seconds"
-        violations.add(f"timeout takes 1 to 55 minutes known at synth, got {given}")
+    seconds = None if timeout.is_unresolved() else timeout.to_seconds(integral=False)
+    if seconds is None or seconds % 1 or not _SHORTEST_TIMEOUT.to_seconds() <= seconds <= _LONGEST_TIMEOUT.to_seconds():
+        given = "a token" if seconds is None else f"{seconds:g} seconds"
+        violations.add(f"timeout takes 1 to 55 minutes in whole seconds, known at synth, got {given}")
     numbers = (quotas.files, tolerance.rejected_files, tolerance.rejected_percent)
     sizes = (quotas.total, quotas.file)
     if any(number is not None and is_token(number) for number in numbers) or any(it.is_unresolved() for it in sizes):

@@ -47,16 +47,22 @@ def grant_on_key(grantee: iam.IGrantable, key: IKey, actions: Iterable[str]) -> 
     )
 
 
-def _named(key: IKey) -> _Named:
-    alias: Any = key if hasattr(key, "alias_name") else None
-    if alias is None:
-        account, is_alias, name = key.key_arn.partition(":alias/")  # Key.from_key_arn takes the ARN of an alias too
-        return _Named(f"{account}:key/*", f"alias/{name}") if is_alias else _Named(key.key_arn)
+def key_behind(key: IKey) -> IKey:
+    """The key that an alias is for; the alias itself where CDK only knows its name, and a key as it is."""
+    alias: Any = key
     try:
-        return _named(alias.alias_target_key)
-    except RuntimeError:  # of an alias that is only named CDK knows no key
+        return key_behind(alias.alias_target_key) if hasattr(alias, "alias_name") else key
+    except RuntimeError:
+        return key
+
+
+def _named(given: IKey) -> _Named:
+    key: Any = key_behind(given)
+    if hasattr(key, "alias_name"):
         keys = Stack.of(key).format_arn(service="kms", resource="key", resource_name="*")
-        return _Named(keys, alias.alias_name)
+        return _Named(keys, key.alias_name)
+    account, is_alias, name = key.key_arn.partition(":alias/")  # Key.from_key_arn takes the ARN of an alias too
+    return _Named(f"{account}:key/*", f"alias/{name}") if is_alias else _Named(key.key_arn)
 
 
-__all__ = ["grant_on_key", "key_statements"]
+__all__ = ["grant_on_key", "key_behind", "key_statements"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from aws_cdk import Annotations, Stack, Stage
+from aws_cdk import Annotations, Stack, Token
 from constructs import Construct, IConstruct
 
 from healthimaging_cdk._validation import Violations
@@ -58,6 +58,7 @@ def check_vpc(
     *,
     subnets: tuple[str, SubnetSelection | None],
     why_not_public: str = "",
+    why_not_shared: str = "",
 ) -> None:
     """Check that a VPC lies where the stack does, and has the selected subnets.
 
@@ -67,12 +68,14 @@ def check_vpc(
         stack: the stack that uses it.
         subnets: the argument's name, and what was selected.
         why_not_public: what to say of public subnets, where there must be none.
+        why_not_shared: what to say of a VPC that another account shares, where it must not be one.
     """
     violations.check_place(
         "vpc",
         vpc,
         stack,
-        account="import it into this stack (Vpc.from_vpc_attributes) if it is shared with its account",
+        # Who shares a VPC lets others put network interfaces into it, and makes its endpoints itself.
+        account=why_not_shared,
         region="use a VPC of the stack's Region",
     )
     argument, selection = subnets
@@ -101,6 +104,11 @@ def _select(vpc: IVpc, selection: SubnetSelection | None) -> tuple[Sequence[ISub
     return found.subnets, not found.is_pending_lookup
 
 
+def knows_its_id(vpc: IVpc) -> bool:
+    """Whether the id of a VPC is known: neither a token, nor what CDK calls every VPC that is yet to be looked up."""
+    return not Token.is_unresolved(vpc.vpc_id) and vpc.vpc_id != "vpc-12345"
+
+
 def other_stacks(stack: Stack) -> Iterator[Stack]:
     """The other stacks of the app, nested ones left out."""
 
@@ -109,8 +117,7 @@ def other_stacks(stack: Stack) -> Iterator[Stack]:
             yield scope
         else:
             for child in scope.node.children:
-                if isinstance(child, (Stack, Stage)):
-                    yield from below(child)
+                yield from below(child)
 
     return (other for other in below(stack.node.root) if other.node.path != stack.node.path)
 

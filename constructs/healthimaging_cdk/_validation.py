@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, KeysView, Mapping, Sequence, ValuesView
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from os import PathLike
@@ -55,7 +55,8 @@ def list_of(kind: Kind) -> Kind:
     """A list, or whatever else has items and a length. Text has both, and is never meant as one."""
     return Kind(
         f"a list, each item {kind.name}",
-        lambda value: isinstance(value, Collection) and not isinstance(value, (str, bytes, Mapping)),
+        # A set has no order, and the template would have another one each time.
+        lambda value: isinstance(value, (Sequence, KeysView, ValuesView)) and not isinstance(value, (str, bytes)),
         "put it in a list",
         items=kind,
     )
@@ -68,7 +69,7 @@ def instance_of(
     return Kind(name, lambda value: isinstance(value, of), advice, fields=fields or {})
 
 
-def one_of(choices: type[Enum], *, but: Collection[Enum] = ()) -> Kind:
+def one_of(choices: type[Enum], *, but: Sequence[Enum] = ()) -> Kind:
     """A member of an enumeration, but not one of some."""
     allowed = ", ".join(f"{choices.__name__}.{member.name}" for member in choices if member not in but)
     return Kind(f"one of {allowed}", lambda value: isinstance(value, choices) and value not in but)
@@ -100,6 +101,8 @@ def _has(value: object, member: str) -> bool:
 
 def _parts(value: object) -> list[object]:
     """The objects among which jsii's InterfaceDynamicProxy looks for its members; of all else, the object itself."""
+    if isinstance(value, type):
+        return []  # the class where an instance is meant
     delegates = getattr(value, "_delegates", None)
     return delegates if isinstance(delegates, list) and delegates else [value]
 
@@ -111,7 +114,8 @@ def _described(value: object) -> str:
     if isinstance(value, Enum):
         return str(value)
     if not isinstance(value, (str, int, float)):
-        return type(_parts(value)[0]).__name__.strip("_").removesuffix("Proxy")
+        kind = value if isinstance(value, type) else type(_parts(value)[0])
+        return kind.__name__.strip("_").removesuffix("Proxy")
     return f"{type(value).__name__} {_quoted(value)}"
 
 
@@ -121,7 +125,9 @@ def _quoted(value: object) -> str:
 
 
 CONSTRUCT = having("node", "a construct", "pass the stack, or self within a construct")
-TEXT = instance_of(str, "a str", "pass str(...)")
+TEXT = instance_of(
+    str, "a str", "pass str(...) of a number, value_as_string of a CfnParameter, Token.as_string(...) of a token"
+)
 PATH = instance_of((str, PathLike), "a str or a Path")
 FLAG = instance_of(bool, "True or False")
 NUMBER = Kind("a number", _is_number)

@@ -11,7 +11,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk.aws_s3 import IBucket
 from constructs import Construct, IConstruct
 
-from healthimaging_cdk._network import check_vpc
+from healthimaging_cdk._network import check_vpc, knows_its_id
 from healthimaging_cdk._validation import (
     BUCKET,
     CLIENT,
@@ -38,8 +38,6 @@ _S3 = "s3"
 _NOTE = "HealthImagingEndpointsOfAllVpcs"
 _MOST_CHARACTERS = 20_480
 """Of an endpoint policy (https://docs.aws.amazon.com/vpc/latest/privatelink/vpc-limits-endpoints.html)."""
-_LOOKED_UP_LATER = "vpc-12345"
-"""What CDK calls every VPC that is yet to be looked up."""
 _KINDS = {
     "scope": CONSTRUCT,
     "construct_id": TEXT,
@@ -138,7 +136,8 @@ class HealthImagingEndpoints(Construct):
         for name, given in (("datastores", datastores), ("buckets", buckets), ("clients", clients)):
             if given is not None and not given:
                 violations.add(f"{name} is empty, which lets nobody through: leave it away, or name at least one")
-        check_vpc(violations, vpc, stack, subnets=("subnets", subnets))
+        theirs = "endpoints are made by the account that owns the VPC and shares it: make them there"
+        check_vpc(violations, vpc, stack, subnets=("subnets", subnets), why_not_shared=theirs)
         _check_what_the_vpc_tells(violations, vpc, cidr=clients is None, route_tables=_S3 not in leave_out)
         _check_datastores(violations, datastores or (), stack)
         made = {*wanted, _S3} - set(leave_out)
@@ -343,8 +342,7 @@ class _Note(Construct):
 def _same_vpc(one: ec2.IVpc, other: ec2.IVpc) -> bool:
     if one.node.path == other.node.path:
         return True
-    known = not Token.is_unresolved(one.vpc_id) and one.vpc_id != _LOOKED_UP_LATER
-    return known and one.vpc_id == other.vpc_id and not differing_places(one.env, other.env)
+    return knows_its_id(one) and one.vpc_id == other.vpc_id and not differing_places(one.env, other.env)
 
 
 def _check_what_the_vpc_tells(violations: Violations, vpc: ec2.IVpc, *, cidr: bool, route_tables: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import jsii
-from aws_cdk import Annotations, Stack, Token
+from aws_cdk import Annotations, Stack
 from aws_cdk import aws_ec2 as ec2
 from constructs import Construct, IValidation
 
@@ -13,6 +13,7 @@ from healthimaging_cdk._engine import ImportEngine
 from healthimaging_cdk._network import (
     Network,
     check_vpc,
+    knows_its_id,
     network_of,
     other_stacks,
     set_network,
@@ -102,7 +103,11 @@ class ImportNetwork(Construct):
                 "the stack has its function already: make the network before the first import, and before data stores "
                 "that the function makes or empties (endpoints cannot name those: leave datastores away)"
             )
-        if endpoints is not None and _differ(endpoints.vpc.vpc_id, vpc.vpc_id):
+        if (
+            endpoints is not None
+            and all(map(knows_its_id, (endpoints.vpc, vpc)))
+            and endpoints.vpc.vpc_id != vpc.vpc_id
+        ):
             violations.add(f"endpoints lie in VPC {endpoints.vpc.vpc_id}, got vpc {vpc.vpc_id}: use endpoints of that")
         if endpoints is not None and not endpoints.serves_imports:
             violations.add(
@@ -171,10 +176,6 @@ class _Use:
                 "ImportNetwork into the stack of the imports, before them, or acknowledge this warning",
             )
         return []
-
-
-def _differ(one: str, other: str) -> bool:
-    return one != other and not Token.is_unresolved(one) and not Token.is_unresolved(other)
 
 
 __all__ = ["ImportNetwork"]

@@ -434,7 +434,7 @@ def test_fails_with_every_violation_in_one_message_and_leaves_nothing_behind(sta
     for part in (
         "output_prefix must lie outside the input prefix of the same bucket, got 'studies/results/' inside 'studies/'",
         "job_name must match",
-        "timeout takes 1 to 55 minutes known at synth, got 7200 seconds",
+        "timeout takes 1 to 55 minutes in whole seconds, known at synth, got 7200 seconds",
         "results_expiration is for an output bucket made here",
         "encryption_key and customer_managed_key=False exclude each other",
         "metadata_mappings[0].studyInstanceUID must match",
@@ -623,7 +623,7 @@ def test_fails_a_number_that_is_known_only_at_deploy(stack, options):
 
 
 def test_fails_a_timeout_that_is_known_only_at_deploy(stack):
-    with pytest.raises(ValueError, match=r"timeout takes 1 to 55 minutes known at synth, got a token$"):
+    with pytest.raises(ValueError, match="in whole seconds, known at synth, got a token"):
         DicomImport(stack, "Import", timeout=Duration.minutes(Token.as_number(LATER)))
 
 
@@ -759,3 +759,27 @@ def test_a_change_of_rights_is_told_to_the_function_and_nothing_else_is(synthesi
     assert re.fullmatch("[0-9a-f]{16}", plain)
     assert plain == grants("Same", job_name="other", run_id="7")
     assert plain != grants("OtherRights", customer_managed_key=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"timeout": Duration.millis(90_500)}, "in whole seconds, known at synth, got 90.5 seconds"),
+        (
+            {"results_expiration": Duration.hours(5)},
+            "takes whole days, 1 at least, got 0.208333 days",
+        ),
+        ({"results_expiration": Duration.days(0)}, "results_expiration takes whole days, 1 at least, got 0 days"),
+    ],
+)
+def test_fails_durations_that_are_not_whole(stack, options, message):
+    with pytest.raises(ValueError, match=message):
+        DicomImport(stack, "Import", **options)
+
+
+@pytest.mark.parametrize("there", [{"account": "444455556666"}, {"region": "eu-west-1"}])
+def test_fails_an_access_log_bucket_of_another_place(app, there):
+    stack = Stack(app, "Stack", env={"account": "111122223333", "region": "us-east-1"})
+    logs = s3.Bucket.from_bucket_attributes(stack, "Logs", bucket_name="logs", **there)
+    with pytest.raises(ValueError, match="S3 writes access logs into a bucket of the same account and Region"):
+        DicomImport(stack, "Import", access_logs_bucket=logs)

@@ -265,3 +265,9 @@ def test_the_log_group_waits_for_its_key_and_the_key_for_nothing(stack, app):
     order = creation_order(found)
     kinds = [found["Resources"][name]["Type"] for name in order]
     assert kinds.index(KEY) < kinds.index(LOG_GROUP) < kinds.index("AWS::Lambda::Function")
+
+
+def test_the_key_behind_an_alias_encrypts_the_log(stack, app):
+    key = kms.Key(stack, "Key")
+    DicomImport(stack, "Import", encryption_key=key.add_alias("imaging"))
+    assert {"Fn::GetAtt": [stack.get_logical_id(key.node.default_child), "Arn"]} == log_key(in_one_stack(stack, app))

@@ -9,6 +9,7 @@ from aws_cdk import Annotations, App, NestedStack, RemovalPolicy, Stack, Stage, 
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_s3 as s3
 from aws_cdk.assertions import Template
+from constructs import Construct
 
 from healthimaging_cdk import Datastore, DicomImport, HealthImagingEndpoints, ImportNetwork, ImportSource
 from healthimaging_cdk._runtime import rules
@@ -272,18 +273,45 @@ def test_subnets_may_be_selected_by_a_dictionary(stack, vpc):
 
 
 @pytest.mark.parametrize("construct", [ImportNetwork, HealthImagingEndpoints])
-@pytest.mark.parametrize(
-    ("place", "message"),
-    [
-        ({"region": "us-west-2"}, "vpc lies in Region us-west-2 and the stack in us-east-1: use a VPC of the stack's"),
-        ({"account": "444455556666"}, "vpc lies in account 444455556666 and the stack in 111122223333: import it into"),
-    ],
-)
-def test_fails_a_vpc_of_another_place(app, stack, construct, place, message):
-    vpc = ec2.Vpc(Stack(app, "There", env={**HERE, **place}), "Vpc")
-    with pytest.raises(ValueError, match=message):
+def test_fails_a_vpc_of_another_region(app, stack, construct):
+    vpc = ec2.Vpc(Stack(app, "There", env={**HERE, "region": "us-west-2"}), "Vpc")
+    with pytest.raises(ValueError, match="vpc lies in Region us-west-2 and the stack in us-east-1: use a VPC of the"):
         construct(stack, "It", vpc=vpc)
     assert [] == stack.node.children
+
+
+def test_a_vpc_that_another_account_shares_takes_the_function_but_no_endpoints(app, synthesize):
+    subnet = {"subnetId": "subnet-1", "availabilityZone": "us-east-1a", "routeTableId": "rtb-1"}
+    found_before = {
+        "vpcId": "vpc-abc",
+        "vpcCidrBlock": "10.0.0.0/16",
+        "ownerAccountId": "444455556666",
+        "availabilityZones": [],
+        "subnetGroups": [{"name": "Private", "type": "Private", "subnets": [subnet]}],
+    }
+    place = "vpc-provider:account=111122223333:filter.vpc-id=vpc-abc:region=us-east-1:returnAsymmetricSubnets=true"
+    app.node.set_context(place, found_before)
+    stack = Stack(app, "Shared", env=HERE)
+    vpc = ec2.Vpc.from_lookup(stack, "Vpc", vpc_id="vpc-abc")
+    assert "444455556666" == vpc.env.account
+    with pytest.raises(ValueError, match="endpoints are made by the account that owns the VPC and shares it"):
+        HealthImagingEndpoints(stack, "Endpoints", vpc=vpc)
+    ImportNetwork(stack, "Network", vpc=vpc)
+    DicomImport(stack, "Import")
+    assert ["subnet-1"] == synthesize(stack).only(FUNCTION)["Properties"]["VpcConfig"]["SubnetIds"]
+
+
+def test_a_vpc_yet_to_be_looked_up_is_not_compared_with_one_that_is_known(app, stack, vpc):
+    there = Stack(app, "There", env=HERE)
+    endpoints = HealthImagingEndpoints(there, "Endpoints", vpc=ec2.Vpc.from_lookup(there, "Vpc", vpc_id="vpc-1"))
+    ImportNetwork(stack, "Network", vpc=vpc, endpoints=endpoints)
+
+
+def test_stacks_in_a_group_are_warned_of_too(app, stack, vpc):
+    data = Stack(Construct(app, "Group"), "Data")
+    DicomImport(data, "Import")
+    ImportNetwork(stack, "Network", vpc=vpc)
+    assert 1 == len(warnings_of(data))
 
 
 def test_a_vpc_that_is_looked_up_later_passes(stack):

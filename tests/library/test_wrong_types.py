@@ -12,7 +12,7 @@ from typing import Any
 
 import jsii
 import pytest
-from aws_cdk import App, Duration, RemovalPolicy, Stack, Token
+from aws_cdk import App, CfnParameter, Duration, RemovalPolicy, Stack, Token
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
@@ -550,3 +550,20 @@ def test_the_checks_ask_the_kernel_of_jsii_nothing(made, monkeypatch):
     for call in ("get", "invoke", "sget", "sinvoke"):
         monkeypatch.setattr(jsii, call, None)
     validation.Violations("Nothing").require_kinds(kinds, given)
+
+
+def test_a_set_is_no_list(stack):
+    mappings = {MetadataMapping("1.2.3", "a.json"), MetadataMapping("1.2.4", "b.json")}
+    with pytest.raises(ValueError, match="metadata_mappings must be a list, each item a MetadataMapping, got set"):
+        DicomImport(stack, "Import", metadata_mappings=mappings)
+    DicomImport(stack, "Import", metadata_mappings={"a": MetadataMapping("1.2.3", "a.json")}.values())
+
+
+def test_a_class_is_no_instance(stack):
+    with pytest.raises(ValueError, match="datastore must be a Datastore or IDatastore, got Datastore"):
+        DicomImport(stack, "Import", datastore=Datastore)
+
+
+def test_a_parameter_is_no_text(stack):
+    with pytest.raises(ValueError, match=r"run_id must be a str, got CfnParameter: pass .* value_as_string"):
+        DicomImport(stack, "Import", run_id=CfnParameter(stack, "Run"))
