@@ -90,8 +90,12 @@ def test_a_job_that_is_lost_sight_of_tells_the_topic(account):
     assert "CREATE_COMPLETE" == deployed.status, deployed.reason
     states = account.cloud.client("stepfunctions")
     machine = account.resource_id("LostSight", "AWS::StepFunctions::StateMachine")
-    (running,) = states.list_executions(stateMachineArn=machine, statusFilter="RUNNING")["executions"]
-    states.stop_execution(executionArn=running["executionArn"])
+    # CloudFormation is answered first, then the job has its follower.
+    deadline, followers = time.monotonic() + 20, []
+    while not followers and time.monotonic() < deadline:
+        running = states.list_executions(stateMachineArn=machine, statusFilter="RUNNING")["executions"]
+        followers = [one["executionArn"] for one in running if one["name"].endswith("-follow")]
+    states.stop_execution(executionArn=followers[0])
 
     (message,) = received(account, 1, "LostSight")
     first, _, job, _ = message.replace('"', "").splitlines()
