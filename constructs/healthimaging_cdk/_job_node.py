@@ -18,7 +18,7 @@ class JobNode:
         if construct is None:
             return self
         node: Node = Construct.node.fget(construct)  # type: ignore[attr-defined]
-        job = getattr(construct, "_job", None)
+        job = getattr(construct, "_resource", None)
         if job is None:
             return node
         # jsii's own object under a second name. A constructor would make another, or have jsii hand this one out.

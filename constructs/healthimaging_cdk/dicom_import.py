@@ -281,7 +281,6 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
             self._make_outputs()
         if foreign:
             self._make_policy_outputs()
-        self._job = job.resource
 
     @property
     def datastore(self) -> IDatastore:

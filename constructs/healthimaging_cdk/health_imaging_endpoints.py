@@ -12,6 +12,7 @@ from aws_cdk.aws_s3 import IBucket
 from constructs import Construct, IConstruct
 
 from healthimaging_cdk._network import check_vpc, knows_its_id
+from healthimaging_cdk._runtime import rules
 from healthimaging_cdk._validation import (
     BUCKET,
     CLIENT,
@@ -397,7 +398,7 @@ def _answer_bucket(region: str) -> str:
     https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/vpc-interface-endpoints.html
     """
     bare = Fn.join("", Fn.split("-", region)) if Token.is_unresolved(region) else region.replace("-", "")
-    return f"cloudformation-custom-resource-response-{bare}"
+    return f"{rules.ANSWER_BUCKET}{bare}"
 
 
 __all__ = ["HealthImagingEndpoints"]

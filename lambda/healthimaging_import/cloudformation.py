@@ -23,9 +23,7 @@ from healthimaging_import import rules
 _MAX_ANSWER_BYTES = 4096
 _LONGEST_REASON = 1600
 _PUT_PAUSES = (1, 2, 4, 8)
-_ANSWER_HOST = re.compile(
-    r"cloudformation-custom-resource-response-[a-z0-9]+\.s3([.-][a-z0-9-]+)?\.amazonaws\.com(\.cn)?"
-)
+_ANSWER_HOST = re.compile(rules.ANSWER_BUCKET + r"[a-z0-9]+\.s3([.-][a-z0-9-]+)?\.amazonaws\.com(\.cn)?")
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-from botocore.exceptions import ClientError
-
 from healthimaging_import import log, records
 from healthimaging_import.aws import Clients
-from healthimaging_import.faults import explained, is_missing
 from healthimaging_import.jobs import Job, Jobs, age
+from healthimaging_import.objects import read_object
 from healthimaging_import.problems import NOT_AS_WRITTEN, Refused, TryLater
 from healthimaging_import.records import Record, Records, Stored
 from healthimaging_import.request import ImportRequest
@@ -521,13 +519,10 @@ class Importer:
         return self._opened(folder_uri, name, lambda body: bytes(body.read()))
 
     def _opened(self, folder_uri: str, name: str, read: Callable[[Any], T]) -> T | None:
-        bucket, _, folder = folder_uri.removeprefix("s3://").partition("/")
-        with explained("s3", "s3:GetObject (job output)", settling=self.settling):
-            try:
-                answer = self.clients.s3.get_object(Bucket=bucket, Key=f"{folder.rstrip('/')}/{name}")
-            except ClientError as error:
-                if is_missing(error):
-                    return None
-                raise
+        def closed_after(answer: dict[str, Any]) -> T:
             with closing(answer["Body"]) as body:
                 return read(body)
+
+        bucket, _, folder = folder_uri.removeprefix("s3://").partition("/")
+        key = f"{folder.rstrip('/')}/{name}"
+        return read_object(self.clients.s3, bucket, key, closed_after, what="job output", settling=self.settling)

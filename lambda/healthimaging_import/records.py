@@ -17,6 +17,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from healthimaging_import.faults import explained, is_missing
+from healthimaging_import.objects import read_object
 from healthimaging_import.problems import NOT_AS_WRITTEN, Refused, TryLater
 from healthimaging_import.rules import RECORDS_FOLDER
 
@@ -84,15 +85,15 @@ class Records:
 
     def load(self, intent: str) -> Stored | None:
         """The record of an intent, or None when nobody has claimed it."""
-        with explained("s3", "s3:GetObject (import record)", settling=self._settling):
-            try:
-                answer = self._s3.get_object(Bucket=self._bucket, Key=self._key(intent))
-            except ClientError as error:
-                if is_missing(error):
-                    return None
-                raise
-            body, etag = answer["Body"].read(), str(answer["ETag"])
-        return Stored(_record(body, f"{intent}.json"), etag)
+        found = read_object(
+            self._s3,
+            self._bucket,
+            self._key(intent),
+            lambda answer: (answer["Body"].read(), str(answer["ETag"])),
+            what="import record",
+            settling=self._settling,
+        )
+        return Stored(_record(found[0], f"{intent}.json"), found[1]) if found else None
 
     def jobs_since(self, since: float) -> set[str]:
         """The jobs in all records that were changed since then, in seconds, or a little earlier."""
@@ -146,14 +147,15 @@ class Records:
 
     def _latest(self, series: str) -> tuple[bytes | None, float]:
         """What was noted, and when, in seconds."""
-        with explained("s3", "s3:GetObject (latest run)", settling=self._settling):
-            try:
-                answer = self._s3.get_object(Bucket=self._bucket, Key=self._prefix + _latest_name(series))
-            except ClientError as error:
-                if is_missing(error):
-                    return None, 0.0
-                raise
-            return answer["Body"].read(), answer["LastModified"].timestamp()
+        found = read_object(
+            self._s3,
+            self._bucket,
+            self._prefix + _latest_name(series),
+            lambda answer: (answer["Body"].read(), answer["LastModified"].timestamp()),
+            what="latest run",
+            settling=self._settling,
+        )
+        return found or (None, 0.0)
 
     def note_latest_run(self, series: str, run_id: str, *, unless_noted_since: float | None = None) -> None:
         """Remember the ``run_id`` that a deploy without one means; what was remembered may be damaged.

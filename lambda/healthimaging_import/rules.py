@@ -67,6 +67,9 @@ TAGS = "Custom::HealthImagingDatastoreTags"
 DATASTORE = "Custom::HealthImagingDatastore"
 EMPTYING = "Custom::HealthImagingImageSetDeletion"
 
+ANSWER_BUCKET = "cloudformation-custom-resource-response-"
+"""How the names of the buckets begin in which CloudFormation takes answers; the Region without dashes follows."""
+
 ANSWERED = "RequestFailed"
 """The error of an execution that has told CloudFormation of a failure."""
 
