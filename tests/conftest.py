@@ -60,10 +60,20 @@ class Synthesized:
     def types(self) -> list[str]:
         return sorted(resource["Type"] for resource in self.resources.values())
 
-    def actions_of(self, logical_id: str) -> set[str]:
+    def statements_of(self, role: str) -> list[dict[str, Any]]:
+        """Statements of a role: its inline policies, and the policy resources that are attached to it."""
+        documents = [it["PolicyDocument"] for it in self.resources[role]["Properties"].get("Policies", [])]
+        documents += [
+            policy["Properties"]["PolicyDocument"]
+            for policy in self.of_type("AWS::IAM::Policy")
+            if {"Ref": role} in policy["Properties"]["Roles"]
+        ]
+        return [statement for document in documents for statement in document["Statement"]]
+
+    def actions_of(self, role: str) -> set[str]:
         found: set[str] = set()
-        for policy in self.resources[logical_id]["Properties"].get("Policies", []):
-            for statement in policy["PolicyDocument"]["Statement"]:
+        for statement in self.statements_of(role):
+            if statement["Effect"] == "Allow":
                 actions = statement["Action"]
                 found |= {actions} if isinstance(actions, str) else set(actions)
         return found

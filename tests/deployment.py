@@ -6,7 +6,9 @@ import io
 import json
 import time
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,15 @@ from aws_cdk import App
 from healthimaging_local import Cloud
 
 P10_FILES = Path(pydicom.__file__).parent / "data" / "test_files"
-_PATIENCE_SECONDS = 90
+_PATIENCE_SECONDS = 300
+
+
+def eventually(check: Callable[[], Any], seconds: float = 120) -> Any:
+    """What ``check`` returns once it is true, or when the time is over; how fast that is says nothing."""
+    deadline = time.monotonic() + seconds
+    while not (found := check()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return found
 
 
 @dataclass
@@ -68,7 +78,7 @@ class Account:
         return deployed
 
     def begin(self, app: App) -> tuple[str, int]:
-        """Start to update an app of one stack; :meth:`end` waits for it."""
+        """Begin to update an app of one stack; :meth:`end` waits for it."""
         assembly = app.synth()
         (stack,) = assembly.stacks
         known = self._describe(stack.stack_name)
@@ -104,11 +114,29 @@ class Account:
         ]
         return found
 
+    def job(self, datastore_id: str, job_id: str) -> dict[str, Any]:
+        """One import job of a store."""
+        answer = self.healthimaging.get_dicom_import_job(datastoreId=datastore_id, jobId=job_id)
+        found: dict[str, Any] = answer["jobProperties"]
+        return found
+
+    def verdicts(self, job_id: str) -> list[str]:
+        """Every verdict that the functions have written on a job."""
+        lines = [json.loads(line) for line in self.log_lines().splitlines() if line.startswith("{")]
+        return [line["verdict"] for line in lines if line.get("step") == "judged" and line["job_id"] == job_id]
+
     def image_sets(self, datastore_id: str) -> list[dict[str, Any]]:
         """The image sets of a store."""
         answer = self.healthimaging.search_image_sets(datastoreId=datastore_id, maxResults=50)
         found: list[dict[str, Any]] = answer["imageSetsMetadataSummaries"]
         return found
+
+    def records(self, bucket: str, output_prefix: str = "results/") -> dict[str, dict[str, Any]]:
+        """The documents that an import keeps in its output bucket, by their keys."""
+        folder = f"{output_prefix}.healthimaging-cdk/"
+        listed = self.s3.list_objects_v2(Bucket=bucket, Prefix=folder).get("Contents", [])
+        keys = [item["Key"] for item in listed if "/" not in item["Key"].removeprefix(folder)]
+        return {key: json.loads(self.s3.get_object(Bucket=bucket, Key=key)["Body"].read()) for key in keys}
 
     def tags(self, arn: str) -> dict[str, str]:
         """The tags of a store."""
@@ -122,13 +150,46 @@ class Account:
         assert len(found) == 1, f"expected one {kind} like {part!r}, found {len(found)}"
         return str(found[0]["PhysicalResourceId"])
 
+    def role_policies(self, stack: str, part: str) -> set[str]:
+        """The names of the inline policies of the one role whose logical id holds ``part``."""
+        role = self.resource_id(stack, "AWS::IAM::Role", part)
+        return set(self.cloud.client("iam").list_role_policies(RoleName=role)["PolicyNames"])
+
+    def times_of(self, stack_id: str, kind: str, status: str, part: str = "") -> list[datetime]:
+        """When resources of a kind, whose logical ids hold ``part``, came into a status."""
+        return [
+            event["Timestamp"]
+            for event in self._events(stack_id)
+            if (event["ResourceType"], event["ResourceStatus"]) == (kind, status) and part in event["LogicalResourceId"]
+        ]
+
+    def invoke(self, stack: str, payload: dict[str, Any]) -> Any:
+        """Call the function of a stack as somebody who may."""
+        function = self.resource_id(stack, "AWS::Lambda::Function")
+        answer = self.cloud.client("lambda").invoke(FunctionName=function, Payload=json.dumps(payload).encode())
+        return json.loads(answer["Payload"].read())
+
+    def session(self, name: str, *statements: dict[str, Any]) -> dict[str, str]:
+        """The credentials of a new role that may do this and nothing else."""
+        iam = self.cloud.client("iam")
+        trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{self.id}:root"}, "Action": "sts:AssumeRole"}
+        role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps({"Statement": [trust]}))["Role"]
+        policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+        iam.put_role_policy(RoleName=name, PolicyName="may", PolicyDocument=policy)
+        answer = self.cloud.client("sts").assume_role(RoleArn=role["Arn"], RoleSessionName="test")["Credentials"]
+        return {
+            "aws_access_key_id": answer["AccessKeyId"],
+            "aws_secret_access_key": answer["SecretAccessKey"],
+            "aws_session_token": answer["SessionToken"],
+        }
+
     def log_lines(self) -> str:
         """Everything that any function has logged."""
         logs = self.cloud.client("logs")
         lines = []
         for group in logs.describe_log_groups()["logGroups"]:
             events = logs.filter_log_events(logGroupName=group["logGroupName"])["events"]
-            lines += [event["message"] for event in events]
+            lines += [event["message"].rstrip("\n") for event in events]
         return "\n".join(lines)
 
     def _parameters(self, assembly: Path, artifact: str) -> dict[str, Any]:

@@ -1,21 +1,21 @@
-"""Data stores with what CloudFormation cannot express, and the emptying of stores: both by our function."""
+"""Data stores with what CloudFormation cannot express, and image set deletion: both by the function."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
 import jsii
-from aws_cdk import CfnResource, Duration, ITaggableV2, RemovalPolicy, Stack, TagManager, TagType
+from aws_cdk import CfnDeletionPolicy, CfnResource, Duration, ITaggableV2, RemovalPolicy, Stack, TagManager, TagType
 from aws_cdk import aws_iam as iam
 from aws_cdk.aws_kms import IKey
 from aws_cdk.aws_lambda import IFunction
-from constructs import Construct
+from constructs import Construct, IValidation
 
 from healthimaging_cdk._datastore_grants import key_rights
 from healthimaging_cdk._datastore_resource import StoreResource
 from healthimaging_cdk._engine import EngineResource
 from healthimaging_cdk._keys import key_statements
-from healthimaging_cdk._runtime import rules
+from healthimaging_cdk._runtime import contract
 
 if TYPE_CHECKING:
     from healthimaging_cdk.datastore import Datastore
@@ -42,31 +42,32 @@ def make_custom(
             principal=iam.ServicePrincipal("medical-imaging.amazonaws.com"),
             source_account=Stack.of(scope).account,
         )
+    properties: contract.DatastoreProperties = {
+        "DatastoreName": name,
+        "KmsKeyArn": key.key_arn if key else None,
+        "LambdaAuthorizerArn": lambda_authorizer.function_arn if lambda_authorizer else None,
+        "LosslessStorageFormat": lossless_storage_format,
+        "OwnerTag": {_OWNER_TAG: Stack.of(scope).stack_id},
+    }
     made = EngineResource(
         tagged,
         "Store",
-        resource_type=rules.DATASTORE,
+        resource_type=contract.ResourceType.DATASTORE,
         statements=_statements(scope, key),
         keys=[key],
         removal_policy=removal_policy,
         wait=Duration.minutes(15),
-        properties={
-            "DatastoreName": name,
-            "KmsKeyArn": key.key_arn if key else None,
-            "LambdaAuthorizerArn": lambda_authorizer.function_arn if lambda_authorizer else None,
-            "LosslessStorageFormat": lossless_storage_format,
-            "OwnerTag": {_OWNER_TAG: Stack.of(scope).stack_id},
-        },
+        properties=properties,
     )
     if lambda_authorizer is not None:
         made.resource.node.add_dependency(lambda_authorizer)
     resource = made.resource
     return StoreResource(
-        datastore_id=resource.get_att_string("DatastoreId"),
-        datastore_arn=resource.get_att_string("DatastoreArn"),
-        datastore_status=resource.get_att_string("DatastoreStatus"),
-        created_at=resource.get_att_string("CreatedAt"),
-        updated_at=resource.get_att_string("UpdatedAt"),
+        datastore_id=resource.get_att_string(contract.DatastoreAttribute.DATASTORE_ID.value),
+        datastore_arn=resource.get_att_string(contract.DatastoreAttribute.DATASTORE_ARN.value),
+        datastore_status=resource.get_att_string(contract.DatastoreAttribute.DATASTORE_STATUS.value),
+        created_at=resource.get_att_string(contract.DatastoreAttribute.CREATED_AT.value),
+        updated_at=resource.get_att_string(contract.DatastoreAttribute.UPDATED_AT.value),
         tagged=tagged,
         resource=cast("CfnResource", resource.node.default_child),
         tags=tagged.cdk_tag_manager,
@@ -96,13 +97,14 @@ def _statements(scope: Construct, key: IKey | None) -> list[iam.PolicyStatement]
     ]
 
 
-def empty_on_delete(datastore: Datastore) -> None:
+def delete_image_sets_with(datastore: Datastore, resource: CfnResource) -> None:
     """Delete the store's image sets before the store, when the whole stack is deleted."""
     arn = datastore.datastore_arn
+    properties: contract.ImageSetDeletionProperties = {"DatastoreArn": arn, "DatastoreId": datastore.datastore_id}
     EngineResource(
         datastore,
         "ImageSetDeletion",
-        resource_type=rules.EMPTYING,
+        resource_type=contract.ResourceType.IMAGE_SET_DELETION,
         statements=[
             iam.PolicyStatement(
                 actions=[
@@ -113,18 +115,44 @@ def empty_on_delete(datastore: Datastore) -> None:
                 ],
                 resources=[arn],
             ),
-            iam.PolicyStatement(actions=["medical-imaging:DeleteImageSet"], resources=[arn, f"{arn}/imageset/*"]),
+            iam.PolicyStatement(
+                actions=["medical-imaging:DeleteImageSet", "medical-imaging:GetImageSet"],
+                resources=[arn, f"{arn}/imageset/*"],
+            ),
             *key_statements(
                 (
                     datastore.encryption_key,
-                    key_rights("medical-imaging:SearchImageSets", "medical-imaging:DeleteImageSet"),
+                    key_rights(
+                        "medical-imaging:DeleteImageSet",
+                        "medical-imaging:GetImageSet",
+                        "medical-imaging:SearchImageSets",
+                    ),
                 )
             ),
         ],
         keys=[datastore.encryption_key],
         wait=_LONGEST_EMPTYING,
-        properties={"DatastoreArn": arn, "DatastoreId": datastore.datastore_id},
+        properties=properties,
     )
+    datastore.node.add_validation(_DeletedWithItsImageSets(datastore, resource))
+
+
+@jsii.implements(IValidation)
+class _DeletedWithItsImageSets:
+    """Refuses to delete the image sets of a store that is kept. Asked after all aspects, which may change that."""
+
+    def __init__(self, datastore: Datastore, resource: CfnResource) -> None:
+        self._datastore = datastore
+        self._resource = resource
+
+    def validate(self) -> list[str]:
+        """Compare what becomes of the store with what becomes of its image sets."""
+        policy = self._resource.cfn_options.deletion_policy
+        if policy in {None, CfnDeletionPolicy.DELETE}:
+            return []
+        problem = f"auto_delete_image_sets=True needs RemovalPolicy.DESTROY, got deletion policy {policy.value}"
+        advice = "omit auto_delete_image_sets, or keep RemovalPolicy.DESTROY"
+        return [f"Datastore {self._datastore.node.path}: {problem}: {advice}"]
 
 
 @jsii.implements(ITaggableV2)

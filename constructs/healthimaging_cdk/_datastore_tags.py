@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, cast
 
 import jsii
 from aws_cdk import Annotations, Aspects, FeatureFlags, IAspect, Stage
@@ -12,7 +13,7 @@ from constructs import IConstruct
 from healthimaging_cdk._datastore_grants import key_rights
 from healthimaging_cdk._datastore_resource import StoreResource
 from healthimaging_cdk._keys import key_statements
-from healthimaging_cdk._runtime import rules
+from healthimaging_cdk._runtime import contract, service_model
 
 if TYPE_CHECKING:
     from healthimaging_cdk.datastore import Datastore
@@ -51,22 +52,26 @@ class DatastoreTags:
                 f"Datastore: {child.node.path} has the id under which the tags of a store are kept: give it another"
             )
             return
-        problems = rules.ServiceModel.load().violations("TagMap", dict(tags), "tags")
+        problems = service_model.ServiceModel.load().violations("TagMap", dict(tags), "tags")
         if problems:
             Annotations.of(self._datastore).add_error("Datastore: " + "; ".join(problems))
             return
         made = [] if ImportEngine.exists_for(self._datastore) else [ImportEngine.of(self._datastore)]
         arn, actions = self._datastore.datastore_arn, ["medical-imaging:TagResource", "medical-imaging:UntagResource"]
+        properties: contract.TagsProperties = {
+            "DatastoreArn": arn,
+            "Tags": cast("Mapping[str, str]", self._resource.tags.rendered_tags),
+        }
         tagging = EngineResource(
             self._datastore,
             _ID,
-            resource_type=rules.TAGS,
+            resource_type=contract.ResourceType.TAGS,
             statements=[
                 iam.PolicyStatement(actions=actions, resources=[arn]),
                 *key_statements((self._datastore.encryption_key, key_rights(*actions))),
             ],
             keys=[self._datastore.encryption_key],
-            properties={"DatastoreArn": arn, "Tags": self._resource.tags.rendered_tags},
+            properties=properties,
         )
         for new in (*made, tagging):
             _visit_late_comer(new)

@@ -1,18 +1,16 @@
 """What serves the custom resources of this library: one function and one state machine per stack.
 
-The function takes CloudFormation's request and starts an execution named after it; the state machine calls the same
-function step by step, waits in between, and sees to it that CloudFormation is answered (docs/decisions/).
+The function takes CloudFormation's request and starts an execution named after it. The state machine calls the same
+function step by step, waits in between, and has it respond to CloudFormation (docs/decisions/).
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
-import jsii
-from aws_cdk import CustomResource, Duration, IStableStringProducer, Lazy, RemovalPolicy, Stack
+from aws_cdk import CustomResource, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
@@ -24,7 +22,8 @@ from constructs import Construct, IConstruct
 from healthimaging_cdk._keys import key_behind
 from healthimaging_cdk._log_key import open_to_log_groups, use_through_logs
 from healthimaging_cdk._network import network_of, other_stacks, warn_of_function_outside
-from healthimaging_cdk._runtime import LAMBDA_ROOT, rules
+from healthimaging_cdk._rights import RightsPolicy, digest_together
+from healthimaging_cdk._runtime import LAMBDA_ROOT, contract
 
 _ID = "HealthImagingImportEngine"
 _LONGEST_EXECUTION = Duration.hours(25)
@@ -40,7 +39,7 @@ _RETRY = [
         "MaxDelaySeconds": 60,
         "JitterStrategy": "FULL",
     },
-    # A step that died (time-out, memory) can be repeated: what it started is found again by its record.
+    # A failed invocation (time-out, memory) can be repeated: the record tells what the step had started.
     {"ErrorEquals": ["States.ALL"], "IntervalSeconds": 2, "MaxAttempts": 2, "BackoffRate": 2, "JitterStrategy": "FULL"},
 ]
 
@@ -56,32 +55,37 @@ def _call(step: str) -> dict[str, Any]:
 
 
 DEFINITION: dict[str, Any] = {
-    "Comment": "Answers one CloudFormation request of healthimaging-cdk, step by step",
-    "StartAt": "Advance",
+    "Comment": "Responds to one CloudFormation request of healthimaging-cdk, step by step",
+    "StartAt": "Step",
     "TimeoutSeconds": _LONGEST_EXECUTION.to_seconds(),
     "States": {
-        "Advance": {
-            **_call("advance"),
-            "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "Answer"}],
+        "Step": {
+            **_call("step"),
+            "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "Respond"}],
             "Next": "Next?",
         },
         "Next?": {
             "Type": "Choice",
             "Choices": [
                 {"Variable": "$.next", "StringEquals": "wait", "Next": "Wait"},
-                {"Variable": "$.next", "StringEquals": "answer", "Next": "Answer"},
+                {"Variable": "$.next", "StringEquals": "respond", "Next": "Respond"},
             ],
             "Default": "Good?",
         },
-        "Wait": {"Type": "Wait", "SecondsPath": "$.wait_seconds", "Next": "Advance"},
-        "Answer": {**_call("answer"), "Next": "Good?"},
+        "Wait": {"Type": "Wait", "SecondsPath": "$.wait_seconds", "Next": "Step"},
+        # A job may still be running when CloudFormation has its response: it is polled on.
+        "Respond": {**_call("respond"), "Next": "Next?"},
         "Good?": {
             "Type": "Choice",
             "Choices": [{"Variable": "$.success", "BooleanEquals": True, "Next": "Succeeded"}],
             "Default": "Failed",
         },
         "Succeeded": {"Type": "Succeed"},
-        "Failed": {"Type": "Fail", "Error": rules.ANSWERED, "Cause": "CloudFormation was told the reason"},
+        "Failed": {
+            "Type": "Fail",
+            "Error": contract.RESPONDED_FAILED,
+            "Cause": "The response to CloudFormation says why",
+        },
     },
 }
 
@@ -118,7 +122,7 @@ class ImportEngine(Construct):
             description="Runs the function of healthimaging-cdk, which assumes the role of each custom resource",
             inline_policies={
                 "Logs": self._log_policy,
-                # What Lambda itself does in the name of the function when it gives a call up.
+                # What Lambda itself does in the name of the function after a failed invocation.
                 "LostCalls": iam.PolicyDocument(
                     statements=[iam.PolicyStatement(actions=["events:PutEvents"], resources=[default_event_bus(self)])]
                 ),
@@ -187,10 +191,10 @@ class ImportEngine(Construct):
         )
 
     def _rescue(self) -> Construct:
-        """Have the function called once more for what ended without an answer to CloudFormation.
+        """Have the function invoked once more for what ended without a response to CloudFormation.
 
-        Lambda puts its own calls that it gave up on onto the default event bus, Step Functions its executions. A rule
-        for each brings them back. A notice of a notice matches neither rule, so nothing goes round in circles.
+        Lambda puts failed invocations onto the default event bus, Step Functions failed executions. A rule for each
+        invokes the function. If that invocation fails as well, its event matches neither rule.
         """
         rescue = Construct(self, "Rescue")
         bus = lambda_.CfnEventInvokeConfig.OnFailureProperty(destination=default_event_bus(self))
@@ -207,7 +211,7 @@ class ImportEngine(Construct):
         self._call_on(
             rescue,
             "LostCalls",
-            "A call of the function of healthimaging-cdk was given up: CloudFormation is answered for it",
+            "Responds to CloudFormation after a failed invocation of the function of healthimaging-cdk",
             {
                 "source": ["lambda"],
                 "detail-type": ["Lambda Function Invocation Result - Failure"],
@@ -222,7 +226,7 @@ class ImportEngine(Construct):
         self._call_on(
             rescue,
             "LostExecutions",
-            "An execution of healthimaging-cdk ended by itself: CloudFormation is answered for it",
+            "Responds to CloudFormation after a failed execution of healthimaging-cdk",
             {
                 "source": ["aws.states"],
                 "detail-type": ["Step Functions Execution Status Change"],
@@ -264,20 +268,6 @@ class ImportEngine(Construct):
         return found if isinstance(found, ImportEngine) else ImportEngine(stack, _ID)
 
 
-@jsii.implements(IStableStringProducer)
-class _Digest:
-    """A short text that changes when a policy does."""
-
-    def __init__(self, scope: Construct, document: iam.PolicyDocument) -> None:
-        self._stack = Stack.of(scope)
-        self._document = document
-
-    def produce(self) -> str:
-        """The digest, once all tokens have their values."""
-        text = json.dumps(self._stack.resolve(self._document), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 class EngineResource(Construct):
     """A custom resource that the engine serves, with a role of its own.
 
@@ -285,6 +275,7 @@ class EngineResource(Construct):
     use another's rights, and no policy grows with the number of resources in the stack.
 
     ``keys`` are the customer-managed keys of what it is about, in the order in which they are to encrypt the log.
+    ``rights`` are the policies of further roles that a request needs until it has ended.
     """
 
     def __init__(
@@ -292,10 +283,11 @@ class EngineResource(Construct):
         scope: Construct,
         construct_id: str,
         *,
-        resource_type: str,
+        resource_type: contract.ResourceType,
         statements: Sequence[iam.PolicyStatement],
-        properties: Mapping[str, Any],
+        properties: contract.ProviderProperties,
         keys: Iterable[IKey | None] = (),
+        rights: Sequence[RightsPolicy] = (),
         wait: Duration | None = None,
         removal_policy: RemovalPolicy | None = None,
         role_name: str | None = None,
@@ -305,10 +297,9 @@ class EngineResource(Construct):
         engine.encrypt_log(keys)
         common = [
             iam.PolicyStatement(actions=["states:StartExecution"], resources=[engine.state_machine.attr_arn]),
-            # Whether a stack is being updated, rolled back or deleted is said nowhere in a request.
+            # A request does not tell whether its stack is being updated, rolled back or deleted.
             iam.PolicyStatement(actions=["cloudformation:DescribeStacks"], resources=[Stack.of(self).stack_id]),
         ]
-        document = iam.PolicyDocument(statements=[*common, *statements])
         self.role = iam.Role(
             self,
             "Role",
@@ -316,28 +307,28 @@ class EngineResource(Construct):
             assumed_by=iam.ArnPrincipal(engine.function_role.role_arn),
             description="What the function of healthimaging-cdk may do for one custom resource",
             role_name=role_name,
-            inline_policies={"Request": document},
         )
-        seconds = wait.to_seconds() if wait else rules.DEFAULT_WAIT_SECONDS
+        policies = [RightsPolicy(self.role, "Request", [*common, *statements]), *rights]
+        seconds = wait.to_seconds() if wait else contract.DEFAULT_WAIT_SECONDS
+        provided: contract.ProviderProperties = {
+            "RoleArn": self.role.role_arn,
+            "StateMachineArn": engine.state_machine.attr_arn,
+            "WaitSeconds": seconds,
+            # No request tells that rights have changed, which IAM takes a while to know everywhere.
+            "Grants": digest_together(policies),
+        }
         self.resource = CustomResource(
             self,
             "Resource",
-            resource_type=resource_type,
+            resource_type=resource_type.value,
             service_token=engine.function.function_arn,
             removal_policy=removal_policy,
-            # What no code can answer (a function that cannot start) ends here and not after CloudFormation's hour.
-            service_timeout=Duration.seconds(min(seconds + 300, rules.MAX_WAIT_SECONDS)),
-            properties={
-                "RoleArn": self.role.role_arn,
-                "StateMachineArn": engine.state_machine.attr_arn,
-                "WaitSeconds": seconds,
-                # No request tells that rights have changed, which IAM takes a while to know everywhere.
-                "Grants": Lazy.string(_Digest(self, document)),
-                **properties,
-            },
+            # What no code can respond to (a function that cannot start) ends here and not after CloudFormation's hour.
+            service_timeout=Duration.seconds(min(seconds + 300, contract.MAX_WAIT_SECONDS)),
+            properties={**provided, **properties},
         )
         # They have to be there before the first request and after the last.
-        self.resource.node.add_dependency(engine.rescue)
+        self.resource.node.add_dependency(engine.rescue, *policies)
 
 
 def _network_interfaces(stack: Stack) -> iam.PolicyDocument:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 
 from healthimaging_cdk._network import network_of
+from healthimaging_cdk._runtime import contract
 from healthimaging_cdk._validation import (
     BUCKET,
     CONSTRUCT,
@@ -31,6 +33,7 @@ from healthimaging_cdk._validation import (
     list_of,
     one_of,
     optional,
+    quoted,
 )
 from healthimaging_cdk.datastore import IDatastore
 from healthimaging_cdk.import_options import (
@@ -47,6 +50,7 @@ from healthimaging_cdk.import_source import ImportSource
 if TYPE_CHECKING:
     from aws_cdk import aws_sns as sns
 
+_JOB_NAME = re.compile(rf"[A-Za-z0-9._/#-]{{1,{contract.MAX_JOB_NAME}}}")
 _SHORTEST_TIMEOUT = Duration.minutes(1)
 _LONGEST_TIMEOUT = Duration.minutes(55)
 _MOST_MAPPING_BYTES = 100_000
@@ -118,6 +122,8 @@ def check_import(
     output_bucket: s3.IBucket | None,
     output_prefix: str,
     job_name: str | None,
+    run_id: str | None,
+    run_id_in_context: object,
     metadata_mappings: Sequence[MetadataMapping],
     timeout: Duration,
     tolerance: ImportTolerance | None,
@@ -130,7 +136,8 @@ def check_import(
     notification_topic: sns.ITopic | None,
 ) -> None:
     violations = Violations("DicomImport")
-    violations.check_shape("job_name", job_name, "JobName")
+    _check_job_name(violations, job_name)
+    _check_run_id(violations, run_id, run_id_in_context)
     violations.check_prefix("output_prefix", output_prefix)
     if source.input_bucket is not None:
         violations.check_bucket_uri("source", source.input_bucket.bucket_name, source.prefix)
@@ -163,6 +170,24 @@ def check_import(
     violations.check_place("encryption_key", encryption_key, stack, region="use a key of the stack's Region")
     _check_topic(violations, notification_topic, stack)
     violations.raise_any()
+
+
+def _check_job_name(violations: Violations, job_name: str | None) -> None:
+    if job_name is None or Token.is_unresolved(job_name) or _JOB_NAME.fullmatch(job_name):
+        return
+    violations.add(
+        f"job_name must be 1 to {contract.MAX_JOB_NAME} characters of A-Z a-z 0-9 . _ / # -, got {quoted(job_name)} "
+        f"({len(job_name)} characters): shorten it or replace other characters, or omit it"
+    )
+
+
+def _check_run_id(violations: Violations, run_id: str | None, in_context: object) -> None:
+    """An empty one is most often a variable of a CI job that is not set; taken as a run, it would import again."""
+    if run_id is not None:
+        if not run_id.strip():
+            violations.add("run_id is empty: omit it, or give a value")
+    elif in_context is not None and not str(in_context).strip():
+        violations.add("run_id is empty in the CDK context (-c run_id=): omit -c run_id, or give a value")
 
 
 def _check_key(
@@ -209,13 +234,12 @@ def _check_access_logs(
 
 
 def _check_topic(violations: Violations, topic: sns.ITopic | None, stack: Stack) -> None:
-    """What EventBridge can publish to: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-targets.html.
-
-    A topic of another account can be a target, if it lies in the same Region (eb-service-cross-account.html).
-    """
+    """Check what the function can publish to. The topic may be in another account, whose policies let it publish."""
     if topic is not None and topic.fifo:
-        violations.add("notification_topic is a FIFO topic, which EventBridge does not support: use a standard topic")
-    here = "use a topic of the stack's Region, EventBridge publishes to no other"
+        violations.add(
+            "notification_topic is a FIFO topic, which takes no notifications of an import: use a standard topic"
+        )
+    here = "use a topic of the stack's Region, the function publishes in no other"
     violations.check_place("notification_topic", topic, stack, region=here)
 
 

@@ -8,7 +8,7 @@ from aws_cdk import Duration, Stack
 from constructs import IConstruct
 
 from healthimaging_cdk._metrics import GraphOptions, MetricOptions, check_period, make_metric
-from healthimaging_cdk._runtime import rules
+from healthimaging_cdk._runtime import contract
 
 if TYPE_CHECKING:
     from aws_cdk import aws_cloudwatch as cloudwatch
@@ -18,8 +18,8 @@ class ImportMetrics:
     """The metrics of one import: one value for each job that has ended, written by the import's own function.
 
     The dimension ``Import`` is the name of the stack and the logical id of the import: a stack that is deleted and made
-    again goes on with the same metrics. The values come from log lines (CloudWatch's embedded metric format). A step
-    that dies is repeated, so a job may very rarely be counted twice.
+    again has the same metrics. The values come from log lines (CloudWatch's embedded metric format). A failed
+    invocation is repeated, so a job may very rarely be counted twice.
     """
 
     @property
@@ -36,10 +36,10 @@ class ImportMetrics:
                 unless given.
         """
         return make_metric(
-            rules.METRIC_NAMESPACE,
+            contract.METRIC_NAMESPACE,
             metric_name,
             statistic="Sum",
-            dimensions={rules.METRIC_DIMENSIONS[1]: self.import_name},
+            dimensions={contract.METRIC_DIMENSIONS[1]: self.import_name},
             environment=Stack.of(cast("IConstruct", self)),
             options=options,
         )
@@ -65,7 +65,7 @@ class ImportMetrics:
         return self.metric("ImportsSucceeded", **options)
 
     def metric_imports_failed(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Jobs that did not import what they should, or were lost sight of; the sum over 5 minutes unless given."""
+        """Jobs whose verdict is FAILED or could not be determined; the sum over 5 minutes unless given."""
         return self.metric("ImportsFailed", **options)
 
     def metric_duration(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:

@@ -1,10 +1,11 @@
-"""The code that runs in AWS, as synth sees it: where it lies, and the rules both sides share."""
+"""The code that runs in AWS, as synth sees it: where it is, and the two modules that both sides share."""
 
 from __future__ import annotations
 
 import importlib.util
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 _HERE = Path(__file__).resolve().parent
@@ -19,13 +20,18 @@ LAMBDA_ROOT = _find_root()
 """The Lambda asset: beside this module in a wheel, in ``lambda/`` of a checkout."""
 
 if TYPE_CHECKING:
-    from healthimaging_import import rules
+    from healthimaging_import import contract, service_model
 else:
-    # The asset is no part of this package, so its one shared module is loaded from its file.
-    _NAME = f"{__package__}._rules"
-    _spec = importlib.util.spec_from_file_location(_NAME, LAMBDA_ROOT / "healthimaging_import" / "rules.py")
-    rules = importlib.util.module_from_spec(_spec)
-    sys.modules[_NAME] = rules
-    _spec.loader.exec_module(rules)
 
-__all__ = ["LAMBDA_ROOT", "rules"]
+    def _load(name: str) -> ModuleType:
+        """Load a module of the asset from its file: the asset is no part of this package."""
+        full_name = f"{__package__}._{name}"
+        spec = importlib.util.spec_from_file_location(full_name, LAMBDA_ROOT / "healthimaging_import" / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[full_name] = module
+        spec.loader.exec_module(module)
+        return module
+
+    contract, service_model = _load("contract"), _load("service_model")
+
+__all__ = ["LAMBDA_ROOT", "contract", "service_model"]

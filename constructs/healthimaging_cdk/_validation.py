@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from aws_cdk import Annotations, Duration, IResource, RemovalPolicy, Stack, Token
 from constructs import IConstruct
 
-from healthimaging_cdk._runtime import rules
+from healthimaging_cdk._runtime import service_model
 
 _SHOWN = 40
 """How much of a wrong value a message quotes: enough to find it, too little to give a secret away."""
@@ -116,10 +116,10 @@ def _described(value: object) -> str:
     if not isinstance(value, (str, int, float)):
         kind = value if isinstance(value, type) else type(_parts(value)[0])
         return kind.__name__.strip("_").removesuffix("Proxy")
-    return f"{type(value).__name__} {_quoted(value)}"
+    return f"{type(value).__name__} {quoted(value)}"
 
 
-def _quoted(value: object) -> str:
+def quoted(value: object) -> str:
     text = repr(value)
     return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
@@ -177,27 +177,29 @@ class Violations:
     def check_shape(self, argument: str, value: object, shape: str) -> None:
         """Check a value against a shape of the HealthImaging service model; None and tokens pass."""
         if value is not None and not Token.is_unresolved(value):
-            self.add(*rules.ServiceModel.load().violations(shape, value, argument))
+            self.add(*service_model.ServiceModel.load().violations(shape, value, argument))
 
     def check_account_id(self, argument: str, value: str | None) -> None:
         """Check the id of an account; None and tokens pass."""
         if value is None or Token.is_unresolved(value):
             return
-        if rules.ServiceModel.load().violations("AwsAccountId", value):
-            self.add(f"{argument} takes 12 digits without hyphens, got {_quoted(value)}")
+        if service_model.ServiceModel.load().violations("AwsAccountId", value):
+            self.add(f"{argument} takes 12 digits without hyphens, got {quoted(value)}")
 
     def check_prefix(self, argument: str, prefix: str) -> None:
         """Check that a prefix names one folder; tokens pass."""
-        self._when_known(lambda: rules.prefix_violations(argument, prefix), prefix)
+        self._when_known(lambda: service_model.prefix_violations(argument, prefix), prefix)
 
     def check_overlap(self, input_prefix: str, output_prefix: str) -> None:
         """Check that results do not lie in the source of the next import, given that both share a bucket."""
-        self._when_known(lambda: rules.overlap_violations(input_prefix, output_prefix), input_prefix, output_prefix)
+        self._when_known(
+            lambda: service_model.overlap_violations(input_prefix, output_prefix), input_prefix, output_prefix
+        )
 
     def check_bucket_uri(self, argument: str, bucket_name: str, prefix: str) -> None:
         """Check the S3 URI that a bucket and a prefix make."""
         if not Token.is_unresolved(bucket_name) and not Token.is_unresolved(prefix):
-            self.check_shape(argument, rules.s3_uri(bucket_name, prefix), "S3Uri")
+            self.check_shape(argument, service_model.s3_uri(bucket_name, prefix), "S3Uri")
 
     def check_place(
         self,
@@ -273,9 +275,10 @@ def known_to_differ(a: str, b: str) -> bool:
 def warn_of_region(construct: IConstruct) -> None:
     """Warn where HealthImaging was not known to be when this library was released."""
     region = Stack.of(construct).region
-    if not Token.is_unresolved(region) and region not in rules.REGIONS:
+    if not Token.is_unresolved(region) and region not in service_model.REGIONS:
         Annotations.of(construct).add_warning_v2(
             "healthimaging-cdk:regionWithoutHealthImaging",
             f"HealthImaging was not known in {region} when this library was released, only in "
-            f"{', '.join(rules.REGIONS)}: deploy there, or acknowledge this warning if AWS has added the Region",
+            f"{', '.join(service_model.REGIONS)}: deploy there, or acknowledge this warning if AWS has added the "
+            "Region",
         )

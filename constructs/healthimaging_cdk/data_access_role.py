@@ -1,4 +1,4 @@
-"""The role that HealthImaging assumes to read the source and to write the results."""
+"""The role that HealthImaging assumes to read the source and to write job output."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from aws_cdk.aws_s3 import IBucket
 from constructs import Construct
 
 from healthimaging_cdk._keys import key_statements
+from healthimaging_cdk._rights import RightsPolicy
+from healthimaging_cdk._runtime import contract
 from healthimaging_cdk._validation import BUCKET, CONSTRUCT, DATASTORE, FLAG, TEXT, Violations, optional
 from healthimaging_cdk.datastore import IDatastore
 
@@ -32,6 +34,13 @@ class DataAccessRole(iam.Role):
 
     One role may serve several imports, so its prefixes may be wider than theirs; that results do not lie in the source
     is checked by each import.
+
+    What it allows is a policy resource of its own, with a digest of the policy in its name. When that changes, the new
+    policy is created before an import is asked for its update, and the old policy is deleted after a job that is still
+    running under it has ended. Statements added with ``add_to_policy`` are in the role's default policy, which
+    CloudFormation changes in place.
+
+    The role may not write the records of an import (``.healthimaging-cdk/`` in the output prefix).
 
     A bucket that was imported by its name or ARN hides its key: pass ``encryption_key`` to
     ``Bucket.from_bucket_attributes``, or the role lacks the rights on it.
@@ -94,11 +103,9 @@ class DataAccessRole(iam.Role):
             assumed_by=iam.ServicePrincipal("medical-imaging.amazonaws.com").with_conditions(conditions),
             description="Lets HealthImaging read the source of an import and write its results",
             role_name=role_name,
-            inline_policies={
-                "ImportJob": iam.PolicyDocument(
-                    statements=_statements(input_bucket, input_prefix, output_bucket, output_prefix)
-                )
-            },
+        )
+        self._rights = RightsPolicy(
+            self, "ImportJob", _statements(input_bucket, input_prefix, output_bucket, output_prefix)
         )
 
 
@@ -110,11 +117,22 @@ def _statements(
         iam.PolicyStatement(actions=["s3:ListBucket"], resources=buckets),
         iam.PolicyStatement(actions=["s3:GetObject"], resources=[input_bucket.arn_for_objects(f"{input_prefix}*")]),
         iam.PolicyStatement(actions=["s3:PutObject"], resources=[output_bucket.arn_for_objects(f"{output_prefix}*")]),
+        # Also in a deeper prefix of an import that this role serves: the function alone writes records.
+        iam.PolicyStatement(
+            effect=iam.Effect.DENY,
+            actions=["s3:PutObject"],
+            resources=[output_bucket.arn_for_objects(f"{output_prefix}*{contract.RECORDS_FOLDER}*")],
+        ),
         *key_statements(
             (input_bucket.encryption_key, ["kms:Decrypt"]),
             (output_bucket.encryption_key, ["kms:Decrypt", "kms:GenerateDataKey"]),
         ),
     ]
+
+
+def rights_of(role: iam.IRole) -> list[RightsPolicy]:
+    """The policy that holds a role's rights, if it is one of ours."""
+    return [role._rights] if isinstance(role, DataAccessRole) else []  # noqa: SLF001 - this module's own
 
 
 __all__ = ["DataAccessRole"]

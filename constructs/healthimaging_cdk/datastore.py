@@ -166,16 +166,17 @@ class Datastore(_DatastoreBase):
             lambda_authorizer: the function that decides about OpenID Connect tokens of DICOMweb requests; without one
                 there is no such access. It cannot be changed later.
             auto_delete_image_sets: whether to delete all image sets when the whole stack is deleted, so that the store
-                can be deleted; off unless given, and only with ``RemovalPolicy.DESTROY``. Only a live store that
-                carries the tag ``healthimaging-cdk:auto-delete-image-sets`` is emptied, one image set in five seconds;
-                more than fit into CloudFormation's hour (330) are refused before the first is deleted. A nested stack
-                that is taken out of its parent is deleted as a whole, too.
+                can be deleted. It needs ``RemovalPolicy.DESTROY``; synth fails if the store is retained by a later
+                change of its policy. Only image sets of a live store with the tag
+                ``healthimaging-cdk:auto-delete-image-sets`` are deleted, one in five seconds. More than fit into
+                CloudFormation's hour (330) are refused before the first is deleted. A nested stack that is removed
+                from its parent is deleted as a whole, too. Default: False.
             removal_policy: what becomes of the store when it leaves the stack or is replaced; it is retained unless
                 this says otherwise. A store that holds image sets cannot be deleted by CloudFormation at all.
 
         Raises:
             ValueError: an argument is of a wrong kind, the name breaks a rule of the service model, the key lies in
-                another Region, or a store to be emptied is to be retained.
+                another Region, or a store is retained whose image sets are to be deleted.
         """
         violations = Violations("Datastore")
         violations.require_kinds(_KINDS, locals())
@@ -183,7 +184,10 @@ class Datastore(_DatastoreBase):
         own = "use a key of the stack's Region"
         violations.check_place("encryption_key", encryption_key, Stack.of(scope), region=own)
         if auto_delete_image_sets and removal_policy != RemovalPolicy.DESTROY:
-            violations.add("auto_delete_image_sets needs removal_policy=RemovalPolicy.DESTROY: others keep the store")
+            violations.add(
+                "auto_delete_image_sets=True needs removal_policy=RemovalPolicy.DESTROY, others keep the store: give "
+                "that, or omit auto_delete_image_sets"
+            )
         violations.raise_any()
         super().__init__(scope, construct_id)
         warn_of_region(self)
@@ -206,12 +210,14 @@ class Datastore(_DatastoreBase):
         self._datastore_arn = self._resource.datastore_arn
         self._encryption_key = encryption_key
         if auto_delete_image_sets:
-            from healthimaging_cdk._datastore_custom import empty_on_delete  # noqa: PLC0415 - as above
+            from healthimaging_cdk._datastore_custom import delete_image_sets_with  # noqa: PLC0415 - as above
 
-            empty_on_delete(self)
+            delete_image_sets_with(self, self._resource.resource)
 
     def apply_removal_policy(self, policy: RemovalPolicy) -> None:
         """Say what becomes of the store when it leaves the stack or is replaced.
+
+        With ``auto_delete_image_sets=True`` synth fails for any policy but ``RemovalPolicy.DESTROY``.
 
         Example:
             >>> store.apply_removal_policy(RemovalPolicy.DESTROY)

@@ -9,7 +9,7 @@ from aws_cdk import Annotations, CfnElement, CfnOutput, Duration, RemovalPolicy,
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
-from constructs import Construct
+from constructs import Construct, IDependable
 
 from healthimaging_cdk._datastore_grants import PASSED_TO_HEALTHIMAGING, key_rights
 from healthimaging_cdk._engine import EngineResource, default_event_bus
@@ -21,11 +21,12 @@ from healthimaging_cdk._import_results import ImportResults
 from healthimaging_cdk._job_node import JobNode
 from healthimaging_cdk._keys import key_statements
 from healthimaging_cdk._network import network_of
-from healthimaging_cdk._notifications import Notifications
+from healthimaging_cdk._notifications import make_topic, notification_properties, publish_statement
+from healthimaging_cdk._records import RecordsExpiry, RecordsGuard
 from healthimaging_cdk._role_names import fixed_role_name, role_arn, root_stack
-from healthimaging_cdk._runtime import rules
+from healthimaging_cdk._runtime import contract
 from healthimaging_cdk._validation import differing_places, warn_of_region
-from healthimaging_cdk.data_access_role import DataAccessRole
+from healthimaging_cdk.data_access_role import DataAccessRole, rights_of
 from healthimaging_cdk.datastore import Datastore, IDatastore
 from healthimaging_cdk.import_options import (
     Completion,
@@ -60,6 +61,10 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
 
     A deploy imports again when its meaning changes: the store, the source (for a directory: its files), the output,
     the metadata mappings, or ``run_id``. Anything else, a new version of this library included, does not.
+
+    A job keeps the rights it was started with until it has ended: what the roles may do is in policies that are
+    replaced and not changed. The records in the output bucket can be written by the import's own function alone, if the
+    bucket is created here; docs/permissions.md says what to deny on a bucket of your own.
 
     ``node.add_dependency(x)`` orders the job after ``x``, not the buckets and the store.
 
@@ -126,11 +131,13 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
                 bucket's. The key's policy then lets CloudWatch Logs use it. Not fit are keys that are only referred to
                 (``Key.from_key_arn``), and keys that go with their stack, which the log does not.
             customer_managed_key: False uses the keys of S3 and HealthImaging for what is made here.
-            job_name: the job's name, 1 to 64 characters of ``A-Z a-z 0-9 . _ / # -``; without one HealthImaging shows
-                none. Changing it does not import again.
-            run_id: any text; a value not used before imports again on the next deploy, one used before finds its job
-                again. Without it the value of the CDK context key ``run_id`` (``cdk deploy -c run_id=...``), else the
-                run that succeeded last is meant, so that a deploy without it does not import again.
+            job_name: how the names of the import's jobs begin, 1 to 43 characters of ``A-Z a-z 0-9 . _ / # -``. The
+                function appends ``-`` and 20 hexadecimal digits that mark the attempt. Changing it does not import
+                again. Default: the name of the stack and the logical id of the import.
+            run_id: any text that is not empty. A value not used before imports again on the next deploy, one used
+                before finds its job again. Default: the value of the CDK context key ``run_id``
+                (``cdk deploy -c run_id=...``), else the import's latest run, so that a deploy without it does not
+                import again.
             metadata_mappings: DICOM JSON metadata files to import with their studies or series
                 (``importConfiguration``); none unless given.
             on_empty: what to do when there is nothing to import; the deploy succeeds unless this says otherwise.
@@ -141,14 +148,12 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
             tolerance: what may go wrong in a job that still counts as good; anything but importing nothing unless
                 given. Changing it does not import again.
             quotas: how much one job takes; AWS's defaults unless given.
-            notify: which outcomes are sent to a topic, also when no deploy waits for them; failures if a topic is
-                given, else none.
-            notification_topic: the topic they are sent to; without one a topic is made if ``notify`` is given,
-                encrypted with the key for what is made here. A topic of your own lies in the stack's Region and is no
-                FIFO topic. One that a customer-managed key encrypts has to know its key
-                (``Topic.from_topic_attributes(key_arn=...)``), and one of another account has to let this account
-                publish by its policy (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-targets.html,
-                https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-service-cross-account.html).
+            notify: which verdicts the function publishes to a topic, also when no deploy waits for them. Default:
+                failures if ``notification_topic`` is given, else none.
+            notification_topic: the topic that gets them. It is a standard topic in the stack's Region. One that a
+                customer-managed key encrypts must know its key (``Topic.from_topic_attributes(key_arn=...)``). The
+                policies of a topic in another account and of its key must let the ``request_role`` publish. Default:
+                if ``notify`` is given, a topic is created, encrypted with the key for the resources created here.
             results_expiration: when the results of jobs expire in an output bucket that is made here; never unless
                 given. Records and the manifests they name are kept in any case.
             access_logs_bucket: where S3 writes server access logs of the buckets that are made here, each under
@@ -175,6 +180,8 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
             output_bucket=output_bucket,
             output_prefix=output_prefix,
             job_name=job_name,
+            run_id=run_id,
+            run_id_in_context=scope.node.try_get_context("run_id"),
             metadata_mappings=metadata_mappings,
             timeout=timeout,
             tolerance=tolerance,
@@ -204,12 +211,19 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
                     log_accesses(bucket, access_logs_bucket)
         if results_expiration is not None:
             expire_results(self._output_bucket, output_prefix, self._datastore, results_expiration)
+        guard = RecordsGuard.of(self._output_bucket) if output_bucket else RecordsGuard(self._output_bucket)
+        self.node.add_validation(RecordsExpiry(self, self._output_bucket, output_prefix))
+        self._notification_topic = make_topic(self, self._encryption_key) if makes_topic else notification_topic
         staged = source.stage(self)
         self._input_prefix = staged.prefix
         self._output_prefix = output_prefix
         # The other account names both roles in its policies, which it attaches before they exist.
         foreign = source.owner_account_id is not None and source.owner_account_id != Stack.of(self).account
-        names = [fixed_role_name(self, purpose) if foreign else None for purpose in ("DataAccess", "Request")]
+        # The policy of a bucket in another stack names the provider role, too.
+        fixed = (foreign, foreign or (guard is not None and not guard.is_in(Stack.of(self))))
+        names = [
+            fixed_role_name(self, use) if it else None for use, it in zip(("DataAccess", "Request"), fixed, strict=True)
+        ]
         self._data_access_role = data_access_role or DataAccessRole(
             self,
             "DataAccessRole",
@@ -221,58 +235,43 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
             require_source_arn=require_source_arn,
             role_name=names[0],
         )
+        properties: contract.ImportProperties = {
+            "DatastoreId": self._datastore.datastore_id,
+            "DataAccessRoleArn": self._data_access_role.role_arn,
+            "InputBucket": self._input_bucket.bucket_name,
+            "InputPrefix": staged.prefix,
+            "InputOwnerAccountId": owner_to_send(source, Stack.of(self)),
+            "OutputBucket": self._output_bucket.bucket_name,
+            "OutputPrefix": output_prefix,
+            "JobName": job_name,
+            "RunId": self._run_id(run_id),
+            "MetadataMappings": [mapping_member(mapping) for mapping in metadata_mappings] or None,
+            "AssetBucket": staged.asset.s3_bucket_name if staged.asset else None,
+            "AssetKey": staged.asset.s3_object_key if staged.asset else None,
+            "OnEmpty": on_empty.value,
+            **quota_properties(quotas),
+            "Completion": completion.value,
+            **tolerance_properties(tolerance),
+            "ImportAgain": self._import_again(explicit=run_id is not None),
+            **notification_properties(self._notification_topic, notify),
+        }
         job = EngineResource(
             self,
             "Job",
-            resource_type=rules.IMPORT,
+            resource_type=contract.ResourceType.IMPORT,
             role_name=names[1],
-            statements=self._statements(staged),
-            # A store never changes its key, whatever else is made here later.
+            statements=self._statements(staged, topic_is_created=makes_topic),
+            rights=rights_of(self._data_access_role),
+            # A store never changes its key, whatever else is created here later.
             keys=[self._datastore.encryption_key, self._encryption_key, self._output_bucket.encryption_key],
             wait=timeout,
-            properties={
-                "DatastoreId": self._datastore.datastore_id,
-                "DataAccessRoleArn": self._data_access_role.role_arn,
-                "InputBucket": self._input_bucket.bucket_name,
-                "InputPrefix": staged.prefix,
-                "InputOwnerAccountId": owner_to_send(source, Stack.of(self)),
-                "OutputBucket": self._output_bucket.bucket_name,
-                "OutputPrefix": output_prefix,
-                "JobName": job_name,
-                "RunId": self._run_id(run_id),
-                "MetadataMappings": [mapping_member(mapping) for mapping in metadata_mappings] or None,
-                "AssetBucket": staged.asset.s3_bucket_name if staged.asset else None,
-                "AssetKey": staged.asset.s3_object_key if staged.asset else None,
-                "OnEmpty": on_empty.value,
-                **(quota_properties(quotas) if quotas else {}),
-                "Completion": completion.value,
-                **(tolerance_properties(tolerance) if tolerance else {}),
-                "ImportAgain": self._import_again(explicit=run_id is not None),
-            },
+            properties=properties,
         )
-        # Policies that others attach to the role have to be there before HealthImaging assumes it.
-        job.resource.node.add_dependency(self._data_access_role)
-        emptying = self._datastore.node.try_find_child("ImageSetDeletion")
-        if isinstance(emptying, EngineResource):  # and not a rule of this name
-            # On deletion the other way round: the job ends first, then its image sets go.
-            job.resource.node.add_dependency(emptying)
+        self._order(job, guard, names[1])
         self._open_endpoints(source, staged, makes_output_bucket=output_bucket is None)
-        self._import_name = rules.import_name(
+        self._import_name = contract.import_name(
             Stack.of(self).stack_name, cast("CfnElement", job.resource.node.default_child).logical_id
         )
-        self._notification_topic = notification_topic
-        if makes_topic or notification_topic:
-            notifications = Notifications(
-                self,
-                "Notifications",
-                import_name=self._import_name,
-                of=notify or Notify.FAILURES,
-                topic=notification_topic,
-                encryption_key=self._encryption_key,
-            )
-            self._notification_topic = notifications.topic
-            # Nothing is judged before somebody listens.
-            job.resource.node.add_dependency(notifications)
         self._request_role = job.role
         self._resource = job.resource
         roles = (None if data_access_role else names[0], self._data_access_role), (names[1], job.role)
@@ -364,7 +363,7 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
 
     @property
     def notification_topic(self) -> sns.ITopic | None:
-        """The topic that is told how jobs end, if there is one."""
+        """The topic that gets the verdicts on jobs, if there is one."""
         return self._notification_topic
 
     @property
@@ -373,7 +372,7 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
         return self._import_name
 
     def _run_id(self, given: str | None) -> str | None:
-        """What the code says, else what the command line says, else nothing: the run that succeeded last is meant."""
+        """What the code says, else what the command line says, else nothing: the function knows the latest run."""
         if given is not None:
             return given
         context = self.node.try_get_context("run_id")
@@ -383,8 +382,27 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
         command = f"cdk deploy {root_stack(self).node.path}"
         return f"change run_id and {command}" if explicit else f"{command} -c run_id=ANY_NEW_VALUE"
 
-    def _statements(self, staged: StagedSource) -> list[iam.PolicyStatement]:
-        """What our own function may do for this import."""
+    def _order(self, job: EngineResource, guard: RecordsGuard | None, role_name: str | None) -> None:
+        """Have everything the job needs there before its first request, and until after its last."""
+        needs: list[IDependable] = [self._data_access_role]  # with the policies that others attach to it
+        image_set_deletion = self._datastore.node.try_find_child("ImageSetDeletion")
+        if isinstance(image_set_deletion, EngineResource):  # and not a rule of this name
+            # On deletion the other way round: the job ends first, then its image sets are deleted.
+            needs.append(image_set_deletion)
+        notifications = self.node.try_find_child("Notifications")
+        if notifications is not None:  # the topic that is created here, with its policy
+            needs.append(notifications)
+        if guard is not None:
+            if role_name is not None and not guard.is_in(Stack.of(self)):
+                # A name is unique in an account, whatever path an aspect gives the role.
+                guard.admit(self._output_prefix, *(role_arn(self, name) for name in (role_name, f"*/{role_name}")))
+            else:
+                guard.admit(self._output_prefix, job.role.role_arn)
+            needs.append(cast("s3.BucketPolicy", self._output_bucket.policy))
+        job.resource.node.add_dependency(*needs)
+
+    def _statements(self, staged: StagedSource, *, topic_is_created: bool) -> list[iam.PolicyStatement]:
+        """What the function may do for this import."""
         source, output = self._input_bucket, self._output_bucket
         statements = [
             iam.PolicyStatement(actions=list(_JOB_ACTIONS), resources=[self._datastore.datastore_arn]),
@@ -398,11 +416,11 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
                 resources=[default_event_bus(self)],
                 # The key takes a list: every source has to be ours, and there has to be one.
                 conditions={
-                    "ForAllValues:StringEquals": {"events:source": rules.EVENT_SOURCE},
+                    "ForAllValues:StringEquals": {"events:source": contract.EVENT_SOURCE},
                     "Null": {"events:source": "false"},
                 },
             ),
-            # Without it a missing object is answered as a denied one.
+            # Without it S3 responds to a request for a missing object as to a denied one.
             iam.PolicyStatement(
                 actions=["s3:ListBucket"], resources=list(dict.fromkeys([source.bucket_arn, output.bucket_arn]))
             ),
@@ -411,7 +429,7 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
             ),
             iam.PolicyStatement(
                 actions=["s3:PutObject"],
-                resources=[output.arn_for_objects(f"{self._output_prefix}{rules.RECORDS_FOLDER}*")],
+                resources=[output.arn_for_objects(f"{self._output_prefix}{contract.RECORDS_FOLDER}*")],
             ),
         ]
         writes = ["kms:Decrypt", "kms:GenerateDataKey"]
@@ -428,6 +446,9 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
                 ),
             ]
             keys.append((source.encryption_key, writes))
+        if self._notification_topic is not None:
+            statements.append(publish_statement(self._notification_topic))
+            keys.append((self._encryption_key if topic_is_created else self._notification_topic.master_key, writes))
         return statements + key_statements(*keys, (self._datastore.encryption_key, key_rights(*_JOB_ACTIONS)))
 
     def _open_endpoints(self, source: ImportSource, staged: StagedSource, *, makes_output_bucket: bool) -> None:
@@ -436,6 +457,8 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
         if network is None or network.endpoints is None:
             return
         endpoints = network.endpoints
+        if self._notification_topic is not None:
+            endpoints.allow_publish(self._notification_topic)
         if staged.asset:
             # All of them: endpoints of another stack would have to be deployed again for each new asset.
             endpoints.allow_s3("s3:GetObject", staged.asset.bucket.arn_for_objects("*"))
@@ -445,7 +468,7 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
         if "account" in differing_places(output.env, Stack.of(self)):
             endpoints.allow_s3("s3:ListBucket", output.bucket_arn)
             endpoints.allow_s3("s3:GetObject", output.arn_for_objects(f"{self._output_prefix}*"))
-            records = f"{self._output_prefix}{rules.RECORDS_FOLDER}*"
+            records = f"{self._output_prefix}{contract.RECORDS_FOLDER}*"
             endpoints.allow_s3("s3:PutObject", output.arn_for_objects(records))
         if endpoints.names_buckets and source.input_bucket is None:
             endpoints.allow_bucket(self._input_bucket)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from aws_cdk import ArnFormat, Fn, Stack, Token
 from aws_cdk import aws_ec2 as ec2
@@ -12,7 +12,7 @@ from aws_cdk.aws_s3 import IBucket
 from constructs import Construct, IConstruct
 
 from healthimaging_cdk._network import check_vpc, knows_its_id
-from healthimaging_cdk._runtime import rules
+from healthimaging_cdk._runtime import contract
 from healthimaging_cdk._validation import (
     BUCKET,
     CLIENT,
@@ -20,6 +20,7 @@ from healthimaging_cdk._validation import (
     DATASTORE,
     FLAG,
     TEXT,
+    TOPIC,
     VPC,
     Violations,
     differing_places,
@@ -29,12 +30,16 @@ from healthimaging_cdk._validation import (
 )
 from healthimaging_cdk.datastore import Datastore, IDatastore
 
+if TYPE_CHECKING:
+    from aws_cdk.aws_sns import ITopic
+
 _HEALTHIMAGING = {
     "medical-imaging": "HealthImaging",
     "runtime-medical-imaging": "Runtime",
     "dicom-medical-imaging": "Dicom",
 }
 _FOR_IMPORTS = {"cloudformation": "CloudFormation", "events": "Events", "states": "StepFunctions", "sts": "Sts"}
+_SNS = "sns"
 _S3 = "s3"
 _NOTE = "HealthImagingEndpointsOfAllVpcs"
 _MOST_CHARACTERS = 20_480
@@ -57,11 +62,11 @@ class HealthImagingEndpoints(Construct):
 
     HealthImaging has an endpoint for data stores and import jobs (``medical-imaging``), one for image sets
     (``runtime-medical-imaging``) and one for DICOMweb (``dicom-medical-imaging``). The function of this library also
-    calls ``cloudformation``, ``events``, ``states`` and ``sts``, and S3 through a gateway endpoint, by which it
-    answers CloudFormation too.
+    calls ``cloudformation``, ``events``, ``states`` and ``sts``, for an import with notifications ``sns``, and S3
+    through a gateway endpoint, which also carries its responses to CloudFormation.
 
     What passes is limited by endpoint policies: to the given data stores with their image sets, to the given buckets
-    (and the bucket that takes answers to CloudFormation), and to the few actions that an import needs of the other
+    (and the bucket that takes responses to CloudFormation), and to the few actions that an import needs of the other
     services. An endpoint policy grants nothing: callers need their own rights as before.
 
     Private DNS is on, as HealthImaging demands: the VPC needs DNS support and DNS host names. A VPC takes one endpoint
@@ -72,6 +77,7 @@ class HealthImagingEndpoints(Construct):
     Example:
         >>> endpoints = HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, datastores=[store], buckets=[images])
         >>> endpoints.allow_bucket(results)
+        >>> endpoints.allow_publish(topic)
         >>> endpoints.allow_s3("s3:GetObject", "arn:aws:s3:::shared-models/*")
         >>> endpoints.reaches(store)
         True
@@ -108,9 +114,10 @@ class HealthImagingEndpoints(Construct):
                 given, all of this account. An import that goes through these endpoints adds by itself the buckets
                 that it makes in this stack, and of others no more than it needs: reading the asset of a local
                 directory, listing a source bucket of another account, results and records in an output bucket of one.
-            for_imports: whether to make the endpoints that only the function of this library needs
-                (``cloudformation``, ``events``, ``states``, ``sts``); they are made unless this says otherwise.
-            leave_out: services to make no endpoint for, by their names above, for instance because the VPC has one;
+            for_imports: whether to create the endpoints that only the function of this library needs
+                (``cloudformation``, ``events``, ``states``, ``sts``). The one for ``sns`` is created with the first
+                import that has notifications and goes through these endpoints. Default: True.
+            leave_out: services to create no endpoint for, by their names above, for instance because the VPC has one;
                 none unless given. Its endpoint policy then has to allow what an import needs (docs/network.md).
             clients: who can reach the interface endpoints on port 443; unless given, everybody in the VPC, which is
                 its primary CIDR. The function of an :class:`ImportNetwork` with these endpoints always can.
@@ -124,7 +131,7 @@ class HealthImagingEndpoints(Construct):
         violations.require_kinds(_KINDS, locals())
         stack = Stack.of(scope)
         wanted = {**_HEALTHIMAGING, **(_FOR_IMPORTS if for_imports else {})}
-        known = [*_HEALTHIMAGING, *_FOR_IMPORTS, _S3]
+        known = [*_HEALTHIMAGING, *_FOR_IMPORTS, _SNS, _S3]
         unknown = [
             f"{service!r} (did you mean {service.lower()!r}?)" if service.lower() in known else repr(service)
             for service in leave_out
@@ -153,13 +160,14 @@ class HealthImagingEndpoints(Construct):
         violations.raise_any()
         super().__init__(scope, construct_id)
         self._vpc = vpc
+        self._subnets = subnets
+        self._may_make_sns = _SNS not in leave_out
+        self._made = made
         self._datastores = None if "medical-imaging" in leave_out else datastores
         self._serves_imports = for_imports
         self._security_group = self._make_group(vpc, clients)
         self._interface_endpoints = {
-            service: self._make_interface(service, name, vpc, subnets)
-            for service, name in wanted.items()
-            if service not in leave_out
+            service: self._make_interface(service, name) for service, name in wanted.items() if service not in leave_out
         }
         self._s3_endpoint = None if _S3 in leave_out else self._make_gateway(vpc, to_every_bucket=buckets is None)
         for bucket in buckets or ():
@@ -226,6 +234,28 @@ class HealthImagingEndpoints(Construct):
         if self._s3_endpoint is not None:
             self._s3_endpoint.add_to_policy(_through(action, list(resource_arns)))
 
+    def allow_publish(self, topic: ITopic) -> None:
+        """Let notifications pass to a topic, by the endpoint of Amazon SNS.
+
+        An import with notifications that goes through these endpoints calls this by itself. The endpoint is created
+        when it is first needed, unless ``leave_out`` names it or other endpoints of this app have it in the same VPC.
+
+        Args:
+            topic: the topic, in the Region of the endpoints.
+        """
+        Violations("HealthImagingEndpoints.allow_publish").require_kinds({"topic": TOPIC}, locals())
+        stack = Stack.of(self)
+        others = (made for _, vpc, made in _Note.of(self).made if _same_vpc(self._vpc, vpc))
+        if not self._may_make_sns or (_SNS not in self._made and any(_SNS in made for made in others)):
+            return
+        if _SNS not in self._interface_endpoints:
+            self._made.add(_SNS)
+            self._interface_endpoints[_SNS] = self._make_interface(_SNS, "Sns")
+            # Not this topic: its stack depends on that of the endpoints.
+            self._allow(_SNS, _through("sns:Publish", [stack.format_arn(service="sns", resource="*")]))
+        if "account" in differing_places(topic.env, stack):
+            self._allow(_SNS, _through("sns:Publish", [topic.topic_arn]))
+
     def _make_group(self, vpc: ec2.IVpc, clients: Sequence[ec2.IConnectable] | None) -> ec2.SecurityGroup:
         group = ec2.SecurityGroup(
             self,
@@ -240,14 +270,12 @@ class HealthImagingEndpoints(Construct):
             group.connections.allow_from(client, ec2.Port.HTTPS)
         return group
 
-    def _make_interface(
-        self, service: str, name: str, vpc: ec2.IVpc, subnets: ec2.SubnetSelection | None
-    ) -> ec2.InterfaceVpcEndpoint:
+    def _make_interface(self, service: str, name: str) -> ec2.InterfaceVpcEndpoint:
         return ec2.InterfaceVpcEndpoint(
             self,
             name,
-            vpc=vpc,
-            subnets=subnets,
+            vpc=self._vpc,
+            subnets=self._subnets,
             service=ec2.InterfaceVpcEndpointAwsService(service),
             security_groups=[self._security_group],
             open=False,  # the group says who may connect
@@ -259,11 +287,11 @@ class HealthImagingEndpoints(Construct):
         endpoint = ec2.GatewayVpcEndpoint(self, "S3", vpc=vpc, service=ec2.GatewayVpcEndpointAwsService.S3)
         if to_every_bucket:
             endpoint.add_to_policy(_through("s3:*", ["*"], {"StringEquals": {"aws:ResourceAccount": stack.account}}))
-        # Answers to CloudFormation are written by a pre-signed URL, in the name of CloudFormation and not of a caller.
-        answers = stack.format_arn(
-            service="s3", region="", account="", resource=_answer_bucket(stack.region), resource_name="*"
+        # Responses to CloudFormation are written by a presigned URL, in the name of CloudFormation and not of a caller.
+        responses = stack.format_arn(
+            service="s3", region="", account="", resource=_response_bucket(stack.region), resource_name="*"
         )
-        endpoint.add_to_policy(_through("s3:PutObject", [answers]))
+        endpoint.add_to_policy(_through("s3:PutObject", [responses]))
         return endpoint
 
     def _allow(self, service: str, *statements: iam.PolicyStatement) -> None:
@@ -392,13 +420,13 @@ def _may_be_one(one: IDatastore, other: IDatastore) -> bool:
     return one.datastore_id == other.datastore_id
 
 
-def _answer_bucket(region: str) -> str:
-    """Where CloudFormation takes the answers of custom resources; its name has the Region without dashes.
+def _response_bucket(region: str) -> str:
+    """Where CloudFormation takes the responses of custom resources; its name has the Region without dashes.
 
     https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/vpc-interface-endpoints.html
     """
     bare = Fn.join("", Fn.split("-", region)) if Token.is_unresolved(region) else region.replace("-", "")
-    return f"{rules.ANSWER_BUCKET}{bare}"
+    return f"{contract.RESPONSE_BUCKET}{bare}"
 
 
 __all__ = ["HealthImagingEndpoints"]

@@ -7,7 +7,7 @@ from enum import Enum
 
 from aws_cdk import Size
 
-from healthimaging_cdk._runtime import rules
+from healthimaging_cdk._runtime import contract, service_model
 
 
 class OnEmpty(Enum):
@@ -81,27 +81,27 @@ class ImportQuotas:
         >>> DicomImport(stack, "Import", quotas=ImportQuotas(files=20_000, total=Size.gibibytes(50)))
     """
 
-    files: int = rules.Quotas.files
+    files: int = service_model.Quotas.files
     """Files in one job: 5,000."""
-    total: Size = field(default_factory=lambda: Size.bytes(rules.Quotas.total_bytes))
+    total: Size = field(default_factory=lambda: Size.bytes(service_model.Quotas.total_bytes))
     """All files of one job together: 10 GiB."""
-    file: Size = field(default_factory=lambda: Size.bytes(rules.Quotas.file_bytes))
+    file: Size = field(default_factory=lambda: Size.bytes(service_model.Quotas.file_bytes))
     """One file: 10 GiB."""
 
 
 class Notify(Enum):
-    """Which outcomes of an import are sent to its notification topic.
+    """Which verdicts on an import's jobs are sent to its notification topic.
 
     Example:
         >>> import_ = DicomImport(stack, "Import", notify=Notify.REJECTIONS)
     """
 
     FAILURES = "failures"
-    """Jobs that did not import what they should, or that were lost sight of."""
+    """The verdicts FAILED and UNKNOWN: a job did not import what it should, or nobody could find out."""
     REJECTIONS = "rejections"
-    """Failures, and jobs that count as good though files were rejected."""
+    """Failures, and jobs that succeeded although files were rejected."""
     OUTCOMES = "outcomes"
-    """Every job that has ended."""
+    """Every verdict."""
 
 
 def mapping_member(mapping: MetadataMapping) -> dict[str, str]:
@@ -112,8 +112,10 @@ def mapping_member(mapping: MetadataMapping) -> dict[str, str]:
     return member
 
 
-def tolerance_properties(tolerance: ImportTolerance) -> dict[str, object]:
+def tolerance_properties(tolerance: ImportTolerance | None) -> contract.ImportProperties:
     """A tolerance as the custom resource takes it."""
+    if tolerance is None:
+        return {}
     return {
         "MaxRejectedFiles": tolerance.rejected_files,
         "MaxRejectedPercent": tolerance.rejected_percent,
@@ -122,8 +124,10 @@ def tolerance_properties(tolerance: ImportTolerance) -> dict[str, object]:
     }
 
 
-def quota_properties(quotas: ImportQuotas) -> dict[str, object]:
+def quota_properties(quotas: ImportQuotas | None) -> contract.ImportProperties:
     """Quotas as the custom resource takes them."""
+    if quotas is None:
+        return {}
     return {
         "MaxFiles": quotas.files,
         "MaxBytes": int(quotas.total.to_bytes()),

@@ -1,4 +1,4 @@
 """What runs in AWS: the import logic, and the function that CloudFormation and Step Functions call.
 
-This package is the root of the Lambda asset. It imports the standard library and boto3, never aws-cdk-lib.
+``lambda/`` is the root of the Lambda asset. It imports the standard library and boto3, never aws-cdk-lib.
 """

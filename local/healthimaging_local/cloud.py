@@ -199,7 +199,7 @@ class Cloud:
         return self._session.client(service, **{**arguments, **overrides})
 
     def inject(self, operation: str, error: str = "ThrottlingException", **more: Json) -> None:
-        """Let the next call of an operation fail: ``times``, ``message``, ``service`` and ``status`` are optional."""
+        """Let the next call of an operation fail: ``times``, ``message``, ``service``, ``status``, ``resource``."""
         self.control("POST", "inject", {"operation": operation, "error": error, **more})
 
     def calls(self, operation: str = "", service: str = "medical-imaging") -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from healthimaging_import.rules import ServiceModel
+from healthimaging_import.service_model import ServiceModel
 from healthimaging_local.errors import ServiceError
 from healthimaging_local.ports import Caller
 from healthimaging_local.service import HealthImaging

@@ -111,11 +111,12 @@ class DatastoreOperations:
     def remove_datastore(self, datastore: Datastore, seconds: float) -> None:
         """Delete an empty data store; it is gone after ``seconds``."""
         with self._state.lock:
-            held = len(datastore.live_image_sets())
+            now = self._state.now()
+            held = sum(item.deleted_at is None or item.is_deleting(now) for item in datastore.image_sets.values())
             if held or any(job.running for job in datastore.jobs.values()):
                 what = f"still holds {held} image sets" if held else "still runs import jobs"
                 raise ServiceError("ConflictException", f"Data store {datastore.id} {what}: delete them first")
-            datastore.deleted_at = self._state.now()
+            datastore.deleted_at = now
             datastore.gone_at = datastore.deleted_at + seconds
             self._state.tags.pop(datastore.arn, None)
         self._announcer.datastore(datastore, "deleting")

@@ -14,7 +14,7 @@ from ministack.core import iam_actions, iam_evaluator, responses, router
 from ministack.services import tagging
 from ministack.services.cloudformation import provisioners
 
-from healthimaging_import.rules import ServiceModel
+from healthimaging_import.service_model import ServiceModel
 from healthimaging_local import cloudformation
 from healthimaging_local.access import EmulatorBus, EmulatorPermissions, gateway_endpoint
 from healthimaging_local.errors import ServiceError
@@ -146,7 +146,8 @@ def _watch_requests(module: MedicalImaging) -> None:
         service = router.detect_service(method, path, headers, parameters)
         action = iam_actions.extract_iam_action(service, method, path, headers, body, parameters) or ""
         operation = action.rpartition(":")[2]
-        injection = module.ledger.next_error(service, operation) if operation else None
+        request = b" ".join((unquote(path).encode(), json.dumps(query).encode(), body))
+        injection = module.ledger.next_error(service, operation, request) if operation else None
         if injection is not None:
             answer = _injected(module, injection, request_id)
         else:

@@ -35,15 +35,16 @@ class ImageSetOperations(DatastoreOperations):
         """The properties of an image set in one version, the latest by default."""
         datastore, image_set = self._image_set(request, caller)
         version = self._version(image_set, request)
+        state, workflow_status = self._statuses(image_set, version)
         return {
             "datastoreId": datastore.id,
             "imageSetId": image_set.id,
             "versionId": str(version[0]),
-            "imageSetState": "DELETED" if image_set.deleted_at else "ACTIVE",
-            "imageSetWorkflowStatus": version[2],
+            "imageSetState": state,
+            "imageSetWorkflowStatus": workflow_status,
             "createdAt": image_set.created_at,
             "updatedAt": version[1],
-            "deletedAt": image_set.deleted_at,
+            "deletedAt": None if image_set.is_deleting(self._state.now()) else image_set.deleted_at,
             "imageSetArn": image_set.arn,
             "isPrimary": image_set.is_primary,
         }
@@ -65,30 +66,32 @@ class ImageSetOperations(DatastoreOperations):
         """All versions of an image set, newest first."""
         _, image_set = self._image_set(request, caller)
         versions, token = page(list(reversed(image_set.versions)), request)
+        statuses = [self._statuses(image_set, version) for version in versions]
         return {
             "imageSetPropertiesList": [
                 {
                     "imageSetId": image_set.id,
                     "versionId": str(number),
-                    "imageSetState": "DELETED" if status == "DELETED" else "ACTIVE",
+                    "imageSetState": state,
                     "ImageSetWorkflowStatus": status,
                     "createdAt": image_set.created_at,
                     "updatedAt": at,
                     "isPrimary": image_set.is_primary,
                 }
-                for number, at, status in versions
+                for (number, at, _), (state, status) in zip(versions, statuses, strict=True)
             ],
             "nextToken": token,
         }
 
     def DeleteImageSet(self, request: dict[str, Any], caller: Caller) -> dict[str, Any]:  # noqa: N802
-        """Delete an image set at once; it stays readable as DELETED but is no longer found or counted."""
+        """Delete an image set; it stays readable, first as DELETING (``image_set_seconds``), but is no longer found."""
         datastore, image_set = self._image_set(request, caller)
         with self._state.lock:
             if image_set.deleted_at is not None:
                 raise ServiceError("ConflictException", f"Image set {image_set.id} is already deleted")
             now = self._state.now()
-            image_set.deleted_at = image_set.updated_at = now
+            image_set.updated_at = now
+            image_set.deleted_at = now + self._state.settings.image_set_seconds
             image_set.workflow_status = "DELETED"
             image_set.version += 1
             image_set.versions.append((image_set.version, now, "DELETED"))
@@ -96,19 +99,31 @@ class ImageSetOperations(DatastoreOperations):
             self._state.tags.pop(image_set.arn, None)
         self._announcer.image_set(datastore, image_set, "deleting")
         self._announcer.image_set(datastore, image_set, "deleted")
+        state, workflow_status = self._statuses(image_set, image_set.versions[-1])
         return {
             "datastoreId": datastore.id,
             "imageSetId": image_set.id,
-            "imageSetState": "DELETED",
-            "imageSetWorkflowStatus": "DELETED",
+            "imageSetState": state,
+            "imageSetWorkflowStatus": workflow_status,
         }
 
     def _image_set(self, request: dict[str, Any], caller: Caller) -> tuple[Datastore, ImageSet]:
         datastore = self.datastore(request["datastoreId"], caller)
         image_set = datastore.image_sets.get(request["imageSetId"])
-        if image_set is None:
+        if image_set is None or self._is_forgotten(image_set):
             raise not_found("image set", request["imageSetId"])
         return datastore, image_set
+
+    def _is_forgotten(self, image_set: ImageSet) -> bool:
+        seconds = self._state.settings.deleted_image_set_seconds
+        return bool(seconds and image_set.deleted_at and self._state.now() >= image_set.deleted_at + seconds)
+
+    def _statuses(self, image_set: ImageSet, version: tuple[int, float, str]) -> tuple[str, str]:
+        """``imageSetState`` and ``imageSetWorkflowStatus`` of one version."""
+        status = version[2]
+        if status == "DELETED":
+            return ("LOCKED", "DELETING") if image_set.is_deleting(self._state.now()) else (status, status)
+        return "ACTIVE", status
 
     @staticmethod
     def _version(image_set: ImageSet, request: dict[str, Any]) -> tuple[int, float, str]:

@@ -20,6 +20,7 @@ from healthimaging_local.state import Datastore, ImageSet, ImportJob, Instance, 
 
 _OUTSIDE_A_MESSAGE = re.compile(r"[^\w -:`]")
 _LONGEST_MESSAGE = 2048
+_READING_BEGINS, _READING_ENDS = 0.25, 0.75
 
 
 @dataclass
@@ -37,6 +38,18 @@ class _Run:
     created: set[str] = field(default_factory=set)
 
 
+class _JobClock:
+    """Spreads the work of a job over the seconds that it takes."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._began = time.monotonic()
+
+    def wait_until(self, part: float) -> None:
+        """Sleep until ``part`` (0 to 1) of the job's time is over."""
+        time.sleep(max(0.0, self._began + self._seconds * part - time.monotonic()))
+
+
 class Importer:
     """Runs jobs, each in the thread that calls ``run``."""
 
@@ -47,26 +60,27 @@ class Importer:
         self._announcer = announcer
 
     def run(self, datastore: Datastore, job: ImportJob) -> None:
-        """Run one job to its end. Every exception ends it as FAILED: a job must never hang IN_PROGRESS."""
-        seconds = self._state.settings.job_seconds
-        time.sleep(seconds / 4)
+        """Run one job to its end. Every exception ends it as FAILED: a job must never hang IN_PROGRESS.
+
+        It is SUBMITTED for a quarter of ``job_seconds``, lists the input then, reads the files during the next half
+        and writes the results at the end: a right that is taken away in between is missed. A failed job takes as long.
+        """
+        clock = _JobClock(self._state.settings.job_seconds)
+        clock.wait_until(_READING_BEGINS)
         self._change(datastore, job, "IN_PROGRESS")
-        time.sleep(seconds * 3 / 4)
         try:
             run = self._begin(datastore, job)
-            self._import(run)
+            self._import(run, clock)
+            clock.wait_until(1)
             write_outcome(run.storage, job, run.outcome)
-        except JobFailedError as error:
-            self._change(datastore, job, "FAILED", str(error))
-        except StorageError as error:
-            self._change(datastore, job, "FAILED", f"{error.code}: {error.message}")
         except Exception as error:  # noqa: BLE001 - see above
-            self._change(datastore, job, "FAILED", f"Internal error: {type(error).__name__}: {error}")
-        else:
-            for image_set_id, image_set in run.touched.items():
-                what = "created" if image_set_id in run.created else "updated"
-                self._announcer.image_set(datastore, image_set, what)
-            self._change(datastore, job, "COMPLETED")
+            clock.wait_until(1)
+            self._change(datastore, job, "FAILED", _reason(error))
+            return
+        for image_set_id, image_set in run.touched.items():
+            what = "created" if image_set_id in run.created else "updated"
+            self._announcer.image_set(datastore, image_set, what)
+        self._change(datastore, job, "COMPLETED")
 
     def _change(self, datastore: Datastore, job: ImportJob, status: str, message: str = "") -> None:
         with self._state.lock:
@@ -83,10 +97,11 @@ class Importer:
         owner = str(job.request.get("inputOwnerAccountId") or job.caller.account)
         return _Run(datastore, job, storage, bucket, prefix, owner)
 
-    def _import(self, run: _Run) -> None:
+    def _import(self, run: _Run, clock: _JobClock) -> None:
         objects = list(self._checked(run))
         metadata = MetadataFiles(run.storage, run.bucket, run.prefix, run.owner, run.job.request)
-        for stored in objects:
+        for number, stored in enumerate(objects, start=1):
+            clock.wait_until(_READING_BEGINS + (_READING_ENDS - _READING_BEGINS) * number / len(objects))
             if metadata.names(stored.key):
                 continue
             run.outcome.scanned += 1
@@ -175,6 +190,14 @@ class Importer:
         run.touched[image_set_id] = image_set
         run.created.add(image_set_id)
         return image_set
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, JobFailedError):
+        return str(error)
+    if isinstance(error, StorageError):
+        return f"{error.code}: {error.message}"
+    return f"Internal error: {type(error).__name__}: {error}"
 
 
 def split_s3_uri(uri: str) -> tuple[str, str]:

@@ -54,12 +54,16 @@ def main() -> None:
     from healthimaging_local.alarms import mend_alarms  # noqa: PLC0415
     from healthimaging_local.emulator import register  # noqa: PLC0415
     from healthimaging_local.mends import mend_all  # noqa: PLC0415
+    from healthimaging_local.s3_patches import patch_s3  # noqa: PLC0415
+    from healthimaging_local.stack_patches import patch_stacks  # noqa: PLC0415
 
     # botocore and asyncio say much at DEBUG and nothing of use; the service itself logs no key and no patient data.
     logging.getLogger("botocore").setLevel(logging.WARNING)
     register(settings_from_environment())
     mend_all()
     mend_alarms()
+    patch_s3()
+    patch_stacks()
     if os.environ.get(PARENT_VARIABLE):
         end_with(int(os.environ[PARENT_VARIABLE]))
     app.main()

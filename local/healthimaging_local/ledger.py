@@ -33,6 +33,12 @@ class Injection:
     service: str = SERVICE
     status: int = 0
     """The HTTP status; 0 takes the model's for HealthImaging and 400 for other services."""
+    resource: str = ""
+    """Only calls that name this text: an image set's id, a bucket, a key (in the path, the query or the body)."""
+
+    def is_meant_for(self, service: str, operation: str, request: bytes) -> bool:
+        """Whether a call, with its path, query and body in ``request``, is one that shall fail."""
+        return (self.service, self.operation) == (service, operation) and self.resource.encode() in request
 
 
 @dataclass(frozen=True)
@@ -86,11 +92,11 @@ class Ledger:
         with self._lock:
             self._decisions.append(Decision(principal, action, resource, decision))
 
-    def next_error(self, service: str, operation: str) -> Injection | None:
+    def next_error(self, service: str, operation: str, request: bytes = b"") -> Injection | None:
         """The error that this call shall end with, if any; it is used up by asking."""
         with self._lock:
             for injection in self._injections:
-                if (injection.service, injection.operation) == (service, operation) and injection.times > 0:
+                if injection.times > 0 and injection.is_meant_for(service, operation, request):
                     injection.times -= 1
                     return injection
         return None

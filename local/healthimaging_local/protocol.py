@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 from urllib.parse import unquote
 
-from healthimaging_import.rules import ServiceModel
+from healthimaging_import.service_model import ServiceModel
 from healthimaging_local.errors import ServiceError
 from healthimaging_local.ports import Caller, Json
 

@@ -67,9 +67,11 @@ class HealthImaging(ImageSetOperations):
         job = datastore.jobs.get(request["jobId"])
         if job is None:
             raise ServiceError("ResourceNotFoundException", f"import job {request['jobId']} is not found")
+        with self._state.lock:
+            summary = _summary(datastore, job)
         return {
             "jobProperties": {
-                **_summary(datastore, job),
+                **summary,
                 "inputS3Uri": job.request["inputS3Uri"],
                 "outputS3Uri": job.output_s3_uri,
                 "importConfiguration": job.request.get("importConfiguration"),
@@ -80,9 +82,11 @@ class HealthImaging(ImageSetOperations):
         """The data store's jobs, newest first."""
         datastore = self.datastore(request["datastoreId"], caller)
         wanted = request.get("jobStatus")
-        jobs = [job for job in reversed(datastore.jobs.values()) if wanted in (None, job.status)]
-        found, token = page(jobs, request)
-        return {"jobSummaries": [_summary(datastore, job) for job in found], "nextToken": token}
+        with self._state.lock:
+            jobs = [job for job in reversed(datastore.jobs.values()) if wanted in (None, job.status)]
+            found, token = page(jobs, request)
+            summaries = [_summary(datastore, job) for job in found]
+        return {"jobSummaries": summaries, "nextToken": token}
 
     def _throttle_start(self, caller: Caller) -> None:
         settings = self._state.settings

@@ -28,6 +28,10 @@ class Settings:
     start_rate: float = 0.0
     """StartDICOMImportJob calls per second and account; 0 is no limit."""
     start_burst: int = 2
+    image_set_seconds: float = 0.0
+    """How long DeleteImageSet takes: the image set is LOCKED and DELETING meanwhile."""
+    deleted_image_set_seconds: float = 0.0
+    """How long GetImageSet answers DELETED before it answers ResourceNotFoundException; 0 is for ever."""
 
 
 @dataclass
@@ -55,8 +59,13 @@ class ImageSet:
     version: int = 1
     workflow_status: str = "CREATED"
     deleted_at: float | None = None
+    """When the deletion takes effect, which can be in the future."""
     instances: dict[str, Instance] = field(default_factory=dict)
     versions: list[tuple[int, float, str]] = field(default_factory=list)
+
+    def is_deleting(self, now: float) -> bool:
+        """Whether the deletion was asked for and has not taken effect yet."""
+        return self.deleted_at is not None and now < self.deleted_at
 
 
 @dataclass

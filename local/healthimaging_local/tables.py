@@ -26,7 +26,7 @@ NEEDED: Mapping[str, Sequence[str]] = {
         "pin_request_origin",
     ),
     "ministack.core.router": ("SERVICE_PATTERNS", "detect_service", "extract_access_key_id", "extract_region"),
-    "ministack.core.responses": ("get_account_id", "get_region", "request_scope"),
+    "ministack.core.responses": ("get_account_id", "get_region", "now_iso", "request_scope"),
     "ministack.core.iam_actions": (
         "SERVICE_TO_IAM_NAMESPACE",
         "_BOTOCORE_SERVICE_MAP",
@@ -44,6 +44,8 @@ NEEDED: Mapping[str, Sequence[str]] = {
         "_RESOURCE_POLICY_LOOKUPS",
         "_gather_role_policies",
         "_resolve_condition_key",
+        "_resource_policy",
+        "enforce",
         "evaluate",
         "evaluate_resource_policy",
         "resolve_principal",
@@ -78,13 +80,22 @@ NEEDED: Mapping[str, Sequence[str]] = {
     "ministack.services.eventbridge": ("_put_events",),
     "ministack.services.tagging": ("_RESOURCE_TAG_COLLECTORS",),
     "ministack.services.cloudformation": ("_stack_events", "_stacks"),
+    "ministack.services.cloudformation.custom_resource": ("deliver_response",),
+    "ministack.services.cloudformation.handlers": ("_ACTION_HANDLERS", "_p", "_roll_back_operation"),
     "ministack.services.cloudformation.provisioners": (
         "_REPLACING_PROPERTIES",
         "_RESOURCE_HANDLERS",
         "_cw_metric_alarm_record",
         "_ec2_sg_permissions",
     ),
-    "ministack.services.cloudformation.stacks": ("_delete_resource", "_with_dependencies"),
+    "ministack.services.cloudformation.stacks": (
+        "_add_event",
+        "_delete_resource",
+        "_provision_resource",
+        "_resolve_stack_outputs",
+        "_roll_back_operation",
+        "_with_dependencies",
+    ),
 }
 
 

@@ -20,7 +20,7 @@ def read(name: str) -> dict[str, Any]:
 def event(aws: FakeAws, name: str, *, request_id: str = "", **properties: Any) -> dict[str, Any]:
     """An event that the fake can serve: its store, its URL, and some properties changed."""
     document = read(name)
-    document["ResponseURL"] = aws.answer_url()
+    document["ResponseURL"] = aws.response_url()
     document["RequestId"] = request_id or document["RequestId"]
     for which in ("ResourceProperties", "OldResourceProperties"):
         if which in document:

@@ -1,4 +1,4 @@
-"""A fake AWS for real clients, and short ways to say what an import is asked for."""
+"""A fake AWS for real clients, and short ways to say what is to be imported."""
 
 from __future__ import annotations
 
@@ -6,20 +6,26 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import boto3
-import botocore.loaders
 import pytest
 from botocore.config import Config
 
-from healthimaging_import import aws as aws_module
-from healthimaging_import import cloudformation
-from healthimaging_import.aws import Clients
-from healthimaging_import.importing import Importer, Outcome, Progress
-from healthimaging_import.request import ImportRequest
-from healthimaging_import.verdict import Tolerance
-from tests.handler.fake_aws import RESULTS, ROLE, SOURCE, FakeAws, Server
+from healthimaging_import import handler
+from healthimaging_import.aws import clients
+from healthimaging_import.aws.clients import Aws
+from healthimaging_import.cfn import response
+from healthimaging_import.importing import publish
+from healthimaging_import.importing.context import ImportContext
+from healthimaging_import.importing.lifecycle import Mode, Owner
+from healthimaging_import.importing.records import Records
+from healthimaging_import.importing.request import ImportRequest
+from healthimaging_import.importing.runner import run
+from healthimaging_import.importing.runs import is_current, resolve_run
+from healthimaging_import.importing.verdict import ImportResult
+from tests.handler.fake_aws import DICOM, RESULTS, ROLE, SOURCE, Clock, FakeAws, Server
+from tests.handler.state_machine import Machine
 
-_ONCE = Config(retries={"mode": "standard", "total_max_attempts": 1}, connect_timeout=2, read_timeout=5)
+_ONCE = Config(retries={"mode": "standard", "total_max_attempts": 1}, read_timeout=30, inject_host_prefix=False)
+_CREATE_CLIENT = clients._create_client
 
 
 @pytest.fixture(scope="session")
@@ -39,37 +45,54 @@ def aws(server: Server, monkeypatch: pytest.MonkeyPatch) -> FakeAws:
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setattr(aws_module, "_CONFIG", _ONCE)
-    monkeypatch.setattr(aws_module, "_boto3_session", _session_made_once(server.endpoint))
-    monkeypatch.setattr(cloudformation, "_PUT_PAUSES", (0, 0, 0, 0))
+    monkeypatch.setattr(clients, "_create_client", _create_cached_client)
+    monkeypatch.setattr(response, "_PUT_PAUSES", (0, 0, 0, 0))
+    monkeypatch.setattr(publish, "_PAUSES", (0, 0))
+    clients._sessions.clear()
     return server.aws
 
 
+def _create_cached_client(service: str, _: Config, credentials: dict[str, str]) -> Any:
+    return _client(service, tuple(sorted(credentials.items())))
+
+
 @functools.cache
-def _session_made_once(_: str) -> Callable[[dict[str, str]], boto3.Session]:
-    """A client takes 50 ms to make: those of equal credentials are made once for all tests."""
-    make = aws_module._boto3_session
-    loader = functools.cache(botocore.loaders.create_loader)
-
-    @functools.cache
-    def made(credentials: tuple[tuple[str, str], ...]) -> boto3.Session:
-        session = make(dict(credentials))
-        core = session._session
-        core.register_component("data_loader", loader(core.get_config_variable("data_path")))
-        session.client = functools.cache(_hashable(session.client))
-        return session
-
-    return lambda credentials: made(tuple(sorted(credentials.items())))
-
-
-def _hashable(client: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda service, *, config: client(service, config=config)
+def _client(service: str, credentials: tuple[tuple[str, str], ...]) -> Any:
+    """A client takes 50 ms to create: those of equal credentials are created once for all tests."""
+    return _CREATE_CLIENT(service, _ONCE, dict(credentials))
 
 
 @pytest.fixture
-def clients(aws: FakeAws) -> Clients:
+def source(aws: FakeAws) -> FakeAws:
+    """One good file under the prefix."""
+    aws.put(SOURCE, "studies/1.dcm", DICOM)
+    return aws
+
+
+@pytest.fixture
+def clock(aws: FakeAws, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of the fake, by which the function goes as well."""
+    monkeypatch.setattr(handler, "time", aws.clock)
+    return aws.clock
+
+
+@pytest.fixture
+def machine(aws: FakeAws, clock: Clock) -> Machine:
+    return Machine(aws, clock)
+
+
+@pytest.fixture
+def calls(aws: FakeAws) -> Aws:
+    """The AWS calls, where IAM knows all roles and policies."""
     assert aws.endpoint
-    return Clients()
+    return Aws(ROLE)
+
+
+@pytest.fixture
+def propagating(aws: FakeAws) -> Aws:
+    """The AWS calls, where IAM may not yet know a role or policy."""
+    assert aws.endpoint
+    return Aws(ROLE, iam_propagating=True)
 
 
 @pytest.fixture
@@ -94,36 +117,49 @@ def request_for(aws: FakeAws) -> Callable[..., ImportRequest]:
 
 
 class Deploy:
-    """One request for an import, step by step, as a state machine would carry it."""
+    """One request for an import, step by step, as a custom resource would run it."""
 
-    def __init__(self, request: ImportRequest, clients: Clients, asked_by: str, **options: Any) -> None:
-        self.clock = 1000.0
-        self.progress = Progress()
+    def __init__(
+        self, request: ImportRequest, calls: Aws, clock: Clock, request_id: str, *, is_run_given: bool, **options: Any
+    ) -> None:
+        self.clock = clock
         self.seconds_left = 600.0
-        self.importer = Importer(
-            request=request,
-            clients=clients,
-            asked_by=asked_by,
-            now=lambda: self.clock,
-            time_left=lambda: self.seconds_left,
-            **options,
-        )
+        self._options = {"mode": Mode.DEPLOY, **options}
+        self._request, self._calls, self._is_run_given = request, calls, is_run_given
+        clock.seconds += 1
+        self._me = Owner(request_id, clock.seconds)
+        self._context: ImportContext | None = None
 
-    def step(self) -> Outcome:
-        return self.importer.step(self.progress)
+    @property
+    def context(self) -> ImportContext:
+        """The context, with the run resolved as of the first look."""
+        if self._context is None:
+            records, request = Records(self._calls, self._request), self._request
+            if not self._is_run_given:
+                request = request.for_run(resolve_run(records, request))
+            self._context = ImportContext(
+                request=request,
+                aws=self._calls,
+                records=records,
+                me=self._me,
+                clock=self.clock.time,
+                time_left=lambda: self.seconds_left,
+                **{"is_current": is_current(records, request, None), **self._options},
+            )
+        return self._context
+
+    def step(self) -> ImportResult:
+        return run(self.context)
 
 
 @pytest.fixture
-def deploy(clients: Clients, request_for: Callable[..., ImportRequest]) -> Callable[..., Deploy]:
-    def make(
-        asked_by: str = "first",
-        *,
-        tolerance: Tolerance | None = None,
-        settling: bool = False,
-        may_start: bool = True,
-        **changes: Any,
-    ) -> Deploy:
-        options = {"tolerance": tolerance or Tolerance(), "settling": settling, "may_start": may_start}
-        return Deploy(request_for(**changes), clients, asked_by, **options)
+def deploy(aws: FakeAws, request_for: Callable[..., ImportRequest]) -> Callable[..., Deploy]:
+    """A request for an import: later ones are later requests, also under an earlier id."""
+    options = ("mode", "tolerance", "is_current", "is_still_wanted", "judge_until", "topic_arn", "notify")
+
+    def make(request_id: str = "first", *, iam_propagating: bool = False, **changes: Any) -> Deploy:
+        given = {name: changes.pop(name) for name in options if name in changes}
+        calls = Aws(ROLE, iam_propagating=iam_propagating)
+        return Deploy(request_for(**changes), calls, aws.clock, request_id, is_run_given="run_id" in changes, **given)
 
     return make

@@ -1,5 +1,5 @@
 """One HTTP server that plays AWS for the handler: the local HealthImaging, and as much of S3, STS, Step Functions,
-EventBridge, CloudFormation and its pre-signed URLs as the handler uses. Real boto3 clients talk to it.
+EventBridge, SNS, CloudFormation and its pre-signed URLs as the handler uses. Real boto3 clients talk to it.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ ACCOUNT = "111122223333"
 REGION = "us-east-1"
 STACK_ID = f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/Imaging/6b2a7c10-0000-11ee-be56-0242ac120002"
 STATE_MACHINE = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:Engine"
+TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:Imports"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/Import"
 SOURCE = "source"
 RESULTS = "results"
@@ -38,6 +39,21 @@ MANIFEST = "job-output-manifest.json"
 CHANGED = "Tue, 24 Nov 2026 00:00:00 GMT"
 DICOM = (Path(pydicom.data.__file__).parent / "test_files" / "rtdose_1frame.dcm").read_bytes()
 """A small DICOM P10 file."""
+
+
+class Clock:
+    """The one clock of a test, HealthImaging's as well; stands for a ``time`` module whose waits cost nothing."""
+
+    def __init__(self) -> None:
+        self.seconds = 1_800_000_000.0
+
+    def time(self) -> float:
+        return self.seconds
+
+    monotonic = time
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
 
 
 @dataclass(frozen=True)
@@ -87,7 +103,10 @@ class FakeAws:
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
         self.calls: list[Call] = []
+        self.clock = Clock()
         self.objects: dict[tuple[str, str], bytes] = {}
+        self.storage_classes: dict[str, str] = {}
+        """S3's XML about an object's storage class, by key."""
         self.buckets = {SOURCE, RESULTS, "assets"}
         self.page_size = 1000
         self.held: dict[tuple[str, str], bytes] = {}
@@ -95,16 +114,19 @@ class FakeAws:
         self.jobs_may_run = threading.Event()
         self.jobs_may_run.set()
         self.executions: dict[str, dict[str, Any]] = {}
-        self.answers: list[dict[str, Any]] = []
-        self.answer_statuses: list[int] = []
+        self.responses: list[dict[str, Any]] = []
+        self.response_statuses: list[int] = []
         self.stack_status = "UPDATE_IN_PROGRESS"
         self.stack_updated = "2026-11-24T00:00:00Z"
         self.events: list[dict[str, Any]] = []
+        self.events_refused = 0
+        self.notifications: list[dict[str, str]] = []
         self.starts: list[dict[str, Any]] = []
         self._faults: list[Fault] = []
         self._uploads: dict[str, dict[int, bytes]] = {}
         self._lock = threading.RLock()
         self.state = State(Settings(job_seconds=0, datastore_seconds=0))
+        self.state.now = self.clock.time  # type: ignore[method-assign]
         self.healthimaging = HealthImaging(self.state, _Permissions(self), _Bus())
         self._api = Api(self.healthimaging)
         self.caller = Caller(ACCOUNT, REGION)
@@ -119,6 +141,10 @@ class FakeAws:
 
     def put(self, bucket: str, key: str, body: bytes = b"") -> None:
         self.objects[bucket, key] = body
+
+    def archive(self, key: str, storage_class: str = "GLACIER", restore_status: str = "") -> None:
+        """Let S3 say of an object that it is in an archive."""
+        self.storage_classes[key] = f"<StorageClass>{storage_class}</StorageClass>{restore_status}"
 
     def keys(self, bucket: str) -> list[str]:
         return sorted(key for name, key in self.objects if name == bucket)
@@ -156,8 +182,12 @@ class FakeAws:
     def wait_for_jobs(self) -> None:
         """Let every job come to its end."""
         self.jobs_may_run.set()
-        end = time.monotonic() + 5
-        while any(job.running for job in self.jobs()):
+        self.settle()
+
+    def settle(self) -> None:
+        """Let the jobs come to their end, if they may run."""
+        end = time.monotonic() + 30
+        while self.jobs_may_run.is_set() and any(job.running for job in self.jobs()):
             assert time.monotonic() < end, "a job did not end"
             time.sleep(0.001)
 
@@ -169,16 +199,16 @@ class FakeAws:
     def tags(self) -> dict[str, str]:
         return dict(self.state.tags.get(self.datastore_arn, {}))
 
-    def answer_url(self, name: str = "request") -> str:
-        return f"{self.endpoint}/_answer/{name}?X-Amz-Signature=SECRET"
+    def response_url(self, name: str = "request") -> str:
+        return f"{self.endpoint}/_response/{name}?X-Amz-Signature=SECRET"
 
     # -- the server's side ---------------------------------------------------------------------------------------
 
     def serve(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answered:
         url = urlsplit(target)
         query = parse_qs(url.query, keep_blank_values=True)
-        if url.path.startswith("/_answer/"):
-            return self._take_answer(body)
+        if url.path.startswith("/_response/"):
+            return self._take_response(body)
         service = re.search(r"Credential=[^/]+/\d+/[^/]+/([^/]+)/", headers.get("Authorization", ""))
         name = service.group(1) if service else ""
         serving: dict[str, Callable[[], Answered]] = {
@@ -188,6 +218,7 @@ class FakeAws:
             "cloudformation": lambda: self._query_service("CloudFormation", body, self._described),
             "states": lambda: self._target("States", headers, body, self._start_execution),
             "events": lambda: self._target("Events", headers, body, self._put_events),
+            "sns": lambda: self._query_service("SNS", body, self._published),
         }
         return serving[name]()
 
@@ -209,12 +240,12 @@ class FakeAws:
             self.calls.append(Call(operation, subject, answer.status, len(answer.body)))
         return answer
 
-    def _take_answer(self, body: bytes) -> Answered:
+    def _take_response(self, body: bytes) -> Answered:
         with self._lock:
-            status = self.answer_statuses.pop(0) if self.answer_statuses else 200
-            self.calls.append(Call("Answer", "", status))
+            status = self.response_statuses.pop(0) if self.response_statuses else 200
+            self.calls.append(Call("Response", "", status))
             if status == 200:
-                self.answers.append({"bytes": len(body), **json.loads(body)})
+                self.responses.append({"bytes": len(body), **json.loads(body)})
         return Answered(status)
 
     # -- HealthImaging -------------------------------------------------------------------------------------------
@@ -239,19 +270,24 @@ class FakeAws:
 
     def _query_service(self, service: str, body: bytes, answer: Any) -> Answered:
         parameters = {name: values[0] for name, values in parse_qs(body.decode()).items()}
-        subject = parameters.get("RoleArn") or parameters.get("StackName") or ""
+        subject = next((parameters[name] for name in ("RoleArn", "StackName", "TopicArn") if name in parameters), "")
 
         def work() -> Answered:
-            text = answer if isinstance(answer, str) else answer()
+            text = answer if isinstance(answer, str) else answer(parameters)
             return Answered(200, text.encode(), {"Content-Type": "text/xml"})
 
         def fail(fault: Fault) -> Answered:
-            error = f"<Error><Type>Sender</Type><Code>{fault.code}</Code><Message>{fault.message}</Message></Error>"
+            told = f"<Code>{fault.code}</Code><Message>{escape(fault.message)}</Message>"
+            error = f"<Error><Type>Sender</Type>{told}</Error>"
             return Answered(fault.status, f"<ErrorResponse>{error}</ErrorResponse>".encode())
 
         return self._do(f"{service}.{parameters['Action']}", subject, work, fail)
 
-    def _described(self) -> str:
+    def _published(self, parameters: dict[str, str]) -> str:
+        self.notifications.append({name: parameters[name] for name in ("TopicArn", "Subject", "Message")})
+        return "<PublishResponse><PublishResult><MessageId>1</MessageId></PublishResult></PublishResponse>"
+
+    def _described(self, _: dict[str, str]) -> str:
         return (
             "<DescribeStacksResponse><DescribeStacksResult><Stacks><member><StackName>Imaging</StackName>"
             f"<CreationTime>2026-11-24T00:00:00Z</CreationTime><StackStatus>{self.stack_status}</StackStatus>"
@@ -283,6 +319,9 @@ class FakeAws:
         return {"executionArn": f"{STATE_MACHINE}:{document['name']}", "startDate": 1}
 
     def _put_events(self, document: dict[str, Any]) -> dict[str, Any]:
+        if self.events_refused:
+            self.events_refused -= 1
+            return {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "InternalFailure"}]}
         self.events += document["Entries"]
         return {"FailedEntryCount": 0, "Entries": [{"EventId": "1"} for _ in document["Entries"]]}
 
@@ -363,7 +402,7 @@ class FakeAws:
         changed = f"<LastModified>{datetime.now(UTC).isoformat()}</LastModified>"
         items = "".join(
             f"<Contents><Key>{escape(quote(key))}</Key><Size>{len(self.objects[bucket, key])}</Size>"
-            f"{changed}</Contents>"
+            f"{changed}{self.storage_classes.get(key, '')}</Contents>"
             for key in page
         )
         token = f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>" if more else ""
@@ -417,7 +456,7 @@ class _Storage:
         self._aws = aws
 
     def objects(self, bucket: str, prefix: str, _: str) -> Iterator[StoredObject]:
-        self._aws.jobs_may_run.wait(5)
+        self._aws.jobs_may_run.wait(30)
         for key in self._aws.keys(bucket):
             if key.startswith(prefix):
                 yield StoredObject(key, len(self._aws.objects[bucket, key]))

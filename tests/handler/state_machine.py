@@ -7,22 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from healthimaging_import import handler
-from tests.handler.fake_aws import FakeAws
-
-
-class Clock:
-    """Stands for the handler's ``time`` module: waiting costs nothing."""
-
-    def __init__(self) -> None:
-        self.seconds = 1_000_000.0
-
-    def time(self) -> float:
-        return self.seconds
-
-    monotonic = time
-
-    def sleep(self, seconds: float) -> None:
-        self.seconds += seconds
+from healthimaging_import.aws import clients
+from tests.handler.fake_aws import Clock, FakeAws
 
 
 class Context:
@@ -46,23 +32,33 @@ class Machine:
         self.context = Context()
         self.before_step: Callable[[int], None] = lambda _: None
 
-    def request(self, event: dict[str, Any], *, follow: bool = True) -> dict[str, Any]:
-        """CloudFormation calls the function; the execution that it starts runs to its end, and who follows as well."""
+    def receive(self, event: dict[str, Any]) -> dict[str, Any]:
+        """CloudFormation calls the function, a little later than before; returns what the execution begins with."""
+        self.clock.seconds += 1
         assert {} == handler.handle(event, self.context)
-        end = self.run(json.loads(self.aws.executions[event["RequestId"]]["input"]))
-        follower = self.aws.executions.get(f"{event['RequestId']}-follow")
-        return self.run(json.loads(follower["input"])) if follower and follow else end
+        return dict(json.loads(self.aws.executions[event["RequestId"]]["input"]))
 
-    def run(self, state: dict[str, Any], most: int = 200) -> dict[str, Any]:
-        """Walk through the states until the end; answers the last output."""
+    def request(self, event: dict[str, Any]) -> dict[str, Any]:
+        """CloudFormation calls the function; the execution that it starts runs to its end."""
+        return self.run(self.receive(event))
+
+    def respond(self, event: dict[str, Any]) -> dict[str, Any]:
+        """CloudFormation calls the function and gets its response; returns what the execution goes on with."""
+        return self.run(self.receive(event), until_response=True)
+
+    def run(self, state: dict[str, Any], *, until_response: bool = False, most: int = 2000) -> dict[str, Any]:
+        """Walk through the states until the end; returns the last output."""
         for number in range(most):
             self.before_step(number)
-            state = self.step("advance", state)
-            if state["next"] == "answer":
-                state = self.step("answer", state)
+            state = self.step("step", state)
+            if state["next"] == "respond":
+                state = self.step("respond", state)
+                if until_response:
+                    return state
             if state["next"] == "end":
                 return state
             self.waited.append(state["wait_seconds"])
+            self.aws.settle()
             self.clock.seconds += state["wait_seconds"]
         raise AssertionError("the execution does not end")
 
@@ -70,3 +66,7 @@ class Machine:
         output = handler.handle({"step": name, "state": json.loads(json.dumps(state))}, self.context)
         self.outputs.append({key: value for key, value in output.items() if key != "event"})
         return output
+
+    def restart(self) -> None:
+        """The next invocation is the first of a new environment, which has no credentials yet."""
+        clients._sessions.clear()

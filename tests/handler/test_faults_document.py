@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ParamValidationError, ReadTimeoutError
 
-from healthimaging_import.faults import explained
-from healthimaging_import.problems import Refused, TryLater
-from healthimaging_import.rules import ServiceModel
+from healthimaging_import.aws.errors import translate
+from healthimaging_import.errors import RetryableError
+from healthimaging_import.service_model import ServiceModel
 from tests.conftest import ROOT
-from tests.handler.test_faults_handled import section, told
+from tests.handler.test_errors_handled import section, told
 
 DOCUMENT = ROOT / "docs" / "faults.md"
 HEALTHIMAGING = [
@@ -24,23 +24,38 @@ HEALTHIMAGING = [
     "DeleteDatastore",
     "SearchImageSets",
     "DeleteImageSet",
+    "GetImageSet",
 ]
 S3_CODES = [
     "AccessDenied",
     "ConditionalRequestConflict",
+    "ExpiredToken",
     "InternalError",
+    "KMS.DisabledException",
+    "KMS.KMSInvalidStateException",
+    "KMS.NotFoundException",
+    "KMS.ThrottlingException",
     "NoSuchBucket",
     "RequestTimeout",
     "ServiceUnavailable",
     "SlowDown",
+    "ThrottlingException",
 ]
-OTHER_CODES = ["AccessDenied", "AccessDeniedException", "ExpiredToken", "Throttling", "ThrottlingException"]
+OTHER_CODES = [
+    "AccessDenied",
+    "AccessDeniedException",
+    "AuthorizationError",
+    "ExpiredToken",
+    "Throttling",
+    "ThrottlingException",
+]
 OTHERS = {
     "s3": ["ListBucket", "GetObject", "PutObject"],
     "sts": ["AssumeRole"],
     "states": ["StartExecution"],
     "cloudformation": ["DescribeStacks"],
     "events": ["PutEvents"],
+    "sns": ["Publish"],
 }
 EVERYWHERE = {
     "no connection, or a time-out": EndpointConnectionError(endpoint_url="x"),
@@ -51,31 +66,32 @@ EVERYWHERE = {
 }
 INTRODUCTION = """# What each failure leads to
 
-botocore retries first (standard mode, four attempts). What becomes of the rest:
+botocore retries first (standard mode, four attempts; `StartDICOMImportJob` is sent once). What becomes of the rest:
 
 """
 MEANINGS = {
     "later": "The state machine tries again, with full jitter between tries and at least as long as `Retry-After` asks, "
-    "until the import's `timeout` is over; then the reason is told",
-    "settling": "As **later** during the first 120 seconds of a deploy that made or changed roles or grants, since IAM "
-    "may not know them everywhere yet; **stop** after that",
+    "until the import's `timeout` is over; then the response gives the reason",
+    "briefly": "As **later**, for 120 seconds at most",
+    "propagating": "As **later** during the first 120 seconds of a deploy that created or changed roles or grants, since "
+    "IAM may not know them everywhere yet; **stop** after that",
     "stop": "The request ends at once, with the reason",
 }
 EXCEPTIONS = """
-A rollback of an import and the deletion of imports and tags are never refused; the deletion of a data store is, when
-something is left. That `PutEvents` fails is logged and changes no outcome.
+A rollback never fails, and neither does the deletion of an import or of tags; the deletion of a data store does when
+something is left.
 
 ## The function itself
 
 | what fails | what happens |
 |---|---|
-| the function dies in CloudFormation's own call (time-out, memory) or is throttled there | Lambda calls it again, twice and for five minutes at most, so that no call is delivered in a later deploy; then EventBridge calls the function, which answers FAILED |
-| the function dies in a step of the state machine | the step is repeated, twice; then the request is answered FAILED |
+| the function dies in CloudFormation's own call (time-out, memory) or is throttled there | Lambda calls it again, twice and for five minutes at most, so that no call is delivered in a later deploy; then EventBridge calls the function, which responds with FAILED |
+| the function dies in a step of the state machine | the step is repeated, twice; then CloudFormation gets a response (FAILED; SUCCESS in a rollback and where a deletion leaves nothing), and a job that may be running is polled on |
 | Step Functions cannot call the function (throttled, unavailable) | tried again, eight times, up to a minute apart; then as above |
-| CloudFormation's URL cannot be reached | five tries in the call, then the call is repeated; then EventBridge calls the function to try again |
-| somebody stops the execution, or it fails | EventBridge calls the function, which answers FAILED and has the job followed, if there is one; of an execution that only follows a job, it tells events and metrics that the outcome is unknown |
+| CloudFormation's URL cannot be reached | five tries in one call, in five calls 30 seconds apart; a job is polled on all the same |
+| somebody stops the execution, or it fails | EventBridge calls the function, which responds and has the job polled by an execution of its own, if there is one; where CloudFormation had its response already, the verdict is UNKNOWN |
 | a doubled event | the execution named after the request runs already |
-| the function cannot start at all | nobody answers: `ServiceTimeout` ends the request (5 minutes after `timeout`) |
+| the function cannot start at all | nobody responds: `ServiceTimeout` ends the request (5 minutes after `timeout`) |
 """
 CALLS = """
 ## Call by call
@@ -87,16 +103,15 @@ every test run (`python -m pytest tests/handler/test_faults_document.py --write`
 
 
 def decision(service: str, operation: str, error: Exception) -> str:
-    """What happens: later, settling, or stop."""
+    """What happens: later, briefly, propagating, or stop."""
 
-    def outcome(*, settling: bool) -> type[Exception]:
-        with pytest.raises((Refused, TryLater)) as raised, explained(service, operation, settling=settling):
-            raise error
-        return raised.type
+    def end(*, propagating: bool) -> Exception:
+        return translate(error, service, operation, purpose="", if_denied="", iam_propagating=propagating)
 
-    if outcome(settling=False) is TryLater:
-        return "later"
-    return "settling" if outcome(settling=True) is TryLater else "stop"
+    found = end(propagating=False)
+    if isinstance(found, RetryableError):
+        return "briefly" if found.patience else "later"
+    return "propagating" if isinstance(end(propagating=True), RetryableError) else "stop"
 
 
 def codes(service: str, operation: str) -> list[str]:
@@ -151,7 +166,7 @@ def test_a_failure_means_the_same_in_every_call() -> None:
 
 
 def test_every_operation_that_the_code_calls_is_in_the_document() -> None:
-    sources = (ROOT / "lambda" / "healthimaging_import").glob("*.py")
+    sources = (ROOT / "lambda" / "healthimaging_import").rglob("*.py")
     called = {
         name
         for source in sources

@@ -1,4 +1,4 @@
-"""The entry point: CloudFormation's calls, the state machine's steps, and an answer on every path."""
+"""The entry point: CloudFormation's calls, the state machine's steps, and a response on every path."""
 
 from __future__ import annotations
 
@@ -6,48 +6,33 @@ import io
 import json
 import subprocess
 import sys
-import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.stub import Stubber
 
 from healthimaging_import import handler
-from healthimaging_import.aws import Clients
-from healthimaging_import.cloudformation import Event
-from healthimaging_import.rules import ANSWERED, DATASTORE
+from healthimaging_import.aws.clients import Aws
+from healthimaging_import.contract import RESPONDED_FAILED
 from tests.handler.cloudformation_events import event
-from tests.handler.fake_aws import DICOM, ROLE, SOURCE, STATE_MACHINE, FakeAws
-from tests.handler.state_machine import Clock, Context, Machine
+from tests.handler.fake_aws import DICOM, ROLE, SOURCE, STATE_MACHINE, TOPIC, Clock, FakeAws
+from tests.handler.state_machine import Context, Machine
+from tests.handler.test_runner import CrashError, dying
+from tests.handler.test_source import zipped
 
 ROOT = Path(__file__).parent.parent.parent
 START = "HealthImaging.StartDICOMImportJob"
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(handler, "time", clock)
-    return clock
+GET = "HealthImaging.GetDICOMImportJob"
+DAY = 24 * 3600
 
 
-@pytest.fixture
-def machine(aws: FakeAws, clock: Clock) -> Machine:
-    return Machine(aws, clock)
-
-
-@pytest.fixture
-def source(aws: FakeAws) -> FakeAws:
-    aws.put(SOURCE, "studies/1.dcm", DICOM)
-    return aws
-
-
-def answer(aws: FakeAws) -> dict[str, Any]:
-    """The one answer that CloudFormation got."""
-    (only,) = aws.answers
+def response(aws: FakeAws) -> dict[str, Any]:
+    """The one response that CloudFormation got."""
+    (only,) = aws.responses
     return only
 
 
@@ -55,27 +40,55 @@ def answer(aws: FakeAws) -> dict[str, Any]:
 
 
 def test_a_request_starts_one_execution_named_after_it(aws: FakeAws, clock: Clock) -> None:
-    asked = event(aws, "import-create")
-    with Stubber(Clients(ROLE).stepfunctions) as stubber:
-        stubber.add_response(
-            "start_execution",
-            {"executionArn": f"{STATE_MACHINE}:1", "startDate": 1},
-            {
-                "stateMachineArn": STATE_MACHINE,
-                "name": asked["RequestId"],
-                "input": json.dumps({"event": asked, "began_at": clock.seconds}),
-            },
-        )
-        assert {} == handler.handle(asked, Context())
-        stubber.assert_no_pending_responses()
-    assert [] == aws.answers
+    request = event(aws, "import-create")
+    assert {} == handler.handle(request, Context())
+    ((name, execution),) = aws.executions.items()
+    assert (request["RequestId"], STATE_MACHINE) == (name, execution["stateMachineArn"])
+    mark = "2026-11-24 00:00:00+00:00"
+    assert {"event": request, "began_at": clock.seconds, "mode": "DEPLOY", "deploy": mark} == json.loads(
+        execution["input"]
+    )
+    assert [] == aws.responses
+
+
+@pytest.mark.parametrize(
+    ("status", "mode"),
+    [
+        ("CREATE_IN_PROGRESS", "DEPLOY"),
+        ("UPDATE_IN_PROGRESS", "DEPLOY"),
+        ("UPDATE_ROLLBACK_IN_PROGRESS", "ROLLBACK"),
+        ("ROLLBACK_IN_PROGRESS", "ROLLBACK"),
+        ("DELETE_IN_PROGRESS", "ROLLBACK"),
+        ("UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS", "ROLLBACK"),
+    ],
+)
+def test_why_the_function_was_called_is_found_out_once(
+    source: FakeAws, machine: Machine, status: str, mode: str
+) -> None:
+    source.stack_status = status
+    state = machine.receive(event(source, "import-update"))
+    assert mode == state["mode"]
+    source.stack_status = "UPDATE_IN_PROGRESS"
+    assert mode == machine.step("step", state)["mode"]
+
+
+def test_a_deletion_asks_nobody_why(aws: FakeAws, machine: Machine) -> None:
+    assert "DELETE" == machine.receive(event(aws, "import-delete"))["mode"]
+    assert 0 == aws.count("CloudFormation.DescribeStacks")
+
+
+def test_fails_when_cloudformation_does_nothing_with_the_stack(aws: FakeAws, clock: Clock) -> None:
+    aws.stack_status, began = "UPDATE_COMPLETE", clock.seconds
+    assert {} == handler.handle(event(aws, "import-update"), Context())
+    assert "the stack is UPDATE_COMPLETE, so nobody waits for this request" == response(aws)["Reason"]
+    assert 120 < clock.seconds - began < 180
 
 
 def test_a_doubled_event_finds_the_execution_that_runs(aws: FakeAws) -> None:
     for _ in range(2):
         assert {} == handler.handle(event(aws, "import-create"), Context())
     assert 1 == len(aws.executions)
-    assert [] == aws.answers
+    assert [] == aws.responses
 
 
 def test_an_execution_is_started_with_the_requests_own_role(aws: FakeAws) -> None:
@@ -100,13 +113,22 @@ def test_fails_with_the_reason_when_no_execution_can_be_started_but_never_a_dele
     began = clock.seconds
     aws.fail("States.StartExecution", "AccessDeniedException", 400, "not authorized", times=99)
     assert {} == handler.handle(event(aws, kind), Context())
-    assert status == answer(aws)["Status"]
+    assert status == response(aws)["Status"]
     if status == "FAILED":
-        assert answer(aws)["Reason"].startswith("states:StartExecution answered AccessDeniedException (not authorized)")
+        assert response(aws)["Reason"].startswith("states:StartExecution answered AccessDeniedException (not authorize")
         assert 120 < clock.seconds - began < 180
     else:
         # What is deleted was granted long ago.
         assert clock.seconds == began
+
+
+@pytest.mark.parametrize("kind", ["import-update", "tags-create"])
+def test_a_rollback_does_not_fail_when_no_execution_can_be_started(aws: FakeAws, clock: Clock, kind: str) -> None:
+    aws.stack_status = "UPDATE_ROLLBACK_IN_PROGRESS"
+    aws.fail("States.StartExecution", "AccessDeniedException", 400, times=99)
+    assert {} == handler.handle(event(aws, kind), Context())
+    assert "SUCCESS" == response(aws)["Status"]
+    assert clock.seconds
 
 
 @pytest.mark.parametrize(("kind", "status"), [("import-create", "FAILED"), ("import-delete", "SUCCESS")])
@@ -114,20 +136,20 @@ def test_fails_with_type_and_place_for_an_error_nobody_foresaw(aws: FakeAws, kin
     asked = event(aws, kind)
     del asked["ResourceProperties"]["RoleArn"]
     assert {} == handler.handle(asked, Context())
-    assert status == answer(aws)["Status"]
+    assert status == response(aws)["Status"]
     if status == "FAILED":
-        assert answer(aws)["Reason"].startswith("the function failed with KeyError at handler.py:")
+        assert response(aws)["Reason"].startswith("the function failed with KeyError at request.py:")
 
 
-# -- one import, from request to answer ------------------------------------------------------------------------------
+# -- one import, from request to response ----------------------------------------------------------------------------
 
 
-def test_an_import_is_answered_with_what_was_imported(source: FakeAws, machine: Machine) -> None:
+def test_an_import_is_responded_to_with_what_was_imported(source: FakeAws, machine: Machine) -> None:
     source.put(SOURCE, "studies/2.dcm", b"not DICOM")
     machine.before_step = lambda number: source.wait_for_jobs() if number else None
     source.jobs_may_run.clear()
     assert machine.request(event(source, "import-create"))["success"]
-    told = answer(source)
+    told = response(source)
     (job,) = source.jobs()
     assert "SUCCESS" == told["Status"]
     assert {
@@ -142,33 +164,62 @@ def test_an_import_is_answered_with_what_was_imported(source: FakeAws, machine: 
         "NumberOfPrimaryImageSets": "1",
         "NumberOfNonPrimaryImageSets": "0",
         "Warnings": "none",
-        "NextStep": "read why files were rejected in FAILURE/failure.ndjson of the job's output folder",
+        "Summary": (
+            "COMPLETED: 2 files scanned, 1 imported, 1 rejected (1 customer errors, 0 server errors), 1 image sets"
+        ),
     }.items() <= told["Data"].items()
+    (failures,) = (key for key in source.keys("results") if key.endswith("/FAILURE/failure.ndjson"))
+    assert f"read why files were rejected in s3://results/{failures}" == told["Data"]["NextStep"]
     assert all(isinstance(value, str) and value for value in told["Data"].values())
     assert [2] == machine.waited
 
 
 def test_every_attribute_is_there_however_an_import_ends(source: FakeAws, machine: Machine) -> None:
     machine.request(event(source, "import-create"))
-    source.objects.clear()
-    machine.request(event(source, "import-update"))
+    source.objects.pop((SOURCE, "studies/1.dcm"))
+    machine.request(event(source, "import-update", request_id="empty"))
     source.stack_status = "UPDATE_ROLLBACK_IN_PROGRESS"
     machine.request(event(source, "import-update", request_id="rollback", RunId="3"))
     source.stack_status = "UPDATE_IN_PROGRESS"
     source.put(SOURCE, "studies/1.dcm", DICOM)
     source.jobs_may_run.clear()
-    machine.before_step = lambda number: source.wait_for_jobs() if number else None
-    machine.request(event(source, "import-update", request_id="submit", RunId="4", Completion="submit"))
-    assert ["COMPLETED", "NOTHING_TO_IMPORT", "NOT_STARTED"] == [a["Data"]["JobStatus"] for a in source.answers][:3]
-    assert "unknown" == source.answers[3]["Data"]["NumberOfImportedFiles"]
-    assert 1 == len({tuple(sorted(told["Data"])) for told in source.answers})
+    machine.respond(event(source, "import-update", request_id="submit", RunId="4", Completion="submit"))
+    source.wait_for_jobs()
+    forget(source)
+    same = event(source, "import-update", request_id="same", RunId=None)
+    machine.request({**same, "OldResourceProperties": same["ResourceProperties"]})
+    data = [told["Data"] for told in source.responses]
+    expected = ["COMPLETED", "NOTHING_TO_IMPORT", "NOT_STARTED", "SUBMITTED", "NOT_STARTED"]
+    assert expected == [attributes["JobStatus"] for attributes in data]
+    assert "unknown" == data[3]["NumberOfImportedFiles"] == data[3]["Warnings"]
+    assert 1 == len({tuple(sorted(attributes)) for attributes in data})
+    assert "no job was started: the stack was rolled back" == data[2]["Summary"]
+    assert (
+        "nothing was imported again: nothing of meaning has changed, and the earlier record is gone"
+        == (data[4]["Summary"])
+    )
 
 
-def test_a_doubled_request_imports_once_and_gets_the_same_answer(source: FakeAws, machine: Machine) -> None:
+def forget(aws: FakeAws) -> None:
+    """Somebody removes what is kept of imports."""
+    for bucket, key in list(aws.objects):
+        if ".healthimaging-cdk/" in key:
+            del aws.objects[bucket, key]
+
+
+def test_a_summary_says_that_the_store_is_another_one(source: FakeAws, machine: Machine) -> None:
+    moved = event(source, "import-update")
+    moved["OldResourceProperties"]["DatastoreId"] = "f" * 32
+    machine.request(moved)
+    expected = f"; this is another data store than before: the image sets of {'f' * 32} stay there"
+    assert response(source)["Data"]["Summary"].endswith(expected)
+
+
+def test_a_doubled_request_imports_once_and_gets_the_same_response(source: FakeAws, machine: Machine) -> None:
     machine.request(event(source, "import-create"))
     machine.request(event(source, "import-create", request_id="doubled"))
     assert 1 == len(source.jobs())
-    assert source.answers[0]["Data"] == source.answers[1]["Data"]
+    assert source.responses[0]["Data"] == source.responses[1]["Data"]
 
 
 @pytest.mark.parametrize(
@@ -188,7 +239,7 @@ def test_an_update_of_the_manner_alone_imports_nothing(
     machine.request(event(source, "import-create"))
     machine.request(event(source, "import-update", RunId="", **manner))
     assert 1 == len(source.jobs())
-    assert ["SUCCESS", "SUCCESS"] == [told["Status"] for told in source.answers]
+    assert ["SUCCESS", "SUCCESS"] == [told["Status"] for told in source.responses]
 
 
 def test_an_update_of_the_meaning_imports_again(source: FakeAws, machine: Machine) -> None:
@@ -200,27 +251,28 @@ def test_an_update_of_the_meaning_imports_again(source: FakeAws, machine: Machin
 def test_fails_with_the_counts_when_nothing_was_imported(aws: FakeAws, machine: Machine) -> None:
     aws.put(SOURCE, "studies/1.dcm", b"not DICOM")
     assert not machine.request(event(aws, "import-create"))["success"]
-    assert "FAILED" == answer(aws)["Status"]
-    assert "it imported nothing: 1 files scanned, 0 imported, 1 rejected" in answer(aws)["Reason"]
+    assert "FAILED" == response(aws)["Status"]
+    assert "it imported nothing: 1 files scanned, 0 imported, 1 rejected" in response(aws)["Reason"]
 
 
 def test_fails_by_the_tolerance_that_was_asked_for(source: FakeAws, machine: Machine) -> None:
     source.put(SOURCE, "studies/2.dcm", b"not DICOM")
     machine.request(event(source, "import-create", MaxRejectedFiles="0"))
-    assert "1 rejected files are more than 0" in answer(source)["Reason"]
+    assert "1 rejected files are more than 0" in response(source)["Reason"]
 
 
 def test_an_empty_source_is_a_success_that_says_so(aws: FakeAws, machine: Machine) -> None:
     machine.request(event(aws, "import-create", ImportAgain="cdk deploy"))
-    data = answer(aws)["Data"]
+    data = response(aws)["Data"]
     assert ("NOTHING_TO_IMPORT", "none") == (data["JobStatus"], data["JobId"])
-    assert "upload DICOM P10 files to the input prefix, then: cdk deploy" == data["NextStep"]
+    assert "nothing to import: no file is under the input prefix of bucket source" == data["Summary"]
+    assert "aws s3 cp --recursive FOLDER s3://source/INPUT_PREFIX, then: cdk deploy" == data["NextStep"]
 
 
 def test_a_busy_service_is_asked_until_it_answers(source: FakeAws, machine: Machine) -> None:
     source.fail(START, "ServiceQuotaExceededException", 402, times=5)
     machine.request(event(source, "import-create"))
-    assert "SUCCESS" == answer(source)["Status"]
+    assert "SUCCESS" == response(source)["Status"]
     assert 1 == len(source.jobs())
     assert all(1 <= seconds <= 32 for seconds in machine.waited)
 
@@ -228,49 +280,65 @@ def test_a_busy_service_is_asked_until_it_answers(source: FakeAws, machine: Mach
 def test_fails_with_the_last_reason_when_the_time_is_over(source: FakeAws, machine: Machine) -> None:
     source.fail(START, "ServiceQuotaExceededException", 402, "the limit is 20", times=9999)
     began = machine.clock.seconds
-    machine.request(event(source, "import-create"), follow=False)
-    assert answer(source)["Reason"].startswith("StartDICOMImportJob answered ServiceQuotaExceededException (")
-    assert "the data store has no free slot for another import job" in answer(source)["Reason"]
+    machine.request(event(source, "import-create"))
+    assert response(source)["Reason"].startswith("StartDICOMImportJob answered ServiceQuotaExceededException (")
+    assert "the data store has no free slot for another import job" in response(source)["Reason"]
     assert 300 <= machine.clock.seconds - began < 340
 
 
-def test_fails_in_time_while_the_job_goes_on_and_a_later_deploy_picks_it_up(source: FakeAws, machine: Machine) -> None:
+def test_fails_in_time_while_the_job_runs_and_a_later_deploy_reads_its_verdict(
+    source: FakeAws, machine: Machine
+) -> None:
     source.jobs_may_run.clear()
     began = machine.clock.seconds
-    machine.request(event(source, "import-create"), follow=False)
-    told = answer(source)
+    state = machine.respond(event(source, "import-create"))
+    told = response(source)
+    (job,) = source.jobs()
     assert "FAILED" == told["Status"]
-    assert "seconds; it goes on, and a later deploy of the same stack picks up its result" in told["Reason"]
+    assert told["Reason"].startswith(f"import job {job.id} had not ended after 3")
+    assert " seconds. It may still be running: deploy again to read its verdict, no second job is st" in told["Reason"]
     assert 300 <= machine.clock.seconds - began < 340
-    source.wait_for_jobs()
+    machine.before_step = lambda number: source.wait_for_jobs() if number else None
     machine.request(event(source, "import-create", request_id="later"))
-    assert "SUCCESS" == source.answers[1]["Status"]
+    assert "SUCCESS" == source.responses[1]["Status"]
     assert 1 == len(source.jobs())
+    # Whoever polled before leaves it to the later request.
+    machine.run(state)
+    assert (["SUCCEEDED"], 2) == (verdicts(source), len(source.responses))
 
 
-def test_a_job_that_a_deploy_waited_for_in_vain_is_followed_to_its_verdict(source: FakeAws, machine: Machine) -> None:
+def test_a_job_that_a_deploy_waited_for_in_vain_is_polled_to_its_verdict(source: FakeAws, machine: Machine) -> None:
     source.jobs_may_run.clear()
-    machine.request(event(source, "import-create"), follow=False)
-    assert "FAILED" == answer(source)["Status"]
+    state = machine.respond(event(source, "import-create"))
+    assert "FAILED" == response(source)["Status"]
     assert [] == source.events
     source.wait_for_jobs()
-    (name,) = (name for name in source.executions if name.endswith("-follow"))
-    assert machine.run(json.loads(source.executions[name]["input"]))["success"]
-    assert "SUCCEEDED" == json.loads(source.events[0]["Detail"])["outcome"]
-    assert 1 == len(source.answers)
+    # The execution has responded with a failure, whatever became of the job.
+    assert not machine.run(state)["success"]
+    assert ["SUCCEEDED"] == verdicts(source)
+    assert 1 == len(source.responses)
+    assert [source.record()["owner"]] == list(source.executions)
 
 
 def test_a_rollback_that_waits_in_vain_for_a_job_ends_well(source: FakeAws, machine: Machine) -> None:
     source.jobs_may_run.clear()
-    machine.request(event(source, "import-create", Completion="submit"), follow=False)
+    machine.respond(event(source, "import-create", Completion="submit"))
     source.stack_status = "UPDATE_ROLLBACK_IN_PROGRESS"
-    machine.request(event(source, "import-update", request_id="back"), follow=False)
-    assert "SUCCESS" == source.answers[-1]["Status"]
+    machine.respond(event(source, "import-update", request_id="back"))
+    assert "SUCCESS" == source.responses[-1]["Status"]
+
+
+def test_a_conflict_is_waited_for_for_two_minutes_at_most(source: FakeAws, machine: Machine) -> None:
+    source.fail(START, "ConflictException", 409, times=9999)
+    began = machine.clock.seconds
+    machine.request(event(source, "import-create", WaitSeconds="3000"))
+    assert response(source)["Reason"].startswith("StartDICOMImportJob answered ConflictException")
+    assert 120 < machine.clock.seconds - began < 160
 
 
 def test_looks_become_rarer_with_time(source: FakeAws, machine: Machine) -> None:
     source.jobs_may_run.clear()
-    machine.request(event(source, "import-create", WaitSeconds="3600"), follow=False)
+    machine.respond(event(source, "import-create", WaitSeconds="3600"))
     assert 2 == machine.waited[0]
     assert sorted(machine.waited) == machine.waited
     assert len(machine.waited) < 100
@@ -280,13 +348,13 @@ def test_looks_become_rarer_with_time(source: FakeAws, machine: Machine) -> None
 def test_a_denial_after_a_change_of_role_may_pass(source: FakeAws, machine: Machine) -> None:
     source.fail(START, "AccessDeniedException", 403, times=3)
     machine.request(event(source, "import-create"))
-    assert "SUCCESS" == answer(source)["Status"]
+    assert "SUCCESS" == response(source)["Status"]
 
 
 def test_fails_at_once_for_a_denial_when_nothing_was_granted_anew(source: FakeAws, machine: Machine) -> None:
     source.fail(START, "AccessDeniedException", 403, times=3)
     machine.request(event(source, "import-update"))
-    assert "no job was started: StartDICOMImportJob answered AccessDeniedException" in answer(source)["Reason"]
+    assert response(source)["Reason"].startswith("no job was started: StartDICOMImportJob answered AccessDeniedExce")
     assert [] == machine.waited
 
 
@@ -296,193 +364,271 @@ def test_a_denial_is_waited_for_as_long_as_iam_may_need(
 ) -> None:
     source.fail("S3.ListObjectsV2", "AccessDenied", 403, times=99)
     machine.request(event(source, kind, Grants=grants))
-    assert answer(source)["Reason"].startswith("s3:ListBucket (input bucket) answered AccessDenied")
+    assert response(source)["Reason"].startswith("s3:ListBucket (input bucket) answered AccessDenied")
     assert 110 < sum(machine.waited) < 160
+
+
+@pytest.mark.parametrize("pause", [0.5, 2.0])
+def test_fails_in_time_while_the_source_is_still_unpacked(
+    aws: FakeAws, machine: Machine, monkeypatch: pytest.MonkeyPatch, pause: float
+) -> None:
+    monkeypatch.setattr(handler, "_pause", lambda _: pause)
+    aws.put("assets", "local.zip", zipped({f"{number}": b"1" for number in range(3)}))
+    machine.context = Context(0)
+    began = machine.clock.seconds
+    machine.request(event(aws, "import-create", AssetBucket="assets", AssetKey="local.zip", WaitSeconds="20"))
+    assert ("FAILED", 0) == (response(aws)["Status"], aws.count(START))
+    assert 20 <= machine.clock.seconds - began < 30
 
 
 def test_fails_for_a_resource_type_of_a_newer_library(aws: FakeAws, machine: Machine) -> None:
     machine.request({**event(aws, "import-create"), "ResourceType": "Custom::HealthImagingFuture"})
     expected = "this version of the function does not know Custom::HealthImagingFuture: deploy with a newer library"
-    assert expected == answer(aws)["Reason"]
+    assert expected == response(aws)["Reason"]
 
 
 def test_fails_with_type_and_place_but_without_the_text_of_an_error(aws: FakeAws, machine: Machine) -> None:
     machine.request(event(aws, "import-create", MaxFiles="DOE^JANE"))
-    reason = answer(aws)["Reason"]
-    assert reason.startswith("the function failed with ValueError at imports.py:")
+    reason = response(aws)["Reason"]
+    assert reason.startswith("the function failed with ValueError at dicom_import.py:")
     assert reason.endswith(": this is an error in healthimaging-cdk")
 
 
 # -- submit and detach -----------------------------------------------------------------------------------------------
 
 
-def test_a_submitted_job_is_answered_at_once_and_followed_to_its_end(source: FakeAws, machine: Machine) -> None:
+def verdicts(aws: FakeAws) -> list[str]:
+    return [json.loads(told["Detail"])["outcome"] for told in aws.events]
+
+
+def test_a_submitted_job_is_responded_to_at_once_and_polled_to_its_end(source: FakeAws, machine: Machine) -> None:
     source.jobs_may_run.clear()
     machine.before_step = lambda number: source.wait_for_jobs() if number == 3 else None
     machine.request(event(source, "import-create", Completion="submit"))
-    told = answer(source)
+    told = response(source)
     assert "SUCCESS" == told["Status"]
     assert "unknown" == told["Data"]["NumberOfImportedFiles"]
-    assert told["Data"]["JobStatus"] in ("SUBMITTED", "IN_PROGRESS")
-    (signal,) = source.events
-    assert "SUCCEEDED" == json.loads(signal["Detail"])["outcome"]
+    assert "SUBMITTED" == told["Data"]["JobStatus"]
+    assert ["SUCCEEDED"] == verdicts(source)
 
 
-def test_a_detached_job_is_waited_for_and_then_answered_as_it_stands(source: FakeAws, machine: Machine) -> None:
-    source.jobs_may_run.clear()
-    began = machine.clock.seconds
-    asked_at: list[float] = []
-
-    def watch(_: int) -> None:
-        if source.answers and not asked_at:
-            asked_at.append(machine.clock.seconds - began)
-            source.wait_for_jobs()
-
-    machine.before_step = watch
-    machine.request(event(source, "import-create", Completion="detach"))
-    assert "SUCCESS" == answer(source)["Status"]
-    assert 300 <= asked_at[0] < 340
-    assert 1 == len(source.events)
-
-
-def test_a_detached_job_that_is_quick_is_answered_with_its_result(source: FakeAws, machine: Machine) -> None:
-    machine.request(event(source, "import-create", Completion="detach"))
-    assert "1" == answer(source)["Data"]["NumberOfImportedFiles"]
-
-
-def test_a_followed_job_that_fails_ends_the_execution_as_failed_without_a_second_answer(
+def test_a_submitted_job_is_not_looked_at_before_the_response_however_quick_it_is(
     aws: FakeAws, machine: Machine
 ) -> None:
     aws.put(SOURCE, "studies/1.dcm", b"not DICOM")
+    aws.fail("S3.PutObject", "SlowDown", 503, subject="imports/.healthimaging-cdk/", times=2)
+    state = machine.respond(event(aws, "import-create", Completion="submit"))
+    aws.wait_for_jobs()
+    assert ("SUCCESS", "SUBMITTED", 0) == (response(aws)["Status"], response(aws)["Data"]["JobStatus"], aws.count(GET))
+    machine.run(state)
+    assert ["FAILED"] == verdicts(aws)
+
+
+def test_a_detached_job_is_waited_for_and_then_responded_to_as_it_stands(source: FakeAws, machine: Machine) -> None:
+    source.jobs_may_run.clear()
+    began = machine.clock.seconds
+    state = machine.respond(event(source, "import-create", Completion="detach"))
+    assert ("SUCCESS", "IN_PROGRESS") == (response(source)["Status"], response(source)["Data"]["JobStatus"])
+    assert 300 <= machine.clock.seconds - began < 340
+    source.wait_for_jobs()
+    assert machine.run(state)["success"]
+    assert (["SUCCEEDED"], 1) == (verdicts(source), len(source.responses))
+
+
+def test_a_detached_job_that_is_quick_is_responded_to_with_its_result(source: FakeAws, machine: Machine) -> None:
+    machine.request(event(source, "import-create", Completion="detach"))
+    assert "1" == response(source)["Data"]["NumberOfImportedFiles"]
+
+
+def test_a_detached_job_that_ended_after_the_deadline_fails_no_deploy(aws: FakeAws, machine: Machine) -> None:
+    aws.put(SOURCE, "studies/1.dcm", b"not DICOM")
+    aws.jobs_may_run.clear()
+    began = machine.clock.seconds
+    machine.before_step = lambda _: aws.wait_for_jobs() if machine.clock.seconds > began + 300 else None
+    machine.request(event(aws, "import-create", Completion="detach"))
+    assert ("SUCCESS", "IN_PROGRESS") == (response(aws)["Status"], response(aws)["Data"]["JobStatus"])
+    assert ["FAILED"] == verdicts(aws)
+
+
+def test_a_detached_job_that_ended_in_time_is_judged_however_late_it_is_looked_at(
+    aws: FakeAws, machine: Machine
+) -> None:
+    aws.put(SOURCE, "studies/1.dcm", b"not DICOM")
+    state = machine.step("step", machine.receive(event(aws, "import-create", Completion="detach")))
+    aws.wait_for_jobs()
+    machine.clock.seconds += 310
+    machine.run(state)
+    assert "FAILED" == response(aws)["Status"]
+    assert "it imported nothing" in response(aws)["Reason"]
+
+
+def test_a_detached_job_that_fails_gives_no_second_response(aws: FakeAws, machine: Machine) -> None:
+    aws.put(SOURCE, "studies/1.dcm", b"not DICOM")
     aws.jobs_may_run.clear()
     machine.before_step = lambda number: aws.wait_for_jobs() if number else None
-    assert not machine.request(event(aws, "import-create", Completion="submit"))["success"]
-    assert "SUCCESS" == answer(aws)["Status"]
-    assert "FAILED" == json.loads(aws.events[0]["Detail"])["outcome"]
+    machine.request(event(aws, "import-create", Completion="submit"))
+    assert "SUCCESS" == response(aws)["Status"]
+    assert ["FAILED"] == verdicts(aws)
+
+
+@pytest.mark.parametrize(("notify", "told"), [(None, 0), ("failures", 0), ("outcomes", 1)])
+def test_people_are_notified_by_the_function(source: FakeAws, machine: Machine, notify: str | None, told: int) -> None:
+    machine.request(event(source, "import-create", NotificationTopicArn=TOPIC, Notify=notify))
+    assert told == len(source.notifications)
+    assert source.record()["published"]
 
 
 # -- a job that nobody waits for and that is lost --------------------------------------------------------------------
 
-GET = "HealthImaging.GetDICOMImportJob"
-DAY = 24 * 3600
 
-
-def left_to_follow(source: FakeAws, machine: Machine) -> dict[str, Any]:
-    """What the execution starts with that follows the job of a deploy which did not wait."""
+def left_to_poll(source: FakeAws, machine: Machine) -> dict[str, Any]:
+    """What the execution of a deploy that did not wait goes on with after its response."""
     source.jobs_may_run.clear()
-    machine.request(event(source, "import-create", Completion="submit"), follow=False)
-    assert [] == source.events
-    (name,) = (name for name in source.executions if name.endswith("-follow"))
-    state: dict[str, Any] = json.loads(source.executions[name]["input"])
+    state = machine.respond(event(source, "import-create", Completion="submit"))
+    assert ([], "DETACHED", "wait") == (source.events, state["mode"], state["next"])
     return state
 
 
-def outcomes(aws: FakeAws) -> list[str]:
-    return [json.loads(told["Detail"])["outcome"] for told in aws.events]
-
-
 def stop(aws: FakeAws, state: dict[str, Any]) -> None:
-    """An operator stops the execution."""
-    detail = {"status": "ABORTED", "input": json.dumps(state)}
+    """An operator stops the execution, of which AWS tells what it began with."""
+    began = json.loads(aws.executions[state["event"]["RequestId"]]["input"])
+    detail = {"status": "ABORTED", "input": json.dumps(began)}
     assert {} == handler.handle({"source": "aws.states", "detail": detail}, Context())
-    assert 1 == len(aws.answers)
+    assert 1 == len(aws.responses)
 
 
-@pytest.mark.parametrize(
-    ("operation", "code"),
-    [
-        (GET, "AccessDeniedException"),
-        (GET, "ResourceNotFoundException"),
-        (GET, "InternalServerException"),
-        ("S3.GetObject", "AccessDenied"),
-        ("S3.PutObject", "AccessDenied"),
-    ],
-)
-def test_a_job_that_cannot_be_followed_any_more_is_told_of_once(
-    source: FakeAws, machine: Machine, capsys: pytest.CaptureFixture[str], operation: str, code: str
+@pytest.mark.parametrize("code", ["AccessDeniedException", "ResourceNotFoundException", "InternalServerException"])
+def test_a_job_that_cannot_be_polled_any_more_is_told_of_once(
+    source: FakeAws, machine: Machine, capsys: pytest.CaptureFixture[str], code: str
 ) -> None:
-    state = left_to_follow(source, machine)
+    state = left_to_poll(source, machine)
     source.wait_for_jobs()
-    source.fail(operation, code, 500 if code == "InternalServerException" else 403, times=10_000)
-    machine.clock.seconds = state["began_at"] = time.time() + 301
-    if code == "InternalServerException":
-        machine.clock.seconds += DAY
-    assert not machine.run(state)["success"]
+    source.fail(GET, code, 500 if code == "InternalServerException" else 403, times=10_000)
+    machine.clock.seconds += 301 if code == "ResourceNotFoundException" else DAY - 120
+    machine.run(state)
     (told,) = source.events
     detail = json.loads(told["Detail"])
     (job,) = source.jobs()
     assert ("UNKNOWN", "UNKNOWN", job.id) == (detail["outcome"], detail["jobStatus"], detail["jobId"])
     (metrics,) = (line for line in capsys.readouterr().out.splitlines() if "_aws" in line)
     assert (0, 1) == (json.loads(metrics)["ImportsSucceeded"], json.loads(metrics)["ImportsFailed"])
+    assert ("JUDGED", "UNKNOWN") == (source.record()["state"], source.record()["verdict"])
+
+
+@pytest.mark.parametrize("operation", ["S3.GetObject", "S3.PutObject"])
+def test_a_job_whose_record_cannot_be_reached_any_more_is_told_of_once(
+    source: FakeAws, machine: Machine, capsys: pytest.CaptureFixture[str], operation: str
+) -> None:
+    state = left_to_poll(source, machine)
+    source.wait_for_jobs()
+    source.fail(operation, "AccessDenied", 403, times=10_000)
+    machine.run(state)
+    assert ["UNKNOWN"] == verdicts(source)
+    (metrics,) = (line for line in capsys.readouterr().out.splitlines() if "_aws" in line)
+    assert (0, 1) == (json.loads(metrics)["ImportsSucceeded"], json.loads(metrics)["ImportsFailed"])
+
+
+def test_a_right_that_comes_back_within_an_hour_is_enough(source: FakeAws, machine: Machine) -> None:
+    state = left_to_poll(source, machine)
+    source.wait_for_jobs()
+    source.fail(GET, "AccessDeniedException", 403, times=50)
+    machine.run(state)
+    assert ["SUCCEEDED"] == verdicts(source)
 
 
 def test_a_job_that_runs_for_more_than_a_day_is_told_of(source: FakeAws, machine: Machine) -> None:
-    state = left_to_follow(source, machine)
+    state = left_to_poll(source, machine)
     machine.clock.seconds += DAY
     machine.run(state)
-    assert ["UNKNOWN"] == outcomes(source)
+    assert ["UNKNOWN"] == verdicts(source)
     source.wait_for_jobs()
+    # It is the only verdict of this job, whatever becomes of it.
+    machine.request({**state["event"], "RequestId": "later", "ResponseURL": source.response_url()})
+    assert "FAILED" == source.responses[1]["Status"]
+    assert (
+        "what became of it could not be determined; deploy again with a run_id not used before"
+        in (source.responses[1]["Reason"])
+    )
+    assert (["UNKNOWN"], 1) == (verdicts(source), len(source.jobs()))
 
 
-def test_a_step_lost_while_following_is_told_of_but_not_to_cloudformation(source: FakeAws, machine: Machine) -> None:
-    state = left_to_follow(source, machine)
-    output = machine.step("answer", {**state, "error": {"Error": "Lambda.Unknown"}})
+def test_a_step_lost_while_detached_is_told_of_but_not_to_cloudformation(source: FakeAws, machine: Machine) -> None:
+    state = left_to_poll(source, machine)
+    output = machine.step("respond", {**state, "error": {"Error": "Lambda.Unknown"}})
     assert ("end", False) == (output["next"], output["success"])
-    assert ["UNKNOWN"] == outcomes(source)
-    assert 1 == len(source.answers)
+    assert ["UNKNOWN"] == verdicts(source)
+    assert 1 == len(source.responses)
     source.wait_for_jobs()
 
 
-def test_a_follower_that_is_stopped_is_told_of(source: FakeAws, machine: Machine) -> None:
-    stop(source, left_to_follow(source, machine))
-    assert ["UNKNOWN"] == outcomes(source)
+def test_an_execution_that_is_stopped_after_its_response_is_told_of(source: FakeAws, machine: Machine) -> None:
+    stop(source, left_to_poll(source, machine))
+    assert (["UNKNOWN"], 1) == (verdicts(source), len(source.executions))
     source.wait_for_jobs()
+
+
+def test_an_execution_that_is_stopped_before_its_response_has_its_job_polled_by_another(
+    source: FakeAws, machine: Machine
+) -> None:
+    source.jobs_may_run.clear()
+    state = machine.step("step", machine.receive(event(source, "import-create")))
+    stop(source, state)
+    assert "FAILED" == response(source)["Status"]
+    request_id = state["event"]["RequestId"]
+    assert [request_id, f"{request_id}-detached"] == list(source.executions)
+    source.wait_for_jobs()
+    machine.run(json.loads(source.executions[f"{request_id}-detached"]["input"]))
+    assert (["SUCCEEDED"], 1) == (verdicts(source), len(source.responses))
 
 
 @pytest.mark.parametrize("bad", [False, True])
-def test_a_follower_that_is_stopped_after_its_verdict_tells_nothing_else(
+def test_an_execution_that_is_stopped_after_its_verdict_tells_nothing_else(
     source: FakeAws, machine: Machine, *, bad: bool
 ) -> None:
     if bad:
         source.put(SOURCE, "studies/1.dcm", b"not DICOM")
-    state = left_to_follow(source, machine)
+    state = left_to_poll(source, machine)
     source.wait_for_jobs()
     machine.run(state)
-    stop(source, state)
-    assert ["FAILED" if bad else "SUCCEEDED"] == outcomes(source)
+    stopped = {**state, "mode": "DETACHED"}
+    detail = {"status": "ABORTED", "input": json.dumps(stopped)}
+    assert {} == handler.handle({"source": "aws.states", "detail": detail}, Context())
+    assert ["FAILED" if bad else "SUCCEEDED"] == verdicts(source)
+    assert 1 == len(source.responses)
 
 
-def test_a_follower_that_is_stopped_while_a_later_attempt_runs_tells_nothing_else(
+def test_an_execution_that_is_stopped_while_a_later_attempt_runs_tells_nothing_else(
     source: FakeAws, machine: Machine
 ) -> None:
     source.put(SOURCE, "studies/1.dcm", b"not DICOM")
-    state = left_to_follow(source, machine)
+    state = left_to_poll(source, machine)
     source.wait_for_jobs()
     machine.run(state)
     source.jobs_may_run.clear()
-    machine.request({**state["event"], "RequestId": "again", "ResponseURL": source.answer_url()}, follow=False)
+    machine.respond({**state["event"], "RequestId": "again", "ResponseURL": source.response_url()})
     assert 2 == len(source.jobs())
-    source.answers.pop()
-    stop(source, state)
-    assert ["FAILED"] == outcomes(source)
+    source.responses.pop()
+    detail = {"status": "ABORTED", "input": json.dumps(state)}
+    assert {} == handler.handle({"source": "aws.states", "detail": detail}, Context())
+    assert ["FAILED"] == verdicts(source)
     source.wait_for_jobs()
 
 
 def test_a_lost_job_reaches_metrics_where_the_role_is_gone(
     source: FakeAws, machine: Machine, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    state = left_to_follow(source, machine)
+    state = left_to_poll(source, machine)
     source.fail("STS.AssumeRole", "AccessDenied", 403, times=10_000)
+    machine.restart()
     machine.run(state)
     written = capsys.readouterr().out
     assert '"ImportsFailed": 1' in written
-    assert "event not sent" in written
-    source.heal()
+    assert "not published" in written
     source.wait_for_jobs()
 
 
 def test_a_completed_job_without_a_manifest_is_neither_good_nor_bad(source: FakeAws, machine: Machine) -> None:
-    state = left_to_follow(source, machine)
+    state = left_to_poll(source, machine)
     source.hold_manifests = True
     source.wait_for_jobs()
     machine.run(state)
@@ -492,64 +638,34 @@ def test_a_completed_job_without_a_manifest_is_neither_good_nor_bad(source: Fake
 
 
 def test_a_rollback_that_leaves_a_job_to_run_has_its_loss_told(source: FakeAws, machine: Machine) -> None:
-    state = left_to_follow(source, machine)
+    state = left_to_poll(source, machine)
     source.stack_status = "UPDATE_ROLLBACK_IN_PROGRESS"
     properties = state["event"]["ResourceProperties"]
     back = {**event(source, "import-update", request_id="back"), "ResourceProperties": properties}
-    machine.request({**back, "OldResourceProperties": properties}, follow=False)
+    left = machine.respond({**back, "OldResourceProperties": properties})
+    assert ("SUCCESS", "DETACHED") == (source.responses[1]["Status"], left["mode"])
     source.fail(GET, "AccessDeniedException", 403, times=10_000)
-    machine.run(json.loads(source.executions["back-follow"]["input"]))
-    assert ["UNKNOWN"] == outcomes(source)
+    machine.run(left)
+    assert ["UNKNOWN"] == verdicts(source)
     source.wait_for_jobs()
-
-
-# -- a data store that the function makes ----------------------------------------------------------------------------
-
-
-def of_store(aws: FakeAws, datastore_id: str, *, new: dict[str, str], old: dict[str, str]) -> dict[str, Any]:
-    asked = event(aws, "import-update", request_id=f"{sorted(new)}")
-    common = {name: asked["ResourceProperties"][name] for name in ("RoleArn", "StateMachineArn")}
-    return {
-        **asked,
-        "ResourceType": DATASTORE,
-        "PhysicalResourceId": datastore_id,
-        "ResourceProperties": {**common, **new},
-        "OldResourceProperties": {**common, **old},
-    }
-
-
-def test_the_rollback_of_a_refused_change_is_not_refused_whatever_the_store_says_of_itself(
-    aws: FakeAws, machine: Machine
-) -> None:
-    # It may tell defaults that nobody gave.
-    settings = {"datastoreName": "x", "clientToken": "x", "losslessStorageFormat": "HTJ2K"}
-    live = str(aws.healthimaging.CreateDatastore(settings, aws.caller)["datastoreId"])
-    before, wanted = {"DatastoreName": "x"}, {"DatastoreName": "x", "LosslessStorageFormat": "JPEG_2000_LOSSLESS"}
-    machine.request(of_store(aws, live, new=wanted, old=before))
-    assert "losslessStorageFormat of a data store cannot be changed" in aws.answers[0]["Reason"]
-    aws.stack_status = "UPDATE_ROLLBACK_IN_PROGRESS"
-    machine.request(of_store(aws, live, new=before, old=wanted))
-    assert ["FAILED", "SUCCESS"] == [told["Status"] for told in aws.answers]
-    assert {live} == {told["PhysicalResourceId"] for told in aws.answers}
 
 
 # -- deletions and rollbacks -----------------------------------------------------------------------------------------
 
 
-def test_a_deletion_without_a_job_is_answered_at_once(aws: FakeAws, machine: Machine) -> None:
+def test_a_deletion_without_a_job_is_responded_to_at_once(aws: FakeAws, machine: Machine) -> None:
     machine.request(event(aws, "import-delete"))
-    assert "SUCCESS" == answer(aws)["Status"]
+    assert "SUCCESS" == response(aws)["Status"]
     assert [] == machine.waited
     assert 0 == aws.count(START)
 
 
 def test_a_deletion_waits_for_the_job_that_runs(source: FakeAws, machine: Machine) -> None:
     source.jobs_may_run.clear()
-    state = {"event": event(source, "import-create")}
-    machine.step("advance", state)
+    machine.step("step", machine.receive(event(source, "import-create")))
     machine.before_step = lambda number: source.wait_for_jobs() if number == 3 else None
     machine.request(event(source, "import-delete"))
-    assert "SUCCESS" == answer(source)["Status"]
+    assert "SUCCESS" == response(source)["Status"]
     assert 3 == len(machine.waited)
     assert 1 == len(source.jobs())
 
@@ -564,16 +680,17 @@ def test_a_deletion_waits_for_the_job_that_runs(source: FakeAws, machine: Machin
     ],
 )
 def test_a_deletion_never_fails(aws: FakeAws, machine: Machine, operation: str, code: str, status: int) -> None:
-    state = {"event": event(aws, "import-delete", RoleArn=f"arn:aws:iam::111122223333:role/{code}{status}")}
+    state = machine.receive(event(aws, "import-delete"))
     aws.fail(operation, code, status, times=9999)
+    machine.restart()
     machine.run(state)
-    assert "SUCCESS" == answer(aws)["Status"]
+    assert "SUCCESS" == response(aws)["Status"]
 
 
 def test_a_rollback_starts_nothing_and_never_fails(source: FakeAws, machine: Machine) -> None:
     source.stack_status = "UPDATE_ROLLBACK_IN_PROGRESS"
     machine.request(event(source, "import-update"))
-    assert ("SUCCESS", "NOT_STARTED") == (answer(source)["Status"], answer(source)["Data"]["JobStatus"])
+    assert ("SUCCESS", "NOT_STARTED") == (response(source)["Status"], response(source)["Data"]["JobStatus"])
     assert 0 == source.count(START)
 
 
@@ -581,113 +698,196 @@ def test_a_rollback_gets_the_earlier_result(source: FakeAws, machine: Machine) -
     machine.request(event(source, "import-create"))
     source.stack_status = "UPDATE_ROLLBACK_IN_PROGRESS"
     machine.request(event(source, "import-update", request_id="rollback", RunId=""))
-    assert source.answers[0]["Data"] == source.answers[1]["Data"]
+    assert source.responses[0]["Data"] == source.responses[1]["Data"]
     assert 1 == len(source.jobs())
 
 
-def test_a_rollback_makes_the_update_that_it_undoes_stop_waiting(source: FakeAws, machine: Machine) -> None:
+def test_a_rollback_waits_for_the_job_of_the_update_that_it_undoes_which_stops_waiting(
+    source: FakeAws, machine: Machine
+) -> None:
     source.jobs_may_run.clear()
     update = event(source, "import-update")
-    state = machine.step("advance", {"event": update})
+    state = machine.step("step", machine.receive(update))
+    source.stack_status = "UPDATE_ROLLBACK_IN_PROGRESS"
+    machine.clock.seconds += 1
+    rollback = event(source, "import-update", request_id="rollback", RunId="")
+    rollback["OldResourceProperties"] = update["ResourceProperties"]
+    other: list[dict[str, Any]] = []
+
+    def before_step(number: int) -> None:
+        if number == 3:
+            other.append(machine.step("step", state))
+            source.wait_for_jobs()
+
+    machine.before_step = before_step
+    machine.request(rollback)
+    assert (("SUCCESS", "NOT_STARTED"), 3) == (
+        (response(source)["Status"], response(source)["Data"]["JobStatus"]),
+        len(machine.waited),
+    )
+    expected = "a later request for this import replaced this one; a job of it may still be running"
+    assert ("respond", expected) == (other[0]["next"], other[0]["response"]["reason"])
+    assert ["SUCCEEDED"] == verdicts(source)
+    assert 1 == len(source.jobs())
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_a_job_that_a_rollback_waited_for_in_vain_has_its_verdict(
+    source: FakeAws, machine: Machine, *, is_lost: bool
+) -> None:
+    source.jobs_may_run.clear()
+    update = event(source, "import-update")
+    state = machine.step("step", machine.receive(update))
     source.stack_status = "UPDATE_ROLLBACK_IN_PROGRESS"
     rollback = event(source, "import-update", request_id="rollback", RunId="")
     rollback["OldResourceProperties"] = update["ResourceProperties"]
-    machine.request(rollback)
-    assert ("SUCCESS", "NOT_STARTED") == (answer(source)["Status"], answer(source)["Data"]["JobStatus"])
+    left = machine.respond(rollback)
+    assert ("SUCCESS", "NOT_STARTED") == (response(source)["Status"], response(source)["Data"]["JobStatus"])
+    assert ("wait", "DETACHED") == (left["next"], left["mode"])
     machine.run(state)
-    assert "a later request for this import replaced this one; a job that runs goes on" == source.answers[1]["Reason"]
-    assert 1 == len(source.jobs())
+    if is_lost:
+        source.fail(GET, "AccessDeniedException", 403, times=10_000)
+    source.wait_for_jobs()
+    machine.run(left)
+    assert (["UNKNOWN" if is_lost else "SUCCEEDED"], 2) == (verdicts(source), len(source.responses))
+
+
+@pytest.mark.parametrize("stack_status", ["UPDATE_ROLLBACK_IN_PROGRESS", "DELETE_IN_PROGRESS", "UPDATE_IN_PROGRESS"])
+def test_a_request_that_was_replaced_before_its_start_starts_nothing(
+    source: FakeAws, machine: Machine, stack_status: str
+) -> None:
+    state = machine.receive(event(source, "import-update"))
+    source.stack_status, source.stack_updated = stack_status, "2026-11-24T01:00:00Z"
+    machine.run(state)
+    assert "replaced before it started a job" in response(source)["Reason"]
+    assert 0 == source.count(START)
+
+
+def test_a_request_that_nobody_waits_for_any_more_starts_nothing(source: FakeAws, machine: Machine) -> None:
+    state = machine.receive(event(source, "import-update"))
+    machine.clock.seconds += 300 + 31
+    machine.run(state)
+    assert response(source)["Reason"].startswith("no job was started in the time that the request has: deploy again")
+    assert 0 == source.count(START)
+
+
+@pytest.mark.parametrize("which", ["import-update", "tags-create"])
+def test_a_step_that_is_lost_in_a_rollback_does_not_fail_it(aws: FakeAws, machine: Machine, which: str) -> None:
+    aws.stack_status = "UPDATE_ROLLBACK_IN_PROGRESS"
+    state = machine.receive(event(aws, which))
+    machine.step("respond", {**state, "error": {"Error": "Lambda.Unknown"}})
+    assert "SUCCESS" == response(aws)["Status"]
+
+
+def test_a_failed_verdict_does_not_fail_a_rollback(aws: FakeAws, machine: Machine) -> None:
+    aws.put(SOURCE, "studies/1.dcm", b"not DICOM")
+    machine.request(event(aws, "import-create"))
+    aws.stack_status = "UPDATE_ROLLBACK_IN_PROGRESS"
+    machine.request(event(aws, "import-update", request_id="rollback", RunId=""))
+    assert ["FAILED", "SUCCESS"] == [told["Status"] for told in aws.responses]
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", "NoSuchBucket", "InternalError"])
 def test_a_rollback_takes_what_there_is(source: FakeAws, machine: Machine, code: str) -> None:
     source.stack_status = "UPDATE_ROLLBACK_IN_PROGRESS"
     source.fail("S3.GetObject", code, 403, times=9999)
-    machine.request(event(source, "import-update"))
-    assert "SUCCESS" == answer(source)["Status"]
+    machine.respond(event(source, "import-update"))
+    assert "SUCCESS" == response(source)["Status"]
 
 
-def test_fails_an_update_rather_than_import_in_what_may_be_a_rollback(source: FakeAws, machine: Machine) -> None:
+@pytest.mark.usefixtures("clock")
+def test_fails_an_update_rather_than_import_in_what_may_be_a_rollback(source: FakeAws) -> None:
     source.fail("CloudFormation.DescribeStacks", "AccessDenied", 403, times=99)
-    machine.request(event(source, "import-update"))
-    assert "DescribeStacks answered AccessDenied" in answer(source)["Reason"]
+    assert {} == handler.handle(event(source, "import-update"), Context())
+    assert "DescribeStacks answered AccessDenied" in response(source)["Reason"]
     assert 0 == len(source.jobs())
 
 
 def test_an_update_waits_until_its_stack_can_be_described(source: FakeAws, machine: Machine) -> None:
     source.fail("CloudFormation.DescribeStacks", "Throttling", 400, times=1)
     machine.request(event(source, "import-update"))
-    assert ("SUCCESS", 1) == (answer(source)["Status"], len(source.jobs()))
-
-
-# -- tags ------------------------------------------------------------------------------------------------------------
-
-
-def test_tags_are_set_and_changed_in_place(aws: FakeAws, machine: Machine) -> None:
-    aws.state.tags[aws.datastore_arn] = {"foreign": "stays"}
-    create = event(aws, "tags-create")
-    machine.request(create)
-    update = {**create, "RequestType": "Update", "RequestId": "update"}
-    update["OldResourceProperties"] = create["ResourceProperties"]
-    update["ResourceProperties"] = {**create["ResourceProperties"], "Tags": {"owner": "a"}}
-    machine.request(update)
-    assert {"foreign": "stays", "owner": "a"} == aws.tags()
-    assert ["SUCCESS", "SUCCESS"] == [told["Status"] for told in aws.answers]
-
-
-@pytest.mark.parametrize(
-    ("status", "expected"), [("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", {}), ("DELETE_IN_PROGRESS", {"team": "radiology"})]
-)
-def test_tags_go_with_their_resource_but_not_with_the_whole_stack(
-    aws: FakeAws, machine: Machine, status: str, expected: dict[str, str]
-) -> None:
-    create = event(aws, "tags-create")
-    machine.request(create)
-    aws.stack_status = status
-    machine.request({**create, "RequestType": "Delete", "RequestId": "delete"})
-    assert expected == aws.tags()
-    assert "SUCCESS" == aws.answers[1]["Status"]
+    assert ("SUCCESS", 1) == (response(source)["Status"], len(source.jobs()))
 
 
 # -- what is lost ----------------------------------------------------------------------------------------------------
 
 
 def lost(aws: FakeAws, kind: str, **state: Any) -> dict[str, Any]:
-    return {"event": event(aws, kind), "error": {"Error": "Lambda.Unknown", "Cause": "DOE^JANE"}, **state}
+    mode = "DELETE" if kind.endswith("delete") else "DEPLOY"
+    error = {"Error": "Lambda.Unknown", "Cause": "DOE^JANE"}
+    return {"event": event(aws, kind), "mode": mode, "began_at": aws.clock.seconds, "error": error, **state}
 
 
 def test_fails_for_a_step_that_was_lost(aws: FakeAws, machine: Machine) -> None:
-    machine.step("answer", lost(aws, "import-create"))
-    told = answer(aws)
+    machine.step("respond", lost(aws, "import-create"))
+    told = response(aws)
     assert "FAILED" == told["Status"]
     assert told["Reason"].startswith("the function could not finish a step (Lambda.Unknown); see its log group")
     assert "DOE" not in json.dumps(told)
 
 
 def test_a_step_that_was_lost_does_not_make_a_deletion_fail(aws: FakeAws, machine: Machine) -> None:
-    machine.step("answer", lost(aws, "import-delete"))
-    assert "SUCCESS" == answer(aws)["Status"]
+    machine.step("respond", lost(aws, "import-delete"))
+    assert "SUCCESS" == response(aws)["Status"]
 
 
-def test_a_step_that_was_lost_is_not_answered_with_an_earlier_answer(aws: FakeAws, machine: Machine) -> None:
-    earlier = {"success": True, "reason": "", "data": {}, "physical_id": ""}
-    machine.step("answer", lost(aws, "import-create", answer=earlier))
-    assert "FAILED" == answer(aws)["Status"]
+def test_a_response_that_could_not_be_sent_is_sent_though_a_step_was_lost_since(aws: FakeAws, machine: Machine) -> None:
+    machine.step("respond", lost(aws, "tags-create", response={"success": True, "reason": "", "data": {"a": "b"}}))
+    assert ("SUCCESS", {"a": "b"}) == (response(aws)["Status"], response(aws)["Data"])
 
 
-def test_a_step_lost_while_following_gives_no_second_answer(aws: FakeAws, machine: Machine) -> None:
-    assert "end" == machine.step("answer", lost(aws, "import-create", answered=True))["next"]
-    assert [] == aws.answers
+@pytest.mark.parametrize("when", ["before it was written down", "after it"])
+def test_a_job_whose_step_was_lost_has_its_verdict(source: FakeAws, machine: Machine, when: str) -> None:
+    state = machine.receive(event(source, "import-create"))
+    if when == "after it":
+        machine.step("step", state)
+    else:
+        client = Aws(ROLE).client("medical-imaging")
+        with dying(client, "after-call", "StartDICOMImportJob"), pytest.raises(CrashError):
+            machine.step("step", state)
+    source.wait_for_jobs()
+    left = machine.step("respond", {**state, "error": {"Error": "Lambda.Unknown"}})
+    assert ("FAILED", "wait", "DETACHED") == (response(source)["Status"], left["next"], left["mode"])
+    machine.run(left)
+    assert (["SUCCEEDED"], 1) == (verdicts(source), len(source.responses))
 
 
-def test_fails_when_cloudformation_cannot_be_answered_so_that_the_step_is_repeated(
-    aws: FakeAws, machine: Machine
+@pytest.mark.parametrize("code", ["KMS.DisabledException", "InvalidAccessKeyId"])
+def test_a_job_whose_record_cannot_be_read_after_a_lost_step_has_its_verdict(
+    source: FakeAws, machine: Machine, code: str
 ) -> None:
-    aws.answer_statuses = [500] * 5
-    with pytest.raises(OSError, match="CloudFormation could not be answered"):
-        machine.step("answer", lost(aws, "import-create"))
-    machine.step("answer", lost(aws, "import-create"))
-    assert "FAILED" == answer(aws)["Status"]
+    state = machine.receive(event(source, "import-create"))
+    machine.step("step", state)
+    source.wait_for_jobs()
+    source.fail("S3.GetObject", code, 400)
+    left = machine.step("respond", {**state, "error": {"Error": "Lambda.Unknown"}})
+    assert ("FAILED", "DETACHED") == (response(source)["Status"], left["mode"])
+    source.heal()
+    machine.run(left)
+    assert (["SUCCEEDED"], 1) == (verdicts(source), len(source.responses))
+
+
+def test_a_step_lost_while_detached_gives_no_second_response(aws: FakeAws, machine: Machine) -> None:
+    assert "end" == machine.step("respond", lost(aws, "import-create", mode="DETACHED"))["next"]
+    assert [] == aws.responses
+
+
+def test_cloudformation_is_tried_again_when_it_cannot_be_reached(aws: FakeAws, machine: Machine) -> None:
+    aws.response_statuses = [500] * 5
+    state = machine.step("respond", lost(aws, "import-delete"))
+    assert ("wait", 30) == (state["next"], state["wait_seconds"])
+    assert "respond" == machine.step("step", state)["next"]
+    machine.step("respond", state)
+    assert "SUCCESS" == response(aws)["Status"]
+
+
+def test_a_job_is_polled_though_cloudformation_can_never_be_reached(source: FakeAws, machine: Machine) -> None:
+    source.jobs_may_run.clear()
+    source.response_statuses = [500] * 25
+    machine.before_step = lambda number: source.wait_for_jobs() if number == 8 else None
+    machine.request(event(source, "import-create", Completion="submit"))
+    assert ([], ["SUCCEEDED"]) == (source.responses, verdicts(source))
+    assert 25 == source.count("Response")
 
 
 def given_up(call: dict[str, Any]) -> dict[str, Any]:
@@ -697,96 +897,128 @@ def given_up(call: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("kind", "status"), [("import-create", "FAILED"), ("import-delete", "SUCCESS")])
-def test_a_first_call_that_died_is_answered_for(aws: FakeAws, kind: str, status: str) -> None:
+def test_a_first_call_that_died_is_responded_for(aws: FakeAws, kind: str, status: str) -> None:
     assert {} == handler.handle(given_up(event(aws, kind)), Context())
-    assert status == answer(aws)["Status"]
+    assert status == response(aws)["Status"]
     # Whoever may put events can make such a notice up: nothing else is done for it.
-    assert {"Answer"} == {call.operation for call in aws.calls}
+    assert {"Response"} == {call.operation for call in aws.calls}
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "https://attacker.example/x",
-        "http://169.254.169.254/latest/meta-data",
-        "http://cloudformation-custom-resource-response-useast1.s3.amazonaws.com/x",
-        "https://cloudformation-custom-resource-response-useast1.s3.amazonaws.com.attacker.example/x",
-        "https://attacker.example/cloudformation-custom-resource-response-useast1.s3.amazonaws.com/",
-        "https://cloudformation-custom-resource-evil.s3.us-east-1.amazonaws.com/x",
-        "https://cloudformation-custom-resource-response-useast1-evil.s3.us-east-1.amazonaws.com/x",
-        "https://cloudformation-custom-resource-response-useast1.s3-accesspoint.us-east-1.amazonaws.com/x",
-        "https://user@cloudformation-custom-resource-response-useast1.s3.amazonaws.com/x",
-        "",
-    ],
-)
-def test_a_notice_whose_answer_would_go_elsewhere_is_ignored(
-    aws: FakeAws, monkeypatch: pytest.MonkeyPatch, url: str
-) -> None:
-    monkeypatch.delenv("AWS_ENDPOINT_URL")
-    monkeypatch.setattr(handler, "send", lambda *_: pytest.fail("an answer was sent"))
-    asked = {**event(aws, "import-create"), "ResponseURL": url}
-    assert not Event.parse(asked).answers_cloudformation
-    assert {} == handler.handle(given_up(asked), Context())
+def test_a_notice_whose_response_would_go_elsewhere_is_ignored(aws: FakeAws) -> None:
+    made_up = {**event(aws, "import-create"), "ResponseURL": "https://attacker.example/x"}
+    assert {} == handler.handle(given_up(made_up), Context())
     assert [] == aws.calls
 
 
 @pytest.mark.parametrize(
-    "host",
-    [
-        "cloudformation-custom-resource-response-useast1.s3.amazonaws.com",
-        "cloudformation-custom-resource-response-euwest1.s3.eu-west-1.amazonaws.com",
-        "cloudformation-custom-resource-response-euwest1.s3-eu-west-1.amazonaws.com",
-        "cloudformation-custom-resource-response-cnnorth1.s3.cn-north-1.amazonaws.com.cn",
-    ],
-)
-def test_cloudformations_own_addresses_are_known(aws: FakeAws, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
-    monkeypatch.delenv("AWS_ENDPOINT_URL")
-    asked = {**event(aws, "import-create"), "ResponseURL": f"https://{host}/arn?X-Amz-Signature=1"}
-    assert Event.parse(asked).answers_cloudformation
-
-
-@pytest.mark.parametrize(
     "notice",
-    [{}, {"key": "value"}, {"source": "lambda"}, given_up(given_up({})), {"source": "aws.states", "detail": {}}],
+    [
+        {},
+        {"key": "value"},
+        {"step": "step"},
+        {"step": "other", "state": {}},
+        {"step": "step", "state": []},
+        {"source": "lambda"},
+        given_up(given_up({})),
+        {"source": "aws.states", "detail": {}},
+    ],
 )
 def test_what_is_no_request_is_ignored_and_never_raised_at(aws: FakeAws, notice: dict[str, Any]) -> None:
     assert {} == handler.handle(notice, Context())
     assert [] == aws.calls
 
 
-def stopped(aws: FakeAws, kind: str, **detail: Any) -> dict[str, Any]:
-    document = {"event": event(aws, kind)}
+def stopped(aws: FakeAws, kind: str, mode: str, **detail: Any) -> dict[str, Any]:
+    document = {"event": event(aws, kind), "mode": mode, "began_at": aws.clock.seconds, "deploy": ""}
     return {"source": "aws.states", "detail": {"status": "ABORTED", "input": json.dumps(document), **detail}}
 
 
-@pytest.mark.parametrize(("kind", "status"), [("import-create", "FAILED"), ("import-delete", "SUCCESS")])
-def test_an_execution_that_was_stopped_is_answered_for(aws: FakeAws, kind: str, status: str) -> None:
-    assert {} == handler.handle(stopped(aws, kind), Context())
-    assert status == answer(aws)["Status"]
-    assert "the request was not finished (ABORTED)" in answer(aws)["Reason"]
+@pytest.mark.parametrize(
+    ("kind", "mode", "status"),
+    [
+        ("import-create", "DEPLOY", "FAILED"),
+        ("import-delete", "DELETE", "SUCCESS"),
+        ("import-update", "ROLLBACK", "SUCCESS"),
+        ("tags-create", "DEPLOY", "FAILED"),
+        ("tags-create", "ROLLBACK", "SUCCESS"),
+    ],
+)
+def test_an_execution_that_was_stopped_is_responded_for(aws: FakeAws, kind: str, mode: str, status: str) -> None:
+    assert {} == handler.handle(stopped(aws, kind, mode), Context())
+    assert status == response(aws)["Status"]
+    assert status == "SUCCESS" or "the request was not finished (ABORTED)" in response(aws)["Reason"]
 
 
-def test_an_execution_that_has_answered_is_left_alone(aws: FakeAws) -> None:
-    assert {} == handler.handle(stopped(aws, "import-create", status="FAILED", error=ANSWERED), Context())
-    assert [] == aws.answers
+def test_an_execution_that_has_responded_is_left_alone(aws: FakeAws) -> None:
+    assert {} == handler.handle(
+        stopped(aws, "import-create", "DEPLOY", status="FAILED", error=RESPONDED_FAILED), Context()
+    )
+    assert [] == aws.responses
 
 
 def test_a_rescue_never_raises(aws: FakeAws) -> None:
-    aws.answer_statuses = [500] * 5
-    assert {} == handler.handle(stopped(aws, "import-create"), Context())
-    assert [] == aws.answers
+    aws.response_statuses = [500] * 5
+    assert {} == handler.handle(stopped(aws, "import-create", "DEPLOY"), Context())
+    assert [] == aws.responses
 
 
-def test_answering_needs_no_boto3(aws: FakeAws) -> None:
+# -- called by somebody else -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/x", "https://attacker.example/x", ""])
+@pytest.mark.parametrize("step", ["step", "respond"])
+@pytest.mark.parametrize("mode", ["DEPLOY", "DELETE", "ROLLBACK"])
+def test_a_state_that_somebody_made_up_sends_nothing_elsewhere(
+    aws: FakeAws, machine: Machine, step: str, mode: str, url: str
+) -> None:
+    made_up = {**lost(aws, "tags-create", mode=mode), "response": {"success": True}}
+    made_up["event"]["ResponseURL"] = url
+    machine.step(step, made_up)
+    assert 0 == aws.count("Response")
+
+
+# -- executions of the first version ---------------------------------------------------------------------------------
+
+
+def test_an_execution_that_the_first_version_began_is_finished(source: FakeAws, machine: Machine) -> None:
+    state: dict[str, Any] = {"event": event(source, "import-create"), "began_at": machine.clock.seconds}
+    state["progress"] = {"stack_since": "2026-11-24 00:00:00+00:00", "rolling_back": False, "import": None}
+    for _ in range(5):
+        state = machine.step("advance", state)
+        if state["next"] == "answer":
+            break
+        source.wait_for_jobs()
+    state = machine.step("answer", state)
+    assert ("end", True) == (state["next"], state["success"])
+    assert "1" == response(source)["Data"]["NumberOfImportedFiles"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "mode"),
+    [
+        ("import-create", {}, "DEPLOY"),
+        ("import-delete", {}, "DELETE"),
+        ("import-update", {"progress": {"rolling_back": True}}, "ROLLBACK"),
+        ("import-update", {"answered": True}, "DETACHED"),
+    ],
+)
+def test_why_the_first_version_was_called_is_told_from_its_state(
+    aws: FakeAws, machine: Machine, kind: str, state: dict[str, Any], mode: str
+) -> None:
+    began = {"event": event(aws, kind), "began_at": machine.clock.seconds, **state}
+    assert mode == machine.step("advance", began)["mode"]
+
+
+def test_responding_needs_no_boto3(aws: FakeAws) -> None:
     state = lost(aws, "import-create")
     code = (
         "import json, sys; sys.modules['boto3'] = sys.modules['botocore'] = None\n"
         "from healthimaging_import.handler import handle\n"
-        "handle({'step': 'answer', 'state': json.load(sys.stdin)}, None)"
+        "handle({'step': 'respond', 'state': json.load(sys.stdin)}, None)"
     )
-    environment = {"PYTHONPATH": str(ROOT / "lambda")}
+    environment = {"PYTHONPATH": str(ROOT / "lambda"), "AWS_ENDPOINT_URL": aws.endpoint}
     subprocess.run([sys.executable, "-S", "-c", code], input=json.dumps(state), text=True, check=True, env=environment)
-    assert "FAILED" == answer(aws)["Status"]
+    assert "FAILED" == response(aws)["Status"]
 
 
 # -- no patient data -------------------------------------------------------------------------------------------------
@@ -858,19 +1090,19 @@ def test_the_place_of_the_manifest_is_told_and_not_logged(
     aws.put(SOURCE, "studies/1.dcm", b"not DICOM")
     properties = {"OutputPrefix": f"{NAME} 1/", "Completion": "submit"}
     aws.jobs_may_run.clear()
-    machine.request(event(aws, "import-create", **properties), follow=False)
+    state = machine.respond(event(aws, "import-create", **properties))
     aws.wait_for_jobs()
+    machine.clock.seconds += 1
     if deleted:
         machine.request(event(aws, "import-delete", request_id="deletion", **properties))
-        step = "let go"
+        step = "not refused"
     else:
-        (follower,) = (run for name, run in aws.executions.items() if name.endswith("-follow"))
-        machine.run(json.loads(follower["input"]))
-        step = "followed"
+        machine.run(state)
+        step = "ended"
     assert f"manifest: s3://results/{NAME} 1/" in aws.record()["reason"]
     logged = capsys.readouterr().out
     (line,) = (line for line in map(json.loads, logged.splitlines()) if line.get("step") == step)
-    assert line["reason"].endswith("manifest: s3://results/...")
+    assert line["reason"].endswith("s3://results/...")
     assert NAME not in logged
 
 
@@ -880,13 +1112,14 @@ def test_a_patients_name_in_keys_prefixes_contents_and_errors_comes_out_nowhere(
 ) -> None:
     aws.put(SOURCE, f"{NAME}/1.dcm", DICOM)
     properties = SCENARIOS[scenario](aws)
-    machine.request(event(aws, "import-create", InputPrefix=f"{NAME}/", **properties))
+    machine.request(event(aws, "import-create", InputPrefix=f"{NAME}/", NotificationTopicArn=TOPIC, **properties))
     captured = capsys.readouterr()
     seen = {
         "log": captured.out + captured.err,
-        "answers": json.dumps(aws.answers),
+        "responses": json.dumps(aws.responses),
         "steps": json.dumps(machine.outputs),
         "events": json.dumps(aws.events),
+        "notifications": json.dumps(aws.notifications),
     }
     assert seen["log"]
     assert {} == {place: text for place, text in seen.items() if "DOE" in text or "JANE" in text or "SECRET" in text}

@@ -1,55 +1,81 @@
-"""The jobs that a request whose answer was lost may have become: those of its time, place and role alone."""
+"""Jobs are recognised by the mark in their name alone; those of the first version, which have none, are not guessed."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from healthimaging_import.aws import Clients
-from healthimaging_import.jobs import Jobs
-from tests.handler.fake_aws import RESULTS, ROLE, SOURCE, FakeAws
+from healthimaging_import.aws.clients import Aws
+from healthimaging_import.errors import TerminalError
+from healthimaging_import.importing.jobs import find_job, get_job, refuse_unmarked, start_job
+from healthimaging_import.importing.request import ImportRequest
+from tests.handler.fake_aws import FakeAws
+
+RequestFor = Callable[..., ImportRequest]
 
 
-@pytest.fixture
-def jobs(clients: Clients) -> Jobs:
-    return Jobs(clients, settling=False)
-
-
-@pytest.fixture
-def parameters(aws: FakeAws) -> dict[str, Any]:
-    return {
-        "clientToken": "t",
-        "datastoreId": aws.datastore_id,
-        "dataAccessRoleArn": ROLE,
-        "inputS3Uri": f"s3://{SOURCE}/studies/",
-        "outputS3Uri": f"s3://{RESULTS}/imports/",
-    }
-
-
-def test_a_job_of_the_same_request_is_found(aws: FakeAws, jobs: Jobs, parameters: dict[str, Any]) -> None:
-    started = jobs.start(parameters)
-    assert [started] == jobs.like(parameters, aws.jobs()[0].submitted_at)
+def test_a_job_is_found_by_its_name(aws: FakeAws, calls: Aws, request_for: RequestFor) -> None:
+    parameters = request_for(job_name="nightly").start_parameters(1)
+    started = start_job(calls, parameters)
+    assert started == find_job(calls, aws.datastore_id, parameters["jobName"], aws.clock.seconds)
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    "other", [{"run_id": "2"}, {"input_prefix": "other/"}, {"output_prefix": "imports2/"}, {"job_name": "nightly2"}]
+)
+def test_a_job_of_another_name_is_not(aws: FakeAws, calls: Aws, request_for: RequestFor, other: dict[str, Any]) -> None:
+    start_job(calls, request_for(**{"job_name": "nightly", **other}).start_parameters(1))
+    name = request_for(job_name="nightly").marked_job_name(1)
+    assert find_job(calls, aws.datastore_id, name, aws.clock.seconds) is None
+
+
+@pytest.mark.parametrize(("seconds", "is_found"), [(60, True), (61, False)])
+def test_clocks_may_differ_by_a_minute(
+    aws: FakeAws, calls: Aws, request_for: RequestFor, seconds: float, *, is_found: bool
+) -> None:
+    parameters = request_for().start_parameters(1)
+    start_job(calls, parameters)
+    since = aws.clock.seconds + seconds
+    assert is_found == (find_job(calls, aws.datastore_id, parameters["jobName"], since) is not None)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "change", "expected"),
     [
-        ("dataAccessRoleArn", "arn:aws:iam::111122223333:role/Other"),
-        ("inputS3Uri", f"s3://{SOURCE}/other/"),
-        ("outputS3Uri", f"s3://{RESULTS}/other/"),
+        (1, {}, True),
+        (1, {"job_name": "renamed"}, True),
+        (2, {}, False),
+        (1, {"run_id": "2"}, False),
+        (1, {"scope": "stack/Other"}, False),
     ],
 )
-def test_a_job_of_another_role_or_place_is_not(
-    aws: FakeAws, jobs: Jobs, parameters: dict[str, Any], name: str, value: str
+def test_a_job_is_of_the_attempt_whose_mark_it_has(
+    calls: Aws, request_for: RequestFor, attempt: int, change: dict[str, str], *, expected: bool
 ) -> None:
-    jobs.start(parameters)
-    assert [] == jobs.like({**parameters, name: value}, aws.jobs()[0].submitted_at)
+    sent = request_for().start_parameters(1)
+    job = get_job(calls, sent["datastoreId"], start_job(calls, sent)["jobId"])
+    asked = request_for(**change)
+    assert expected == job.is_of(asked, attempt, asked.marked_job_name(attempt))
 
 
-@pytest.mark.parametrize(("seconds", "found"), [(1, 1), (3, 0)])
-def test_clocks_may_differ_by_two_seconds(
-    aws: FakeAws, jobs: Jobs, parameters: dict[str, Any], seconds: float, found: int
+@pytest.mark.parametrize(("prefix", "expected"), [("studies/", True), ("other/", False)])
+@pytest.mark.parametrize("name", ["nightly", None])
+def test_a_job_that_the_first_version_started_is_told_by_its_source(
+    aws: FakeAws, calls: Aws, request_for: RequestFor, name: str | None, prefix: str, *, expected: bool
 ) -> None:
-    jobs.start(parameters)
-    assert found == len(jobs.like(parameters, aws.jobs()[0].submitted_at + seconds))
+    sent = {**request_for().start_parameters(1), "jobName": name or "x"}
+    job = get_job(calls, aws.datastore_id, start_job(calls, sent)["jobId"])
+    assert expected == job.is_of(request_for(input_prefix=prefix), 1, name)
+
+
+def test_fails_where_a_start_of_the_first_version_may_have_become_a_job(
+    aws: FakeAws, calls: Aws, request_for: RequestFor
+) -> None:
+    before = aws.clock.seconds
+    refuse_unmarked(calls, aws.datastore_id, before)
+    job_id = start_job(calls, request_for().start_parameters(1))["jobId"]
+    with pytest.raises(TerminalError, match=f"nothing marks it: look at import job {job_id} and later ones"):
+        refuse_unmarked(calls, aws.datastore_id, before)
+    refuse_unmarked(calls, aws.datastore_id, before + 61)

@@ -20,8 +20,8 @@ PROGRAM = """
 import json, sys
 import boto3
 from botocore.exceptions import ParamValidationError
-from healthimaging_import.aws import Clients
-from healthimaging_import.request import ImportRequest
+from healthimaging_import.aws import clients
+from healthimaging_import.importing.request import ImportRequest
 
 class SentError(BaseException):
     pass
@@ -46,7 +46,7 @@ request = ImportRequest(
 print(json.dumps({
     "version": boto3.__version__,
     "place": boto3.__file__,
-    "packaged": start(Clients().healthimaging),
+    "packaged": start(clients._create_client("medical-imaging", clients._CONFIG, {})),
     "own": start(boto3.client("medical-imaging")),
 }))
 """

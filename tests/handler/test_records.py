@@ -1,53 +1,74 @@
-"""The memory of an import: claimed once, changed under condition only, read with care."""
+"""The records of an import: written under condition only, read in bounded size and with care."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import json
 import threading
-import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from botocore.response import StreamingBody
+from botocore.stub import Stubber
 
-from healthimaging_import.aws import Clients
-from healthimaging_import.problems import Refused, TryLater
-from healthimaging_import.records import CLAIMED, FAILED, STARTED, SUCCEEDED, Record, Records
+from healthimaging_import.aws.clients import Aws
+from healthimaging_import.contract import Verdict
+from healthimaging_import.errors import RetryableError, TerminalError
+from healthimaging_import.importing.lifecycle import Owner, State
+from healthimaging_import.importing.record import Record
+from healthimaging_import.importing.records import LONGEST_RECORD, Records, Run
+from healthimaging_import.importing.request import ImportRequest
+from healthimaging_import.importing.runs import is_current, resolve_run
+from healthimaging_import.importing.verdict import Counts, ImportResult
 from tests.handler.fake_aws import RESULTS, FakeAws
 
 INTENT = "a" * 64
-KEY = f"imports/{INTENT}.json"
-RECORD = Record(intent=INTENT, attempt=1, asked_by="first", parameters={"clientToken": "t", "datastoreId": "0" * 32})
-
-
+FOLDER = "imports/.healthimaging-cdk/"
+KEY = f"{FOLDER}{INTENT}.json"
+RECORD = Record(
+    intent=INTENT,
+    attempt=1,
+    state=State.CLAIMED,
+    owner=Owner("first", 7.0),
+    parameters={"clientToken": "t", "datastoreId": "0" * 32},
+)
 JOB = {"jobId": "1", "submittedAt": "2026-11-25T00:00:00+00:00"}
+RESULT = ImportResult("1", "COMPLETED", JOB["submittedAt"], Counts(3, 2, 1, warnings={"45344": 1}), seconds=1.5)
+RequestFor = Callable[..., ImportRequest]
 
 
 def written(**changes: Any) -> bytes:
     """The record as it is written, with some members changed."""
-    return json.dumps({**dataclasses.asdict(RECORD), **changes}).encode()
+    return json.dumps({**json.loads(RECORD.encode()), **changes}).encode()
 
 
 @pytest.fixture
-def records(clients: Clients) -> Records:
-    return Records(clients.s3, RESULTS, "imports/")
+def records(calls: Aws, request_for: RequestFor) -> Records:
+    return Records(calls, request_for())
+
+
+def owner_of(name: str) -> Record:
+    return dataclasses.replace(RECORD, owner=Owner(name, 8.0))
+
+
+# -- written under condition -----------------------------------------------------------------------------------------
 
 
 def test_an_intent_nobody_claimed_has_no_record(records: Records) -> None:
     assert records.load(INTENT) is None
 
 
-def test_a_claim_is_read_as_it_was_written(records: Records) -> None:
-    claimed = records.claim(RECORD, None)
-    assert CLAIMED == claimed.record.state
-    assert claimed == records.load(INTENT)
+def test_a_record_is_read_as_it_was_written(records: Records) -> None:
+    assert records.save(RECORD, None) == records.load(INTENT)
 
 
 def test_fails_to_claim_what_is_claimed(records: Records) -> None:
-    first = records.claim(RECORD, None)
-    with pytest.raises(TryLater, match="another execution of the same import is at work"):
-        records.claim(RECORD.changed(asked_by="second"), None)
+    first = records.save(RECORD, None)
+    with pytest.raises(RetryableError, match="another execution of the same import is at work"):
+        records.save(owner_of("second"), None)
     assert first == records.load(INTENT)
 
 
@@ -55,8 +76,8 @@ def test_one_of_many_claims_at_once_wins(records: Records) -> None:
     won: list[str] = []
 
     def claim(name: str) -> None:
-        with contextlib.suppress(TryLater):
-            won.append(records.claim(RECORD.changed(asked_by=name), None).record.asked_by)
+        with contextlib.suppress(RetryableError):
+            won.append(records.save(owner_of(name), None).record.owner.request_id)
 
     threads = [threading.Thread(target=claim, args=(str(number),)) for number in range(8)]
     for thread in threads:
@@ -65,48 +86,47 @@ def test_one_of_many_claims_at_once_wins(records: Records) -> None:
         thread.join()
     stored = records.load(INTENT)
     assert stored is not None
-    assert [stored.record.asked_by] == won
+    assert [stored.record.owner.request_id] == won
 
 
 def test_a_new_attempt_replaces_the_one_that_was_read(records: Records) -> None:
-    first = records.claim(RECORD, None)
-    second = records.claim(RECORD.changed(attempt=2), first)
+    first = records.save(RECORD, None)
+    second = records.save(dataclasses.replace(RECORD, attempt=2), first)
     assert second == records.load(INTENT)
     assert 2 == second.record.attempt
 
 
 def test_fails_to_replace_what_somebody_changed_in_between(records: Records) -> None:
-    first = records.claim(RECORD, None)
-    changed = records.save(RECORD.changed(state=STARTED, job=JOB), first)
-    with pytest.raises(TryLater):
-        records.save(RECORD.changed(state="FAILED"), first)
-    with pytest.raises(TryLater):
-        records.claim(RECORD.changed(attempt=2), first)
+    first = records.save(RECORD, None)
+    changed = records.change(first, state=State.RUNNING, job=JOB)
+    with pytest.raises(RetryableError):
+        records.change(first, state=State.REFUSED)
+    with pytest.raises(RetryableError):
+        records.save(dataclasses.replace(RECORD, attempt=2), first)
     assert changed == records.load(INTENT)
 
 
 def test_fails_to_save_over_a_record_that_was_deleted(records: Records, aws: FakeAws) -> None:
-    first = records.claim(RECORD, None)
+    first = records.save(RECORD, None)
     aws.objects.clear()
-    with pytest.raises(TryLater):
-        records.save(RECORD.changed(state=STARTED), first)
+    with pytest.raises(RetryableError):
+        records.change(first, state=State.REFUSED)
     assert [] == aws.keys(RESULTS)
 
 
 def test_no_record_is_ever_written_without_a_condition(records: Records, aws: FakeAws) -> None:
-    stored = records.claim(RECORD, None)
+    stored = records.save(RECORD, None)
     aws.put(RESULTS, KEY, b"{}")
-    with pytest.raises(TryLater):
-        records.save(RECORD, stored)
-    with pytest.raises(TryLater):
-        records.claim(RECORD, None)
+    for expected in (stored, None):
+        with pytest.raises(RetryableError):
+            records.save(RECORD, expected)
     assert b"{}" == aws.objects[RESULTS, KEY]
 
 
 def test_a_write_whose_answer_was_lost_is_found_by_the_next_look(records: Records, aws: FakeAws) -> None:
     aws.fail("S3.PutObject", "InternalError", 500, after=True)
-    with pytest.raises(TryLater, match=r"s3:PutObject .import record. answered InternalError"):
-        records.claim(RECORD, None)
+    with pytest.raises(RetryableError, match=r"s3:PutObject .import record. answered InternalError"):
+        records.save(RECORD, None)
     stored = records.load(INTENT)
     assert stored is not None
     assert RECORD == stored.record
@@ -114,8 +134,39 @@ def test_a_write_whose_answer_was_lost_is_found_by_the_next_look(records: Record
 
 def test_two_writers_at_the_same_moment_try_again(records: Records, aws: FakeAws) -> None:
     aws.fail("S3.PutObject", "ConditionalRequestConflict", 409)
-    with pytest.raises(TryLater):
-        records.claim(RECORD, None)
+    with pytest.raises(RetryableError):
+        records.save(RECORD, None)
+
+
+@pytest.mark.parametrize("code", ["ThrottlingException", "SlowDown", "ExpiredToken"])
+@pytest.mark.parametrize("operation", ["GetObject", "PutObject"])
+def test_what_passes_is_waited_for(records: Records, aws: FakeAws, operation: str, code: str) -> None:
+    aws.fail(f"S3.{operation}", code, 400)
+    call = {"GetObject": lambda: records.load(INTENT), "PutObject": lambda: records.save(RECORD, None)}[operation]
+    with pytest.raises(RetryableError, match=f"s3:{operation} .import record. answered {code}"):
+        call()
+
+
+def test_fails_at_once_when_the_bucket_may_not_be_read(records: Records, aws: FakeAws) -> None:
+    aws.fail("S3.GetObject", "AccessDenied", 403)
+    with pytest.raises(TerminalError, match=r"s3:GetObject .import record. answered AccessDenied.*: a permission is"):
+        records.load(INTENT)
+
+
+def test_a_denial_may_pass_while_iam_propagates(propagating: Aws, aws: FakeAws, request_for: RequestFor) -> None:
+    records = Records(propagating, request_for())
+    aws.fail("S3.GetObject", "AccessDenied", 403)
+    with pytest.raises(RetryableError):
+        records.load(INTENT)
+    aws.fail("S3.PutObject", "AccessDenied", 403)
+    with pytest.raises(RetryableError):
+        records.save(RECORD, None)
+    assert RECORD == records.save(RECORD, None).record
+
+
+# -- read with care --------------------------------------------------------------------------------------------------
+
+JUDGED = {"state": "JUDGED", "job": JOB, "verdict": "SUCCEEDED"}
 
 
 @pytest.mark.parametrize(
@@ -127,160 +178,338 @@ def test_two_writers_at_the_same_moment_try_again(records: Records, aws: FakeAws
         b"[]",
         b'"text"',
         b"\xff\xfe",
+        b'{"schema": 2}',
         b'{"schema": 1}',
         b"{}",
         b"[" * 100_000,
         written(schema=None),
-        written(schema="1"),
+        written(schema="2"),
+        written(schema=2.0),
         written(intent=None),
+        written(intent="b" * 64),
         written(attempt="1"),
+        written(attempt=0),
+        written(attempt=True),
         written(claimed_at=None),
+        written(lease_until="soon"),
+        written(owner=None),
+        written(owner={}),
+        written(owner_began_at="1"),
         written(parameters=None),
-        written(parameters={}),
+        written(parameters=[]),
         written(job=[]),
-        written(outcome=None),
+        written(job=None),
+        written(result=None),
+        written(result={"counts": 7}),
+        written(result={"job_id": 7}),
+        written(reason=None),
+        written(published="yes"),
+        written(responded_to=None),
         written(state="LOST"),
         written(state=[]),
-        written(state=STARTED),
-        written(state=STARTED, job={"jobId": "1"}),
-        written(state=STARTED, job={"submittedAt": JOB["submittedAt"]}),
-        written(state=STARTED, job={**JOB, "submittedAt": "yesterday"}),
-        written(state=SUCCEEDED, job=JOB),
-        written(state=SUCCEEDED, job=JOB, outcome={"counts": 7}),
-        written(state=SUCCEEDED, outcome={"counts": {}}),
-        json.dumps({"schema": 1, "intent": INTENT, "attempt": 1}).encode(),
+        written(state="RUNNING"),
+        written(state="RUNNING", job={"jobId": "1"}),
+        written(state="RUNNING", job={"submittedAt": JOB["submittedAt"]}),
+        written(state="RUNNING", job={**JOB, "submittedAt": "yesterday"}),
+        written(state="RUNNING", job={**JOB, "jobId": "../../other"}),
+        written(state="RUNNING", job={**JOB, "jobId": "1; curl example.org | sh"}),
+        written(state="RUNNING", job={**JOB, "jobId": "a" * 33}),
+        written(state="RUNNING", job={**JOB, "jobId": 1}),
+        written(state="JUDGED", job=JOB),
+        written(state="JUDGED", verdict="SUCCEEDED"),
+        written(state="JUDGED", verdict="FAILED"),
+        written(**JUDGED | {"verdict": "GREAT"}),
+        written(**JUDGED, result={"counts": {"imported": "7"}}),
     ],
 )
 def test_fails_for_a_damaged_record_with_the_way_out(records: Records, aws: FakeAws, body: bytes) -> None:
     aws.put(RESULTS, KEY, body)
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(TerminalError) as refused:
         records.load(INTENT)
     expected = (
         f"the import record .healthimaging-cdk/{INTENT}.json in the output bucket is damaged: put an earlier version "
-        "of it back, or remove it to import again, then deploy again"
+        "of it back and deploy again, or deploy again with a run_id not used before to import again"
     )
     assert expected == str(refused.value)
 
 
-@pytest.mark.parametrize("document", [{"schema": 2}, {"schema": 99, "intent": INTENT}, {"schema": 0}])
+@pytest.mark.parametrize("document", [{"schema": 3}, {"schema": 99, "intent": INTENT}, {"schema": 0}])
 def test_fails_for_a_record_of_another_schema(records: Records, aws: FakeAws, document: dict[str, Any]) -> None:
     aws.put(RESULTS, KEY, json.dumps(document).encode())
-    with pytest.raises(
-        Refused, match=f"has schema {document.get('schema')}, this version reads 1: deploy with a newer"
-    ):
+    expected = f"has schema {document['schema']}, this version reads 1 to 2: deploy with a newer library"
+    with pytest.raises(TerminalError, match=expected):
         records.load(INTENT)
+
+
+class CountingStream(io.BytesIO):
+    """Counts what is read of it."""
+
+    taken = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
+        self.taken += len(data)
+        return data
+
+
+def test_fails_for_a_record_of_two_mebibytes_without_reading_it_all(records: Records, calls: Aws) -> None:
+    size = 2 * 1024**2
+    stream = CountingStream(written().ljust(size))
+    with Stubber(calls.client("s3")) as stubber:
+        stubber.add_response("get_object", {"Body": StreamingBody(stream, size), "ETag": '"1"'})
+        with pytest.raises(TerminalError, match="is damaged"):
+            records.load(INTENT)
+    assert LONGEST_RECORD + 1 == stream.taken == 1024**2 + 1
 
 
 @pytest.mark.parametrize(
     "changes",
     [
         {},
-        {"state": FAILED},
-        {"state": FAILED, "job": JOB},
-        {"state": STARTED, "job": JOB},
-        {"state": SUCCEEDED, "job": JOB, "outcome": {"counts": {}}},
+        {"lease_until": 1000.5},
+        {"state": State.REFUSED, "reason": "why"},
+        {"state": State.RUNNING, "job": JOB, "responded_to": "first", "ended_at": 9.5},
+        {"state": State.JUDGED, "job": JOB, "verdict": Verdict.SUCCEEDED, "result": RESULT, "published": True},
+        {"state": State.JUDGED, "job": JOB, "verdict": Verdict.FAILED, "result": RESULT, "reason": "why"},
+        {"state": State.JUDGED, "verdict": Verdict.UNKNOWN},
     ],
 )
-def test_a_record_of_every_state_is_read(records: Records, aws: FakeAws, changes: dict[str, Any]) -> None:
-    aws.put(RESULTS, KEY, written(**changes))
+def test_a_record_of_every_state_is_read_as_it_was_written(records: Records, changes: dict[str, Any]) -> None:
+    record = dataclasses.replace(RECORD, **changes)
+    records.save(record, None)
     read = records.load(INTENT)
     assert read is not None
-    assert RECORD.changed(**changes) == read.record
+    assert record == read.record
 
 
 def test_a_record_may_hold_more_than_this_version_knows(records: Records, aws: FakeAws) -> None:
-    stored = records.claim(RECORD, None)
-    document = json.loads(aws.objects[RESULTS, KEY])
-    aws.put(RESULTS, KEY, json.dumps({**document, "later": "addition"}).encode())
+    aws.put(RESULTS, KEY, written(later="addition", result={"counts": {"later": 1}, "later": "addition"}))
     read = records.load(INTENT)
     assert read is not None
-    assert stored.record == read.record
+    assert RECORD.owner == read.record.owner
 
 
-def test_a_record_may_hold_less_than_this_version_knows(records: Records, aws: FakeAws) -> None:
-    stored = records.claim(RECORD, None)
-    document = json.loads(aws.objects[RESULTS, KEY])
-    del document["followed_by"]
+@pytest.mark.parametrize("member", ["claimed_at", "lease_until", "ended_at", "reason", "published", "responded_to"])
+def test_a_record_may_hold_less_than_this_version_knows(records: Records, aws: FakeAws, member: str) -> None:
+    document = json.loads(written())
+    del document[member]
     aws.put(RESULTS, KEY, json.dumps(document).encode())
     read = records.load(INTENT)
     assert read is not None
-    assert stored.record == read.record
+    assert RECORD == read.record
+
+
+# -- records of the first version ------------------------------------------------------------------------------------
+
+
+def first_version(**changes: Any) -> bytes:
+    """A record as the first version wrote it."""
+    record = {
+        "schema": 1,
+        "intent": INTENT,
+        "attempt": 2,
+        "asked_by": "asker",
+        "parameters": {"clientToken": "t"},
+        "state": "CLAIMED",
+        "claimed_at": 5.0,
+        "job": {},
+        "outcome": {},
+        "reason": "",
+        "awaited_by": "",
+        "followed_by": "",
+    }
+    return json.dumps({**record, **changes}).encode()
+
+
+OUTCOME = {"finished": True, "job_id": "1", "job_status": "COMPLETED", "counts": {"scanned": 3, "imported": 3}}
+
+
+@pytest.mark.parametrize(
+    ("old", "expected"),
+    [
+        ({}, {"state": State.CLAIMED, "lease_until": 5.0}),
+        ({"claimed_at": 0.0}, {"state": State.CLAIMED, "lease_until": 1.0}),
+        ({"state": "STARTED", "job": JOB}, {"state": State.RUNNING, "job": JOB}),
+        ({"state": "FAILED", "reason": "why"}, {"state": State.REFUSED, "reason": "why", "verdict": None}),
+        (
+            {"state": "FAILED", "job": JOB, "reason": "why", "awaited_by": "other"},
+            {"state": State.JUDGED, "verdict": Verdict.FAILED, "reason": "why", "owner": Owner("asker", 0.0)},
+        ),
+        (
+            {"state": "SUCCEEDED", "job": JOB, "outcome": OUTCOME},
+            {
+                "state": State.JUDGED,
+                "verdict": Verdict.SUCCEEDED,
+                "result": ImportResult("1", "COMPLETED", counts=Counts(3, 3)),
+            },
+        ),
+        ({"state": "STARTED", "job": JOB, "awaited_by": "other"}, {"owner": Owner("other", 0.0)}),
+        (
+            {"state": "STARTED", "job": JOB, "awaited_by": "other", "followed_by": "follower"},
+            {"owner": Owner("follower", 0.0)},
+        ),
+    ],
+)
+def test_a_record_of_the_first_version_is_translated(
+    records: Records, aws: FakeAws, old: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    aws.put(RESULTS, KEY, first_version(**old))
+    read = records.load(INTENT)
+    assert read is not None
+    assert expected == {name: getattr(read.record, name) for name in expected}
+    assert (2, True) == (read.record.attempt, read.record.published)
+
+
+@pytest.mark.parametrize(
+    "old",
+    [
+        {"asked_by": None},
+        {"state": "LOST"},
+        {"state": "STARTED"},
+        {"state": "SUCCEEDED", "outcome": OUTCOME},
+        {"state": "SUCCEEDED", "job": JOB, "outcome": {"counts": 7}},
+        {"parameters": None},
+    ],
+)
+def test_fails_for_a_damaged_record_of_the_first_version(records: Records, aws: FakeAws, old: dict[str, Any]) -> None:
+    aws.put(RESULTS, KEY, first_version(**old))
+    with pytest.raises(TerminalError, match="is damaged"):
+        records.load(INTENT)
+
+
+# -- manifests -------------------------------------------------------------------------------------------------------
 
 
 def test_the_manifest_of_each_attempt_is_kept_beside_the_record(records: Records, aws: FakeAws) -> None:
-    uri = records.keep_manifest(RECORD.changed(attempt=3), b"manifest")
-    assert f"s3://{RESULTS}/imports/{INTENT}-3/job-output-manifest.json" == uri
-    assert b"manifest" == aws.objects[RESULTS, f"imports/{INTENT}-3/job-output-manifest.json"]
+    for body in (b"manifest", b"manifest again"):
+        uri = records.keep_manifest(dataclasses.replace(RECORD, attempt=3), body)
+        assert f"s3://{RESULTS}/{FOLDER}{INTENT}-3/job-output-manifest.json" == uri
+        assert body == aws.objects[RESULTS, f"{FOLDER}{INTENT}-3/job-output-manifest.json"]
 
 
-def test_fails_at_once_when_the_bucket_may_not_be_read(records: Records, aws: FakeAws) -> None:
-    aws.fail("S3.GetObject", "AccessDenied", 403)
-    with pytest.raises(Refused, match=r"s3:GetObject .import record. answered AccessDenied.*: a permission is missing"):
-        records.load(INTENT)
+# -- the last runs ---------------------------------------------------------------------------------------------------
 
 
-def test_a_denial_may_pass_while_iam_settles(clients: Clients, aws: FakeAws) -> None:
-    records = Records(clients.s3, RESULTS, "imports/", settling=True)
-    aws.fail("S3.GetObject", "AccessDenied", 403)
-    with pytest.raises(TryLater):
-        records.load(INTENT)
-    aws.fail("S3.PutObject", "AccessDenied", 403)
-    with pytest.raises(TryLater):
-        records.claim(RECORD, None)
-    assert RECORD == records.claim(RECORD, None).record
+def run_of(request: ImportRequest, submitted_at: float = 0.0) -> Run:
+    return Run(request.series, request.run_id, request.intent, submitted_at)
 
 
-# -- the latest run --------------------------------------------------------------------------------------------------
+def last_key(request: ImportRequest) -> str:
+    return f"{FOLDER}{request.store_scope}-last.json"
 
-LATEST = f"imports/{INTENT}-latest.json"
 
-
-def test_the_run_that_succeeded_last_is_remembered(records: Records) -> None:
-    assert records.latest_run(INTENT) is None
+def test_the_run_that_was_started_last_is_remembered(records: Records, request_for: RequestFor) -> None:
+    assert "" == resolve_run(records, request_for())
     for run_id in ("1", "2", ""):
-        records.note_latest_run(INTENT, run_id)
-        assert run_id == records.latest_run(INTENT)
+        request = request_for(run_id=run_id)
+        records.note_started(run_of(request))
+        assert run_id == resolve_run(records, request_for())
+        assert is_current(records, request, None)
 
 
-def test_what_is_remembered_is_not_written_again(records: Records, aws: FakeAws) -> None:
+def test_what_is_remembered_is_not_written_again(records: Records, aws: FakeAws, request_for: RequestFor) -> None:
+    run = run_of(request_for(run_id="1"), 5.0)
     for _ in range(3):
-        records.note_latest_run(INTENT, "1")
-    assert 1 == aws.count("S3.PutObject", "-latest.json")
+        records.note_started(run)
+    assert 1 == aws.count("S3.PutObject", "-last.json")
+    for _ in range(3):
+        records.note_imported(run)
+    assert 2 == aws.count("S3.PutObject", "-last.json")
 
 
-DAMAGED = [b"", b"{}", b"{", b"null", b"7", b"[" * 100_000, b'{"schema": 1}', b'{"schema": 1, "run_id": 7}']
+def test_of_two_runs_that_imported_the_one_submitted_later_is_remembered(
+    records: Records, request_for: RequestFor
+) -> None:
+    late, early = run_of(request_for(run_id="late"), 9.0), run_of(request_for(run_id="early"), 5.0)
+    for run in (late, early):
+        records.note_imported(run)
+    assert late == records.last_runs(late.series).imported
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        ({"state": State.CLAIMED}, "2"),
+        ({"state": State.RUNNING, "job": JOB}, "2"),
+        ({"state": State.JUDGED, "job": JOB, "verdict": Verdict.SUCCEEDED}, "2"),
+        ({"state": State.JUDGED, "job": JOB, "verdict": Verdict.UNKNOWN}, "2"),
+        ({"state": State.JUDGED, "job": JOB, "verdict": Verdict.FAILED}, "1"),
+        ({"state": State.REFUSED}, "1"),
+    ],
+)
+def test_a_deploy_without_a_run_id_means_the_last_run_unless_it_failed(
+    records: Records, request_for: RequestFor, record: dict[str, Any], expected: str
+) -> None:
+    good, last = request_for(run_id="1"), request_for(run_id="2")
+    records.note_imported(run_of(good, 1.0))
+    records.note_started(run_of(last))
+    records.save(dataclasses.replace(RECORD, intent=last.intent, **record), None)
+    assert expected == resolve_run(records, request_for())
+
+
+def test_a_run_of_another_meaning_is_not_meant(records: Records, request_for: RequestFor) -> None:
+    other = request_for(input_prefix="other/", run_id="2")
+    records.note_started(run_of(other))
+    records.note_imported(run_of(other, 1.0))
+    assert "" == resolve_run(records, request_for())
+    assert not is_current(records, request_for(), None)
+
+
+def test_what_the_deploy_before_asked_for_is_current(records: Records, request_for: RequestFor) -> None:
+    records.note_started(run_of(request_for(run_id="2")))
+    before = request_for(run_id="1")
+    assert is_current(records, request_for(run_id="1"), before)
+    assert not is_current(records, request_for(run_id="1"), request_for(run_id="3"))
+
+
+def test_the_latest_run_of_the_first_version_is_read(records: Records, aws: FakeAws, request_for: RequestFor) -> None:
+    aws.put(RESULTS, f"{FOLDER}{request_for().series}-latest.json", b'{"schema": 1, "run_id": "7"}')
+    assert "7" == resolve_run(records, request_for())
+    records.note_started(run_of(request_for(run_id="8")))
+    assert "8" == resolve_run(records, request_for())
+
+
+DAMAGED = [
+    b"",
+    b"{}",
+    b"{",
+    b"null",
+    b"7",
+    b"[" * 100_000,
+    b'{"schema": 2}',
+    b'{"schema": 2, "started": 7, "imported": null}',
+    b'{"schema": 2, "started": null, "imported": {"series": "", "run_id": "", "intent": "", "submitted_at": "x"}}',
+    b'{"schema": 2, "started": {"series": "", "run_id": 7, "intent": ""}, "imported": null}',
+]
 
 
 @pytest.mark.parametrize("body", DAMAGED)
-def test_fails_for_a_damaged_latest_run_with_the_way_out(records: Records, aws: FakeAws, body: bytes) -> None:
-    aws.put(RESULTS, LATEST, body)
-    with pytest.raises(Refused) as refused:
-        records.latest_run(INTENT)
+def test_fails_for_damaged_last_runs_with_the_way_out(
+    records: Records, aws: FakeAws, request_for: RequestFor, body: bytes
+) -> None:
+    aws.put(RESULTS, last_key(request_for()), body)
+    with pytest.raises(TerminalError) as refused:
+        resolve_run(records, request_for())
     expected = (
-        f"the import record .healthimaging-cdk/{INTENT}-latest.json in the output bucket is damaged: deploy again with "
-        "the run_id that is meant, which writes it anew"
+        f"the import record .healthimaging-cdk/{request_for().store_scope}-last.json in the output bucket is damaged: "
+        "put an earlier version of it back and deploy again, or deploy again with a run_id not used before to import "
+        "again"
     )
     assert expected == str(refused.value)
 
 
 @pytest.mark.parametrize("body", DAMAGED)
-def test_a_damaged_latest_run_is_written_anew(records: Records, aws: FakeAws, body: bytes) -> None:
-    aws.put(RESULTS, LATEST, body)
-    records.note_latest_run(INTENT, "1")
-    assert "1" == records.latest_run(INTENT)
+def test_damaged_last_runs_are_written_anew_by_a_new_run(
+    aws: FakeAws, deploy: Any, request_for: RequestFor, body: bytes
+) -> None:
+    aws.put("source", "studies/1.dcm", b"1")
+    aws.put(RESULTS, last_key(request_for()), body)
+    new = deploy("new", run_id="not used before")
+    assert new.step().is_running
+    assert "not used before" == resolve_run(new.context.records, request_for())
 
 
-def test_fails_for_a_latest_run_of_another_schema(records: Records, aws: FakeAws) -> None:
-    aws.put(RESULTS, LATEST, b'{"schema": 2}')
-    with pytest.raises(Refused, match=r"-latest.json in the output bucket has schema 2, this version reads 1"):
-        records.latest_run(INTENT)
-
-
-# -- the jobs of others ----------------------------------------------------------------------------------------------
-
-
-def test_jobs_of_records_changed_a_little_before_are_found_where_clocks_differ(records: Records, aws: FakeAws) -> None:
-    aws.put(RESULTS, KEY, written(state=STARTED, job=JOB))
-    changed = time.time()
-    assert {"1"} == records.jobs_since(changed + 30)
-    assert set() == records.jobs_since(changed + 90)
+def test_fails_for_last_runs_of_another_schema(records: Records, aws: FakeAws, request_for: RequestFor) -> None:
+    aws.put(RESULTS, last_key(request_for()), b'{"schema": 3}')
+    with pytest.raises(TerminalError, match=r"-last.json in the output bucket has schema 3, this version reads 1 to 2"):
+        resolve_run(records, request_for())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 from typing import Any
 
 import botocore.session
@@ -12,8 +13,9 @@ from botocore.validate import ParamValidator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from healthimaging_import.request import Asset, ImportRequest
-from healthimaging_import.rules import MODELS, Quotas, ServiceModel
+from healthimaging_import.contract import OnEmpty
+from healthimaging_import.importing.request import Asset, ImportRequest
+from healthimaging_import.service_model import MODELS, Quotas, ServiceModel
 
 MAPPING = {"studyInstanceUID": "1.2.3", "metadataFilePath": "a.json"}
 REQUEST = ImportRequest(
@@ -35,7 +37,10 @@ mappings = st.fixed_dictionaries(
 )
 requests = st.builds(
     ImportRequest,
-    scope=st.text(max_size=50),
+    scope=st.from_regex(
+        r"arn:aws:cloudformation:us-east-1:111122223333:stack/[A-Za-z][A-Za-z0-9-]{0,127}/[0-9a-f-]{36}/[A-Za-z0-9]{1,255}",
+        fullmatch=True,
+    ),
     datastore_id=st.from_regex(r"[0-9a-z]{32}", fullmatch=True),
     data_access_role_arn=st.sampled_from(
         ["arn:aws:iam::111122223333:role/a", "arn:aws-us-gov:iam::111122223333:role/path/to/role"]
@@ -44,11 +49,11 @@ requests = st.builds(
     input_prefix=folders,
     output_bucket=st.just("results-of-all-imports"),
     output_prefix=folders,
-    job_name=st.none() | st.from_regex(r"[A-Za-z0-9._/#-]{1,64}", fullmatch=True),
+    job_name=st.none() | st.from_regex(r"[A-Za-z0-9._/#-]{1,43}", fullmatch=True),
     input_owner_account_id=st.none() | st.from_regex(r"[0-9]{12}", fullmatch=True),
     metadata_mappings=st.lists(mappings, max_size=3).map(tuple),
     run_id=st.text(max_size=20),
-    on_empty=st.sampled_from(["skip", "fail"]),
+    on_empty=st.sampled_from(OnEmpty),
 )
 
 
@@ -58,7 +63,7 @@ requests = st.builds(
         {"job_name": "another"},
         {"data_access_role_arn": "arn:aws:iam::111122223333:role/Other"},
         {"quotas": Quotas(files=1)},
-        {"on_empty": "fail"},
+        {"on_empty": OnEmpty.FAIL},
         {"asset": Asset("assets", "local.zip")},
     ],
 )
@@ -129,7 +134,7 @@ def start_shape() -> Any:
 
 
 def test_what_is_not_set_is_not_sent() -> None:
-    assert {"clientToken", "datastoreId", "dataAccessRoleArn", "inputS3Uri", "outputS3Uri"} == set(
+    assert {"jobName", "clientToken", "datastoreId", "dataAccessRoleArn", "inputS3Uri", "outputS3Uri"} == set(
         REQUEST.start_parameters(1)
     )
     blank = dataclasses.replace(REQUEST, job_name="", input_owner_account_id="")
@@ -141,13 +146,12 @@ def test_all_that_is_set_is_sent() -> None:
         REQUEST, job_name="job", input_owner_account_id="444455556666", metadata_mappings=(MAPPING,)
     )
     parameters = request.start_parameters(1)
-    del parameters["clientToken"]
+    assert f"job-{parameters.pop('clientToken')[:20]}" == parameters.pop("jobName")
     assert {
         "datastoreId": "0" * 32,
         "dataAccessRoleArn": "arn:aws:iam::111122223333:role/Import",
         "inputS3Uri": "s3://source/studies/",
         "outputS3Uri": "s3://results/imports/",
-        "jobName": "job",
         "inputOwnerAccountId": "444455556666",
         "importConfiguration": {"dicomJsonMetadataImportConfiguration": {"dicomMetadataMappings": [MAPPING]}},
     } == parameters
@@ -159,9 +163,7 @@ def test_all_that_is_set_is_sent() -> None:
         ({"input_prefix": "studies"}, "input_prefix must end with '/'"),
         ({"output_prefix": "/out/"}, "output_prefix must not begin with '/'"),
         ({"output_bucket": "source", "output_prefix": "studies/out/"}, "must lie outside the input prefix"),
-        ({"on_empty": "ignore"}, "on_empty must be 'skip' or 'fail', got 'ignore'"),
         ({"datastore_id": "short"}, "datastoreId must match"),
-        ({"job_name": "a" * 65}, "jobName takes 1 to 64 characters, got 65"),
         ({"input_owner_account_id": "1"}, "inputOwnerAccountId takes 12 digits, got 1"),
         ({"metadata_mappings": ({"metadataFilePath": "a"},)}, "dicomMetadataMappings[0].studyInstanceUID is required"),
         ({"metadata_mappings": (MAPPING,) * 1001}, "dicomMetadataMappings takes 1 to 1000 items, got 1001"),
@@ -172,14 +174,49 @@ def test_fails_with_what_is_wrong_with_the_request(change: dict[str, Any], expec
     assert expected in problem
 
 
+def test_fails_for_a_job_name_that_leaves_no_room_for_its_mark() -> None:
+    assert "job_name must be 1 to 43 characters, got 44" in dataclasses.replace(REQUEST, job_name="a" * 44).violations()
+    assert [] == dataclasses.replace(REQUEST, job_name="a" * 43).violations()
+
+
 def test_fails_with_all_that_is_wrong_at_once() -> None:
-    wrong = dataclasses.replace(REQUEST, input_prefix="/a", output_prefix="b", on_empty="x", job_name="?")
-    assert 5 == len(wrong.violations())
+    wrong = dataclasses.replace(REQUEST, input_prefix="/a", output_prefix="b", job_name="?")
+    assert 4 == len(wrong.violations())
 
 
 def test_results_may_lie_beside_the_source_in_one_bucket() -> None:
     assert [] == dataclasses.replace(REQUEST, output_bucket="source").violations()
 
 
-def test_records_lie_under_the_output_prefix() -> None:
-    assert "imports/.healthimaging-cdk/" == REQUEST.records_prefix
+SCOPE = "arn:aws:cloudformation:us-east-1:111122223333:stack/Imaging/6b2a7c10/ImportJob8DEEC202"
+
+
+@pytest.mark.parametrize(
+    ("scope", "expected"),
+    [
+        (SCOPE, "Imaging/ImportJob8DEEC202"),
+        (SCOPE.replace("Imaging", "I" * 40), "I" * 25 + "/ImportJob8DEEC202"),
+        ("stack/Import", "stack/Import"),
+    ],
+)
+def test_a_job_without_a_name_is_called_like_its_import(scope: str, expected: str) -> None:
+    name = dataclasses.replace(REQUEST, scope=scope).marked_job_name(1)
+    assert expected == name[:-21]
+    assert [] == ServiceModel.load().violations("JobName", name)
+
+
+def test_a_jobs_name_ends_with_the_mark_of_its_attempt_and_no_other() -> None:
+    requests = [dataclasses.replace(REQUEST, job_name="job", **what) for what in MEANING]
+    names = {request.marked_job_name(attempt) for request in requests for attempt in (1, 2)}
+    assert 2 * len(MEANING) == len({name[-20:] for name in names})
+    assert all(re.fullmatch(r"job-[0-9a-f]{20}", name) for name in names)
+
+
+def test_all_runs_of_one_meaning_are_a_series() -> None:
+    assert REQUEST.series == REQUEST.for_run("2").series == REQUEST.for_run("").intent
+    assert REQUEST.series != dataclasses.replace(REQUEST, input_prefix="other/").series
+
+
+def test_all_that_an_import_puts_into_a_store_is_of_one_scope() -> None:
+    assert REQUEST.store_scope == dataclasses.replace(REQUEST, input_prefix="other/", run_id="2").store_scope
+    assert 3 == len({dataclasses.replace(REQUEST, **what).store_scope for what in MEANING[:3]})

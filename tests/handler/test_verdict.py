@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from healthimaging_import.problems import Refused
-from healthimaging_import.verdict import UNREAD, Counts, Tolerance, causes, lines_of, read_manifest, warning_codes
+from healthimaging_import.errors import TerminalError
+from healthimaging_import.importing.manifest import causes, lines_of, read_manifest, warning_codes
+from healthimaging_import.importing.verdict import UNREAD, Counts, Tolerance
 
 SUMMARY: dict[str, Any] = {
     "jobId": "j",
@@ -63,7 +64,7 @@ def test_image_sets_of_a_manifest_that_does_not_know_primary_are_primary() -> No
 def test_image_sets_that_are_not_primary_count_though_none_was_generated(said: Any) -> None:
     counts = read_manifest(manifest(numberOfGeneratedImageSets=0, imageSetsSummary=[{"isPrimary": said}] * 3)).counts
     assert (3, 0) == (counts.non_primary_image_sets, counts.primary_image_sets)
-    assert ["3 image sets are not primary"] == Tolerance(non_primary_image_sets=False).exceeded_by(counts)
+    assert ["3 image sets are not primary"] == Tolerance(non_primary_image_sets=False).problems("COMPLETED", counts)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +83,7 @@ def test_a_file_that_was_scanned_and_not_imported_was_rejected_for_whatever_reas
 ) -> None:
     assert rejected == counts.rejected
     strict = Tolerance(rejected_files=0, rejected_percent=0)
-    assert (2 if rejected else 0) == len(strict.exceeded_by(counts))
+    assert (2 if rejected else 0) == len(strict.problems("COMPLETED", counts))
 
 
 def test_files_that_nothing_is_said_of_are_told_apart() -> None:
@@ -121,7 +122,7 @@ def test_files_that_nothing_is_said_of_are_told_apart() -> None:
     ],
 )
 def test_fails_for_a_manifest_that_cannot_be_read_without_its_text(body: bytes) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(TerminalError) as refused:
         read_manifest(body)
     assert "job-output-manifest.json cannot be read; look at the job's output folder" == str(refused.value)
 
@@ -178,12 +179,16 @@ def test_the_sentence_is_silent_about_what_did_not_happen() -> None:
 def test_a_tolerance_decides_about_some_and_nothing_imported_is_never_good(
     tolerance: Tolerance, counts: Counts, expected: list[str]
 ) -> None:
-    assert expected == tolerance.exceeded_by(counts)
+    assert expected == tolerance.problems("COMPLETED", counts)
+
+
+def test_a_job_that_did_not_run_to_its_end_has_not_succeeded() -> None:
+    assert ["it did not run to its end"] == Tolerance().problems("FAILED", Counts(1, 1))
 
 
 def test_every_reason_is_given() -> None:
     strict = Tolerance(rejected_files=0, rejected_percent=0, non_primary_image_sets=False, warnings=False)
-    assert 5 == len(strict.exceeded_by(Counts(10, 0, 10, 0, 1, 1, {"47513": 1})))
+    assert 5 == len(strict.problems("COMPLETED", Counts(10, 0, 10, 0, 1, 1, {"47513": 1})))
 
 
 def failure(kind: Any, message: Any = "x") -> bytes:

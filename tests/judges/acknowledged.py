@@ -102,24 +102,23 @@ ACKNOWLEDGED = [
     ),
     Acknowledgement(
         ("cdk-nag: AwsSolutions-IAM5[Resource::BUCKET/PREFIX*]",),
-        "AWS::IAM::Role",
+        "AWS::IAM::Policy",
         "The wildcard stands for the objects under one prefix of one bucket, whose names are not known at deploy time. "
         "No action and no bucket is a wildcard; the IAM judge checks that of each statement.",
     ),
-    Acknowledgement(("cdk-nag: AwsSolutions-IAM5[Resource::DATASTORE/imageset/*]",), "AWS::IAM::Role", _IMAGE_SETS),
     Acknowledgement(("cdk-nag: AwsSolutions-IAM5[Resource::DATASTORE/imageset/*]",), "AWS::IAM::Policy", _IMAGE_SETS),
     Acknowledgement(
         _packs("IAMNoInlinePolicy", _HIPAA, _NIST, _PCI),
         "AWS::IAM::Policy",
-        "CDK keeps what is granted to a role in one policy of that role. Whoever wants a managed policy grants to an "
-        "iam.ManagedPolicy instead.",
-        ("grants",),
+        "The rule is about the access of people, to be managed in groups. These are policies of service roles, each of "
+        "one role. A managed policy could be attached to others. What is granted to a role of the user is in CDK's own "
+        "policy of that role; whoever wants a managed policy grants to an iam.ManagedPolicy instead.",
     ),
     Acknowledgement(
         _packs("IAMNoInlinePolicy", _HIPAA, _NIST, _PCI),
         "AWS::IAM::Role",
-        "The rule is about the access of people, to be managed in groups. These are service roles, each with one "
-        "policy of its own that comes and goes with it and cannot be attached to anybody else.",
+        "The rule is about the access of people, to be managed in groups. These are the service roles of the function "
+        "and the state machine, whose policies come and go with them and cannot be attached to anybody else.",
     ),
     Acknowledgement(
         ("cdk-nag: AwsSolutions-SF1", "Control Tower: CT.STEPFUNCTIONS.PR.1"),
@@ -158,7 +157,7 @@ ACKNOWLEDGED = [
         "AWS::Logs::LogGroup",
         "The log is encrypted with a customer-managed key of another stack or of the parent stack. In a template the "
         "control sees only keys of the same template; as a hook on a deploy it is given the key's ARN.",
-        ("ready-made app", "nested stack"),
+        ("ready-made app", "nested stack", "shared output bucket"),
     ),
     Acknowledgement(
         (*_packs("LambdaConcurrency", _HIPAA, _NIST), "checkov: CKV_AWS_115"), "AWS::Lambda::Function", _CONCURRENCY
@@ -205,6 +204,7 @@ ACKNOWLEDGED = [
     ),
     Acknowledgement(
         (
+            "cdk-nag: AwsSolutions-IAM5[Resource::EC2/*]",
             "IAM: ec2:AssignPrivateIpAddresses on any resource",
             "IAM: ec2:CreateNetworkInterface on any resource",
             "IAM: ec2:DeleteNetworkInterface on any resource",
@@ -217,6 +217,7 @@ ACKNOWLEDGED = [
     Acknowledgement(
         (
             "IAM: cloudformation:DescribeStacks on any resource",
+            "IAM: sns:Publish on any resource",
             "IAM: states:StartExecution on any resource",
             "IAM: sts:AssumeRole on any resource",
         ),
@@ -226,23 +227,16 @@ ACKNOWLEDGED = [
     ),
     Acknowledgement(
         ("cloudsplaining: permissions management iam:PassRole",),
-        "AWS::IAM::Role",
-        "To start a job is to hand HealthImaging a role. It is one role, named, which may be handed to HealthImaging "
-        "alone (iam:PassedToService); docs/permissions.md has what must be refused.",
-    ),
-    Acknowledgement(
-        ("cloudsplaining: permissions management iam:PassRole",),
         "AWS::IAM::Policy",
         "To start a job is to hand HealthImaging a role. It is one role, named, which may be handed to HealthImaging "
         "alone (iam:PassedToService); docs/permissions.md has what must be refused.",
-        ("grants",),
     ),
     Acknowledgement(
         (
             "cloudsplaining: permissions management kms:CreateGrant",
             "cloudsplaining: permissions management kms:RetireGrant",
         ),
-        "AWS::IAM::Role",
+        "AWS::IAM::Policy",
         "HealthImaging makes the grants of a data store's key in the name of whoever calls CreateDatastore. The role "
         "is for that one store, and the key is named.",
         _BEYOND,
@@ -263,7 +257,7 @@ ACKNOWLEDGED = [
     ),
     Acknowledgement(
         ("cdk-nag: AwsSolutions-IAM5[Resource::*]", "IAM: medical-imaging:CreateDatastore on *"),
-        "AWS::IAM::Role",
+        "AWS::IAM::Policy",
         "CreateDatastore takes no resource: there is none yet. It is allowed only with the tag that names this stack "
         "(aws:RequestTag).",
         _BEYOND,
@@ -273,7 +267,7 @@ ACKNOWLEDGED = [
             "IAM: medical-imaging:DeleteDatastore on any resource",
             "IAM: medical-imaging:TagResource on any resource",
         ),
-        "AWS::IAM::Role",
+        "AWS::IAM::Policy",
         "A store has no id before it is made, so a tag that names this stack stands for it: what carries it can be "
         "deleted. The role can also put it on a store that no other stack's function has made, since no condition key "
         "tells a new store from an old one. Only this stack's function has the role, its code tags what it makes and "
@@ -282,7 +276,7 @@ ACKNOWLEDGED = [
     ),
     Acknowledgement(
         ("IAM: medical-imaging:GetDatastore on any resource",),
-        "AWS::IAM::Role",
+        "AWS::IAM::Policy",
         "A store that is being deleted may have lost its tags, and its end has to be seen before its key goes. "
         "GetDatastore tells of any store of the account its name, key and status, and nothing of what it holds.",
         _BEYOND,

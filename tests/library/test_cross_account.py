@@ -192,8 +192,7 @@ def test_keys_of_another_account_are_in_the_roles_own_policies(stack, synthesize
     import_ = DicomImport(stack, "Import", output_bucket=results)
     found = synthesize(stack)
     for given in (import_.data_access_role, import_.request_role):
-        policies = found.resources[stack.resolve(given.role_arn)["Fn::GetAtt"][0]]["Properties"]["Policies"]
-        rules = [rule for policy in policies for rule in policy["PolicyDocument"]["Statement"]]
+        rules = found.statements_of(stack.resolve(given.role_arn)["Fn::GetAtt"][0])
         (rule,) = [rule for rule in rules if rule["Resource"] == KEY]
         assert ["kms:Decrypt", "kms:GenerateDataKey"] == rule["Action"]
 

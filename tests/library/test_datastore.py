@@ -1,7 +1,20 @@
 """The data store as an L2: what stands in the template, and what must never stand there."""
 
 import pytest
-from aws_cdk import App, Aspects, CfnResource, IAspect, RemovalPolicy, Stack, Stage, Tags, Token, assertions
+from aws_cdk import (
+    App,
+    Aspects,
+    CfnDeletionPolicy,
+    CfnResource,
+    IAspect,
+    RemovalPolicies,
+    RemovalPolicy,
+    Stack,
+    Stage,
+    Tags,
+    Token,
+    assertions,
+)
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
@@ -53,8 +66,8 @@ def test_tags_are_not_in_the_stores_properties_and_reach_it_by_the_custom_resour
 def test_the_tag_function_may_tag_this_store_alone(stack, synthesize):
     store = Datastore(stack, "Store")
     Tags.of(store).add("team", "radiology")
-    statements = synthesize(stack).resources["StoreTagsRoleC885DDB8"]["Properties"]["Policies"][0]["PolicyDocument"]
-    tagging = [s for s in statements["Statement"] if "medical-imaging:TagResource" in s["Action"]]
+    statements = synthesize(stack).statements_of("StoreTagsRoleC885DDB8")
+    tagging = [s for s in statements if "medical-imaging:TagResource" in s["Action"]]
     assert [stack.resolve(store.datastore_arn)] == [s["Resource"] for s in tagging]
 
 
@@ -235,9 +248,8 @@ def test_only_a_store_with_this_stacks_tag_can_be_deleted(stack, synthesize):
     Datastore(stack, "Store", lossless_storage_format=JPEG)
     statements = [
         statement
-        for role in synthesize(stack).of_type("AWS::IAM::Role")
-        for policy in role["Properties"].get("Policies", [])
-        for statement in policy["PolicyDocument"]["Statement"]
+        for policy in synthesize(stack).of_type("AWS::IAM::Policy")
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
         if "DeleteDatastore" in str(statement["Action"])
     ]
     assert [{"StringEquals": {"aws:ResourceTag/healthimaging-cdk:stack": {"Ref": "AWS::StackId"}}}] == [
@@ -271,5 +283,44 @@ def test_emptying_is_off_by_default_and_one_resource_when_asked_for(stack, synth
 
 
 def test_fails_to_empty_a_store_that_is_retained(stack):
-    with pytest.raises(ValueError, match=r"auto_delete_image_sets needs removal_policy=RemovalPolicy\.DESTROY"):
+    with pytest.raises(ValueError, match=r"auto_delete_image_sets=True needs removal_policy=RemovalPolicy\.DESTROY"):
         Datastore(stack, "Store", auto_delete_image_sets=True)
+
+
+def test_image_set_deletion_may_see_whether_an_image_set_is_gone(stack, synthesize):
+    store = Datastore(stack, "Store", auto_delete_image_sets=True, removal_policy=RemovalPolicy.DESTROY)
+    found = synthesize(stack)
+    role = found.only(EMPTYING)["Properties"]["RoleArn"]["Fn::GetAtt"][0]
+    (deleting,) = [it for it in found.statements_of(role) if "medical-imaging:DeleteImageSet" in it["Action"]]
+    assert ["medical-imaging:DeleteImageSet", "medical-imaging:GetImageSet"] == deleting["Action"]
+    assert stack.resolve([store.datastore_arn, f"{store.datastore_arn}/imageset/*"]) == deleting["Resource"]
+
+
+def retain_by_method(store: Datastore) -> None:
+    store.apply_removal_policy(RemovalPolicy.RETAIN)
+
+
+def retain_by_aspect(store: Datastore) -> None:
+    RemovalPolicies.of(store.stack).retain(priority=900)
+
+
+def retain_in_the_template(store: Datastore) -> None:
+    for child in store.node.find_all():
+        if CfnResource.is_cfn_resource(child) and child.cfn_resource_type in {STORE, CUSTOM}:
+            child.cfn_options.deletion_policy = CfnDeletionPolicy.RETAIN_EXCEPT_ON_CREATE
+
+
+@pytest.mark.parametrize("options", [{}, {"lossless_storage_format": JPEG}], ids=["native", "by the function"])
+@pytest.mark.parametrize("retain", [retain_by_method, retain_by_aspect, retain_in_the_template])
+def test_fails_to_delete_the_image_sets_of_a_store_that_is_retained_later(stack, synthesize, retain, options):
+    store = Datastore(stack, "Store", auto_delete_image_sets=True, removal_policy=RemovalPolicy.DESTROY, **options)
+    retain(store)
+    with pytest.raises(RuntimeError, match=r"Datastore Stack/Store: auto_delete_image_sets=True needs RemovalPolicy"):
+        synthesize(stack)
+
+
+def test_a_store_that_is_deleted_after_all_may_have_its_image_sets_deleted(stack, synthesize):
+    store = Datastore(stack, "Store", auto_delete_image_sets=True, removal_policy=RemovalPolicy.DESTROY)
+    store.apply_removal_policy(RemovalPolicy.RETAIN)
+    store.apply_removal_policy(RemovalPolicy.DESTROY)
+    assert synthesize(stack).only(EMPTYING)

@@ -6,18 +6,16 @@ import json
 import re
 import subprocess
 import sys
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from aws_cdk import Duration, NestedStack, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 
 from healthimaging_cdk import Datastore, DicomImport, StorageTier
-from healthimaging_cdk._runtime import rules
-from healthimaging_import.aws import Clients
-from healthimaging_import.signals import announce
-from healthimaging_import.verdict import Counts
+from healthimaging_cdk._runtime import contract
+from healthimaging_import.importing.publish import write_metrics
+from healthimaging_import.importing.verdict import ImportResult
 from tests.conftest import ROOT
 
 ID = "0123456789abcdef0123456789abcdef"
@@ -193,26 +191,12 @@ def test_each_metric_of_an_import_is_that_of_its_own_function(stack, method, exp
 
 def test_the_names_and_dimensions_are_those_that_the_function_writes(stack, capsys):
     import_ = DicomImport(stack, "Import")
-
-    class Bus:
-        def put_events(self, **_: object) -> dict[str, Any]:
-            return {}
-
-    announce(
-        cast("Clients", SimpleNamespace(events=Bus())),
-        import_name=import_.import_name,
-        datastore_id=ID,
-        job_id="j",
-        job_status="COMPLETED",
-        verdict=rules.Verdict.SUCCEEDED,
-        counts=Counts(),
-        seconds=1,
-    )
+    write_metrics(import_.import_name, ID, contract.Verdict.SUCCEEDED, ImportResult(job_id="j", seconds=1))
     (written,) = (line for line in map(json.loads, capsys.readouterr().out.splitlines()) if "_aws" in line)
     (directive,) = written["_aws"]["CloudWatchMetrics"]
     metrics = [getattr(import_, method)() for method in OF_AN_IMPORT]
     asked = {metric.metric_name for metric in metrics}
-    assert set(rules.METRIC_UNITS) == asked
+    assert set(contract.METRIC_UNITS) == asked
     assert {metric["Name"] for metric in directive["Metrics"]} == asked
     assert {directive["Namespace"]} == {metric.namespace for metric in metrics}
     for metric in metrics:
@@ -254,7 +238,7 @@ def test_the_document_lists_every_metric_with_its_unit_and_statistic():
         method: (name, next(unit for unit in UNITS if name.endswith(unit)), "Average")
         for method, (name, _) in {**OF_A_STORE, **OF_ALL_STORES}.items()
     }
-    imports = {method: (name, rules.METRIC_UNITS[name], how) for method, (name, how) in OF_AN_IMPORT.items()}
+    imports = {method: (name, contract.METRIC_UNITS[name], how) for method, (name, how) in OF_AN_IMPORT.items()}
     assert {**stores, **imports} == documented()
 
 

@@ -23,6 +23,7 @@ from healthimaging_cdk import (
     MetadataMapping,
     OnEmpty,
 )
+from healthimaging_cdk._runtime import contract
 from stacks.data_stack import DataStack
 from stacks.import_stack import ImportStack
 
@@ -45,7 +46,7 @@ def bring_everything(stack: Stack) -> dict:
 def test_a_whole_import_is_a_small_template_with_one_function(stack, synthesize):
     DicomImport(stack, "Import")
     found = synthesize(stack)
-    assert 19 == len(found.resources)
+    assert 21 == len(found.resources)
     assert 1 == len(found.of_type("AWS::Lambda::Function"))
 
 
@@ -63,6 +64,7 @@ def test_with_everything_brought_only_the_job_and_what_serves_it_is_made(stack, 
     expected = [
         "AWS::Events::Rule",  # for calls of the function that were given up
         "AWS::Events::Rule",  # for executions that ended by themselves
+        "AWS::IAM::Policy",  # what the job's role may do
         "AWS::IAM::Role",  # the function's
         "AWS::IAM::Role",  # the job's
         "AWS::IAM::Role",  # the state machine's
@@ -136,6 +138,42 @@ def test_run_id_comes_from_the_context_if_the_code_has_none(synthesize):
     assert "7" == synthesize(stack).only(IMPORT)["Properties"]["RunId"]
 
 
+@pytest.mark.parametrize("empty", ["", " "])
+def test_fails_a_run_id_that_is_empty(stack, empty):
+    with pytest.raises(ValueError, match="DicomImport: run_id is empty: omit it, or give a value"):
+        DicomImport(stack, "Import", run_id=empty)
+    assert [] == stack.node.children
+
+
+def test_fails_a_run_id_of_the_command_line_that_is_empty():
+    stack = Stack(App(context={"run_id": ""}), "Stack")
+    message = r"run_id is empty in the CDK context \(-c run_id=\): omit -c run_id, or give a value"
+    with pytest.raises(ValueError, match=message):
+        DicomImport(stack, "Import")
+
+
+def test_an_empty_run_id_of_the_command_line_is_none_of_an_import_that_has_one(synthesize):
+    stack = Stack(App(context={"run_id": ""}), "Stack")
+    DicomImport(stack, "Import", run_id="1")
+    assert "1" == synthesize(stack).only(IMPORT)["Properties"]["RunId"]
+
+
+@pytest.mark.parametrize("name", ["a", "nightly/2026#1_b.c-D", "n" * 43])
+def test_a_job_name_leaves_room_for_the_mark_of_the_attempt(stack, synthesize, name):
+    DicomImport(stack, "Import", job_name=name)
+    assert name == synthesize(stack).only(IMPORT)["Properties"]["JobName"]
+
+
+@pytest.mark.parametrize(
+    ("name", "got"),
+    [("", "'' (0 characters)"), ("n" * 44, f"'{'n' * 36}... (44 characters)"), ("a b", "'a b' (3 characters)")],
+)
+def test_fails_a_job_name_that_leaves_none_or_has_other_characters(stack, name, got):
+    message = f"job_name must be 1 to 43 characters of A-Z a-z 0-9 . _ / # -, got {got}: shorten it or replace other"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        DicomImport(stack, "Import", job_name=name)
+
+
 @pytest.mark.parametrize(
     ("run_id", "expected"),
     [(None, "cdk deploy Prod/Stack -c run_id=ANY_NEW_VALUE"), ("1", "change run_id and cdk deploy Prod/Stack")],
@@ -193,7 +231,7 @@ def test_buckets_are_private_versioned_and_take_tls_only(stack, synthesize):
         assert [True] * 4 == list(bucket["Properties"]["PublicAccessBlockConfiguration"].values())
         assert {"Status": "Enabled"} == bucket["Properties"]["VersioningConfiguration"]
     for policy in found.of_type("AWS::S3::BucketPolicy"):
-        (statement,) = policy["Properties"]["PolicyDocument"]["Statement"]
+        statement, *_ = policy["Properties"]["PolicyDocument"]["Statement"]
         assert ("Deny", {"Bool": {"aws:SecureTransport": "false"}}) == (statement["Effect"], statement["Condition"])
 
 
@@ -226,8 +264,7 @@ def test_the_function_itself_may_only_log_and_have_given_up_calls_told(stack, sy
 
 def test_the_jobs_role_names_every_resource(stack, synthesize):
     DicomImport(stack, "Import")
-    (policy,) = synthesize(stack).resources["ImportJobRole4719840A"]["Properties"]["Policies"]
-    statements = policy["PolicyDocument"]["Statement"]
+    statements = synthesize(stack).statements_of("ImportJobRole4719840A")
     assert "*" not in [statement["Resource"] for statement in statements]
     (passing,) = [statement for statement in statements if statement["Action"] == "iam:PassRole"]
     assert {"StringEquals": {"iam:PassedToService": "medical-imaging.amazonaws.com"}} == passing["Condition"]
@@ -239,12 +276,12 @@ def test_a_directory_adds_the_rights_to_unpack_it_and_nothing_else(stack, synthe
     DicomImport(stack, "Plain")
     DicomImport(stack, "Unpacked", source=ImportSource.directory(tmp_path))
     found = synthesize(stack)
-    roles = {
-        name: role for name, role in found.resources.items() if role["Type"] == "AWS::IAM::Role" and "JobRole" in name
-    }
-    plain, unpacked = (found.actions_of(name) for name in sorted(roles))
+    roles = sorted(
+        name for name, role in found.resources.items() if role["Type"] == "AWS::IAM::Role" and "JobRole" in name
+    )
+    plain, unpacked = (found.actions_of(name) for name in roles)
     assert {"s3:AbortMultipartUpload"} == unpacked - plain
-    assert ".zip" in json.dumps([roles[name] for name in sorted(roles)][1])
+    assert ".zip" in json.dumps(found.statements_of(roles[1]))
 
 
 def test_a_changed_file_of_a_directory_changes_the_input_prefix(tmp_path, synthesize):
@@ -346,8 +383,9 @@ def test_twenty_imports_fit_in_one_stack(stack, synthesize):
     found = synthesize(stack)
     assert 20 == len(found.of_type(IMPORT))
     assert len(found.resources) < 500
-    for role in found.of_type("AWS::IAM::Role"):
-        assert len(json.dumps(role["Properties"].get("Policies", []))) < 10_240
+    # While rights change, a role has the old and the new policy: 10,240 characters together.
+    for policy in found.of_type("AWS::IAM::Policy"):
+        assert len(json.dumps(policy["Properties"]["PolicyDocument"])) < 5_120
 
 
 def test_it_works_in_a_nested_stack(app, synthesize):
@@ -433,7 +471,7 @@ def test_fails_with_every_violation_in_one_message_and_leaves_nothing_behind(sta
     message = str(raised.value)
     for part in (
         "output_prefix must lie outside the input prefix of the same bucket, got 'studies/results/' inside 'studies/'",
-        "job_name must match",
+        "job_name must be 1 to 43 characters of A-Z a-z 0-9 . _ / # -, got 'a b' (3 characters): shorten it",
         "timeout takes 1 to 55 minutes in whole seconds, known at synth, got 7200 seconds",
         "results_expiration is for an output bucket made here",
         "encryption_key and customer_managed_key=False exclude each other",
@@ -505,16 +543,21 @@ def test_the_source_arn_condition_can_be_turned_off(stack, synthesize):
     assert {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}} == statement["Condition"]
 
 
-def test_the_data_access_role_has_four_rights_and_no_key_where_there_is_none(stack, synthesize):
+def test_the_data_access_role_has_three_rights_a_denial_and_no_key_where_there_is_none(stack, synthesize):
     made = role(stack)
     found = synthesize(stack)
-    (policy,) = found.only("AWS::IAM::Role")["Properties"]["Policies"]
-    rights = [
-        (statement["Action"], json.dumps(statement["Resource"])) for statement in policy["PolicyDocument"]["Statement"]
-    ]
-    assert ["s3:ListBucket", "s3:GetObject", "s3:PutObject"] == [action for action, _ in rights]
-    assert ":s3:::images/studies/*" in rights[1][1]
-    assert ":s3:::results/out/*" in rights[2][1]
+    statements = found.only("AWS::IAM::Policy")["Properties"]["PolicyDocument"]["Statement"]
+    rights = [(it["Effect"], it["Action"], json.dumps(it["Resource"])) for it in statements]
+    assert [
+        ("Allow", "s3:ListBucket"),
+        ("Allow", "s3:GetObject"),
+        ("Allow", "s3:PutObject"),
+        ("Deny", "s3:PutObject"),
+    ] == [(effect, action) for effect, action, _ in rights]
+    assert ":s3:::images/studies/*" in rights[1][2]
+    assert ":s3:::results/out/*" in rights[2][2]
+    # Also the records under a deeper prefix of an import that the role serves.
+    assert ":s3:::results/out/*.healthimaging-cdk/*" in rights[3][2]
     assert made is made.grant_principal
 
 
@@ -525,7 +568,7 @@ def test_the_data_access_role_gets_what_each_buckets_key_needs(stack, synthesize
         input_bucket=s3.Bucket(stack, "A", encryption_key=one),
         output_bucket=s3.Bucket(stack, "B", encryption_key=two),
     )
-    (policy,) = synthesize(stack).only("AWS::IAM::Role")["Properties"]["Policies"]
+    policy = synthesize(stack).only("AWS::IAM::Policy")["Properties"]
     keys = [s for s in policy["PolicyDocument"]["Statement"] if "kms" in json.dumps(s["Action"])]
     expected = [
         ("kms:Decrypt", stack.resolve(one.key_arn)),
@@ -726,6 +769,36 @@ def test_fails_for_an_access_log_bucket_with_a_key(stack):
     logs = s3.Bucket(stack, "Logs", encryption_key=kms.Key(stack, "Key"))
     with pytest.raises(ValueError, match="only under SSE-S3"):
         DicomImport(stack, "Import", access_logs_bucket=logs)
+
+
+# -- the state machine -----------------------------------------------------------------------------------------------
+
+
+def state_machine(found) -> dict:
+    definition = found.only("AWS::StepFunctions::StateMachine")["Properties"]["DefinitionString"]
+    return dict(json.loads(definition))
+
+
+def test_an_execution_steps_and_waits_until_it_has_responded_and_nothing_is_left_to_poll(stack, synthesize):
+    DicomImport(stack, "Import")
+    machine = state_machine(synthesize(stack))
+    states = machine["States"]
+    assert "Step" == machine["StartAt"]
+    assert {"Step", "Next?", "Wait", "Respond", "Good?", "Succeeded", "Failed"} == set(states)
+    following = {(it["StringEquals"], it["Next"]) for it in states["Next?"]["Choices"]}
+    assert ({("wait", "Wait"), ("respond", "Respond")}, "Good?") == (following, states["Next?"]["Default"])
+    # After a response as well: a job may still be running.
+    assert ["Next?", "Next?", "Step"] == [states[name]["Next"] for name in ("Step", "Respond", "Wait")]
+    assert ["step", "respond"] == [states[name]["Parameters"]["Payload"]["step"] for name in ("Step", "Respond")]
+
+
+def test_a_failed_step_is_responded_for_and_a_failed_response_ends_the_execution(stack, synthesize):
+    DicomImport(stack, "Import")
+    states = state_machine(synthesize(stack))["States"]
+    assert [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "Respond"}] == states["Step"]["Catch"]
+    assert "Catch" not in states["Respond"]
+    assert states["Step"]["Retry"] == states["Respond"]["Retry"]
+    assert contract.RESPONDED_FAILED == states["Failed"]["Error"]
 
 
 # -- the rescue, and what tells of rights ----------------------------------------------------------------------------

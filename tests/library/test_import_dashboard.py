@@ -12,7 +12,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 
 from healthimaging_cdk import Datastore, DicomImport, ImportAlarms, ImportDashboard, ImportSource
-from healthimaging_cdk._runtime import rules
+from healthimaging_cdk._runtime import contract
 
 DASHBOARD = "AWS::CloudWatch::Dashboard"
 ID = "0123456789abcdef0123456789abcdef"
@@ -45,7 +45,7 @@ def test_it_shows_every_metric_of_each_import(stack, synthesize):
     expected = {
         ("HealthImagingCdk", name, "Import", stack.resolve(import_.import_name))
         for import_ in imports
-        for name in rules.METRIC_UNITS
+        for name in contract.METRIC_UNITS
     }
     assert expected == shown
 

@@ -149,6 +149,5 @@ def test_a_key_and_its_alias_are_one_key(stack, synthesize):
     import_ = DicomImport(stack, "Import", encryption_key=key, output_bucket=results)
     found = synthesize(stack)
     for role in (import_.data_access_role, import_.request_role):
-        policies = found.resources[stack.resolve(role.role_arn)["Fn::GetAtt"][0]]["Properties"]["Policies"]
-        rules = [rule for policy in policies for rule in policy["PolicyDocument"]["Statement"]]
+        rules = found.statements_of(stack.resolve(role.role_arn)["Fn::GetAtt"][0])
         assert 1 == len([rule for rule in rules if "kms:Decrypt" in rule["Action"]])

@@ -1,6 +1,7 @@
 """Logical ids are API: they are what CloudFormation knows a deployed resource by."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from healthimaging_cdk import (
     LosslessStorageFormat,
 )
 
+POLICY = "AWS::IAM::Policy"
 SNAPSHOT = Path(__file__).parent / "logical_ids.json"
 WHAT_IT_MEANS = """
 The logical ids of {name} changed. On the next deploy CloudFormation makes every resource under its new id and takes
@@ -97,7 +99,11 @@ def test_ids_are_those_of_the_first_release(build, synthesize, request):
     stack = Stack(App(), "Stack")
     build(stack)
     found = synthesize(stack)
-    ids = {name: resource["Type"] for name, resource in found.resources.items()}
+    ids = {
+        # What a role may do is replaced with each change: the id of such a policy ends with a digest of its document.
+        re.sub("[0-9a-f]{16}$", "{digest}", name) if resource["Type"] == POLICY else name: resource["Type"]
+        for name, resource in found.resources.items()
+    }
     outputs = sorted(found.document.get("Outputs", {}))
     actual = {"resources": dict(sorted(ids.items())), "outputs": outputs}
     known = json.loads(SNAPSHOT.read_text()) if SNAPSHOT.exists() else {}

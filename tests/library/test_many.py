@@ -147,7 +147,7 @@ def test_role_key_and_buckets_may_all_lie_in_stacks_of_their_own(app, folder):
     found = templates_of(app)
     assert ["AWS::KMS::Key"] == list(count(found["Keys"]))
     assert {"AWS::S3::Bucket": 2, "AWS::HealthImaging::Datastore": 1} == count(found["Buckets"])
-    assert {"AWS::IAM::Role": 1} == count(found["Roles"])
+    assert {"AWS::IAM::Role": 1, "AWS::IAM::Policy": 1} == count(found["Roles"])
 
 
 def test_the_key_of_another_stack_is_told_of_cloudwatch_logs_and_not_of_its_users(app):
@@ -300,9 +300,9 @@ def test_a_nested_imports_function_asks_about_its_own_stack(app):
     (template,) = [template for name, template in templates_of(app).items() if name.endswith(".nested")]
     assert [{"Ref": "AWS::StackId"}] == [
         statement["Resource"]
-        for role in template["Resources"].values()
-        for policy in role.get("Properties", {}).get("Policies", [])
-        for statement in policy["PolicyDocument"]["Statement"]
+        for policy in template["Resources"].values()
+        if policy["Type"] == "AWS::IAM::Policy"
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
         if statement["Action"] == "cloudformation:DescribeStacks"
     ]
 

@@ -8,11 +8,12 @@ import pytest
 from aws_cdk import Annotations, App, NestedStack, RemovalPolicy, Stack, Stage, Tags
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sns as sns
 from aws_cdk.assertions import Template
 from constructs import Construct
 
-from healthimaging_cdk import Datastore, DicomImport, HealthImagingEndpoints, ImportNetwork, ImportSource
-from healthimaging_cdk._runtime import rules
+from healthimaging_cdk import Datastore, DicomImport, HealthImagingEndpoints, ImportNetwork, ImportSource, Notify
+from healthimaging_cdk._runtime import contract
 from tests.conftest import ROOT
 
 ENDPOINT = "AWS::EC2::VPCEndpoint"
@@ -339,18 +340,24 @@ def test_endpoints_are_made_for_healthimaging_for_imports_and_for_s3(stack, vpc,
 
 
 def test_every_service_that_the_function_calls_has_an_endpoint(stack, vpc, synthesize):
-    HealthImagingEndpoints(stack, "Endpoints", vpc=vpc)
+    endpoints = HealthImagingEndpoints(stack, "Endpoints", vpc=vpc)
+    endpoints.allow_publish(sns.Topic(stack, "Topic"))
     called = set()
     botocore_session = botocore.session.Session()
+    services = set(botocore_session.get_available_services())
     for path in (ROOT / "lambda").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "client":
-                model = botocore_session.get_service_model(node.args[0].value)
+            # Whatever has the name of a service as an argument: the makers of clients and of calls.
+            arguments = (
+                [it.value for it in node.args if isinstance(it, ast.Constant)] if isinstance(node, ast.Call) else []
+            )
+            for service in services.intersection(it for it in arguments if isinstance(it, str)):
+                model = botocore_session.get_service_model(service)
                 operations = [model.operation_model(name) for name in model.operation_names]
                 prefixes = {(it.endpoint or {}).get("hostPrefix", "") for it in operations}
                 # Others put an account or a bucket there.
                 called |= {f"{prefix}{model.endpoint_prefix}" for prefix in prefixes if "{" not in prefix}
-    assert {"s3", "sts", "states", "medical-imaging"} <= called
+    assert {"events", "medical-imaging", "s3", "sns", "states", "sts"} <= called
     # The names of hosts that only other operations of a service have.
     assert {"sync-states"} == called - set(by_service(synthesize(stack)))
 
@@ -560,7 +567,7 @@ def test_the_endpoints_may_lie_in_a_stack_before_that_of_the_import(app: App):
     [
         (
             {"leave_out": ["S3", "kms"]},
-            r"leave_out takes medical-imaging, .*, sts, s3, got 'S3' \(did you mean 's3'\?\), 'kms'$",
+            r"leave_out takes medical-imaging, .*, sts, sns, s3, got 'S3' \(did you mean 's3'\?\), 'kms'$",
         ),
         ({"for_imports": False, "leave_out": sorted(HEALTHIMAGING | {"s3"})}, "leave_out names every endpoint"),
         ({"datastores": []}, "datastores is empty, which lets nobody through"),
@@ -671,7 +678,7 @@ def test_an_output_bucket_of_another_account_can_be_used(stack, vpc, synthesize)
     assert [
         ("s3:ListBucket", "arn:aws:s3:::theirs"),
         ("s3:GetObject", "arn:aws:s3:::theirs/out/*"),
-        ("s3:PutObject", f"arn:aws:s3:::theirs/out/{rules.RECORDS_FOLDER}*"),
+        ("s3:PutObject", f"arn:aws:s3:::theirs/out/{contract.RECORDS_FOLDER}*"),
     ] == [(statement["Action"], text(statement["Resource"])) for statement in added]
 
 
@@ -771,3 +778,61 @@ def test_stacks_without_a_function_and_apps_without_a_network_are_left_alone(app
     DicomImport(alone, "Import")
     app.synth()
     assert [] == [*warnings_of(data), *warnings_of(stack), *warnings_of(alone)]
+
+
+# -- notifications ---------------------------------------------------------------------------------------------------
+
+TOPICS = "arn:aws:sns:us-east-1:111122223333:*"
+
+
+def import_with(stack: Stack, **options) -> None:
+    bucket = s3.Bucket.from_bucket_name(stack, "Bucket", "images")
+    store = Datastore.from_datastore_id(stack, "Store", "0" * 32)
+    source = ImportSource.bucket(bucket, "dicom/")
+    DicomImport(stack, "Import", datastore=store, source=source, output_bucket=bucket, **options)
+
+
+def test_an_import_with_notifications_has_an_endpoint_that_lets_them_pass_and_no_other_has(app, stack, vpc, synthesize):
+    endpoints = HealthImagingEndpoints(stack, "Endpoints", vpc=vpc)
+    for name in ("Silent", "Loud"):
+        imports = Stack(app, name, env=HERE)
+        ImportNetwork(imports, "Network", vpc=vpc, endpoints=endpoints)
+        import_with(imports, notify=Notify.FAILURES if name == "Loud" else None)
+        assert ("sns" in endpoints.interface_endpoints) == (name == "Loud")
+    found = synthesize(stack)
+    (statement,) = statements(found, "sns")
+    assert ("Allow", "sns:Publish", TOPICS) == (statement["Effect"], statement["Action"], text(statement["Resource"]))
+
+
+def test_a_topic_of_another_account_can_be_published_to(stack, vpc, synthesize):
+    endpoints = HealthImagingEndpoints(stack, "Endpoints", vpc=vpc)
+    ImportNetwork(stack, "Network", vpc=vpc, endpoints=endpoints)
+    theirs = "arn:aws:sns:us-east-1:444455556666:on-call"
+    import_with(stack, notification_topic=sns.Topic.from_topic_arn(stack, "Theirs", theirs))
+    assert [TOPICS, theirs] == reachable(synthesize(stack), "sns")
+
+
+def test_the_function_is_made_after_the_endpoint_for_notifications(stack, vpc, synthesize):
+    endpoints = HealthImagingEndpoints(stack, "Endpoints", vpc=vpc)
+    ImportNetwork(stack, "Network", vpc=vpc, endpoints=endpoints)
+    import_with(stack, notify=Notify.FAILURES)
+    found = synthesize(stack)
+    endpoint = stack.get_logical_id(endpoints.interface_endpoints["sns"].node.default_child)
+    assert endpoint in found.only("AWS::Lambda::Function")["DependsOn"]
+
+
+def test_an_endpoint_for_notifications_that_exists_is_left_out(stack, vpc, synthesize):
+    endpoints = HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, leave_out=["sns"])
+    endpoints.allow_publish(sns.Topic(stack, "Topic"))
+    assert "sns" not in by_service(synthesize(stack))
+
+
+def test_endpoints_of_one_vpc_have_one_endpoint_for_notifications(stack, vpc):
+    first = HealthImagingEndpoints(stack, "First", vpc=vpc, leave_out=["sts"])
+    others = sorted(HEALTHIMAGING | FOR_IMPORTS - {"sts"} | {"s3"})
+    second = HealthImagingEndpoints(stack, "Second", vpc=vpc, leave_out=others)
+    topic = sns.Topic(stack, "Topic")
+    for endpoints in (second, first, second):
+        endpoints.allow_publish(topic)
+    assert ["sns"] == sorted(set(second.interface_endpoints) & {"sns"})
+    assert "sns" not in first.interface_endpoints

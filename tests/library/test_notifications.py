@@ -1,11 +1,10 @@
-"""The notifications of an import, as synthesized."""
+"""The notifications of an import: what the function is told, and what it may do, as synthesized."""
 
 from __future__ import annotations
 
 import json
 import re
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from aws_cdk import Stack
@@ -13,72 +12,80 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sns as sns
 
-from healthimaging_cdk import Datastore, DicomImport, ImportSource, Notify
-from healthimaging_import.aws import Clients
-from healthimaging_import.rules import Verdict
-from healthimaging_import.signals import announce
-from healthimaging_import.verdict import Counts
+from healthimaging_cdk import Completion, Datastore, DicomImport, ImportSource, Notify, OnEmpty
+from healthimaging_cdk._runtime import contract
 
-TOPIC, ROLE, RULE = "AWS::SNS::Topic", "AWS::IAM::Role", "AWS::Events::Rule"
+IMPORT, TOPIC = "Custom::HealthImagingImport", "AWS::SNS::Topic"
 ID = "0123456789abcdef0123456789abcdef"
-REJECTED = {"counts": {"rejected": [{"numeric": [">", 0]}]}}
-CONDITIONS = {
-    Notify.FAILURES: {"outcome": ["FAILED", "UNKNOWN"]},
-    Notify.REJECTIONS: {"$or": [{"outcome": ["FAILED", "UNKNOWN"]}, REJECTED]},
-    Notify.OUTCOMES: {},
-}
+HERE = {"account": "111122223333", "region": "us-east-1"}
+ON_KEY = "['kms:Decrypt', 'kms:GenerateDataKey']"
 
 
-def rule_of(stack: Stack, synthesize: Any) -> dict[str, Any]:
-    (found,) = (
-        rule["Properties"]
-        for rule in synthesize(stack).of_type(RULE)
-        if rule["Properties"]["EventPattern"]["source"] == ["healthimaging-cdk"]
-    )
-    return dict(found)
+def told(stack: Stack, synthesize: Any) -> dict[str, Any]:
+    properties = synthesize(stack).only(IMPORT)["Properties"]
+    return {name: properties[name] for name in ("NotificationTopicArn", "Notify") if name in properties}
 
 
-def role_of(stack: Stack, synthesize: Any) -> dict[str, Any]:
-    name = rule_of(stack, synthesize)["Targets"][0]["RoleArn"]["Fn::GetAtt"][0]
-    return dict(synthesize(stack).resources[name]["Properties"])
+def rights(import_: DicomImport, synthesize: Any) -> dict[str, Any]:
+    """The resource of each right of the provider role, by its actions."""
+    stack = Stack.of(import_)
+    role = stack.resolve(import_.request_role.role_arn)["Fn::GetAtt"][0]
+    return {str(it["Action"]): it["Resource"] for it in synthesize(stack).statements_of(role)}
 
 
-def rights(role: dict[str, Any]) -> dict[str, Any]:
-    (policy,) = role["Policies"]
-    return {str(s["Action"]): s["Resource"] for s in policy["PolicyDocument"]["Statement"]}
+def bring_all_but_the_topic(stack: Stack) -> dict[str, Any]:
+    bucket = s3.Bucket.from_bucket_name(stack, "Bucket", "amzn-images")
+    return {
+        "datastore": Datastore.from_datastore_id(stack, "Store", ID),
+        "source": ImportSource.bucket(bucket, "dicom/"),
+        "output_bucket": bucket,
+    }
 
 
-def test_nothing_is_made_unless_asked_for(stack, synthesize):
+def test_nothing_is_created_or_allowed_unless_asked_for(stack, synthesize):
     import_ = DicomImport(stack, "Import")
     assert import_.notification_topic is None
     assert import_.node.try_find_child("Notifications") is None
     assert [] == synthesize(stack).of_type(TOPIC)
+    assert {} == told(stack, synthesize)
+    assert "sns:Publish" not in rights(import_, synthesize)
 
 
-@pytest.mark.parametrize(("notify", "condition"), CONDITIONS.items())
-def test_the_rule_waits_for_the_outcomes_that_are_asked_for(stack, synthesize, notify, condition):
+@pytest.mark.parametrize("notify", Notify)
+def test_the_function_is_told_the_topic_and_which_verdicts_it_gets(stack, synthesize, notify):
     import_ = DicomImport(stack, "Import", notify=notify)
-    assert {
-        "source": ["healthimaging-cdk"],
-        "detail-type": ["DICOM Import Judged"],
-        "detail": {"import": [stack.resolve(import_.import_name)], **condition},
-    } == rule_of(stack, synthesize)["EventPattern"]
+    topic = stack.resolve(import_.notification_topic.topic_arn)
+    assert {"NotificationTopicArn": topic, "Notify": notify.value} == told(stack, synthesize)
 
 
-def test_every_value_is_known_to_the_tests():
-    assert set(CONDITIONS) == set(Notify)
+@pytest.mark.parametrize("name", ["Notify", "OnEmpty", "Completion"])
+def test_the_public_enumerations_have_the_values_that_the_function_knows(name):
+    public = {"Notify": Notify, "OnEmpty": OnEmpty, "Completion": Completion}[name]
+    assert {it.name: it.value for it in getattr(contract, name)} == {it.name: it.value for it in public}
 
 
 def test_a_topic_alone_means_failures(stack, synthesize):
     topic = sns.Topic(stack, "Topic")
     import_ = DicomImport(stack, "Import", notification_topic=topic)
     assert topic is import_.notification_topic
-    detail = rule_of(stack, synthesize)["EventPattern"]["detail"]
-    assert {"import": [stack.resolve(import_.import_name)], "outcome": ["FAILED", "UNKNOWN"]} == detail
+    expected = {"NotificationTopicArn": stack.resolve(topic.topic_arn), "Notify": "failures"}
+    assert expected == told(stack, synthesize)
     synthesize(stack).only(TOPIC)
 
 
-def test_the_topic_is_encrypted_as_what_else_is_made_and_takes_tls_only(stack, synthesize):
+def test_people_are_told_what_the_function_publishes_and_nothing_that_an_event_says(stack, synthesize):
+    import_ = DicomImport(stack, "Import", notify=Notify.OUTCOMES)
+    found = synthesize(stack)
+    topic = stack.resolve(import_.notification_topic.topic_arn)
+    targets = [target for rule in found.of_type("AWS::Events::Rule") for target in rule["Properties"]["Targets"]]
+    assert topic not in [target["Arn"] for target in targets]
+    assert "events.amazonaws.com" not in json.dumps(found.of_type("AWS::IAM::Role"))
+    publishers = [it for it in found.of_type("AWS::IAM::Policy") if "sns:Publish" in json.dumps(it)]
+    role = stack.resolve(import_.request_role.role_arn)["Fn::GetAtt"][0]
+    assert [[{"Ref": role}]] == [policy["Properties"]["Roles"] for policy in publishers]
+
+
+def test_the_topic_is_encrypted_as_what_else_is_created_and_takes_tls_only(stack, synthesize):
     import_ = DicomImport(stack, "Import", notify=Notify.FAILURES)
     found = synthesize(stack)
     key = stack.resolve(import_.encryption_key.key_arn)
@@ -92,90 +99,44 @@ def test_the_topic_is_encrypted_as_what_else_is_made_and_takes_tls_only(stack, s
 
 
 def test_without_a_customer_key_the_topic_has_the_one_that_aws_manages(stack, synthesize):
-    DicomImport(stack, "Import", notify=Notify.FAILURES, customer_managed_key=False)
+    import_ = DicomImport(stack, "Import", notify=Notify.FAILURES, customer_managed_key=False)
     assert "alias/aws/sns" in json.dumps(synthesize(stack).only(TOPIC)["Properties"]["KmsMasterKeyId"])
-    assert ["sns:Publish"] == list(rights(role_of(stack, synthesize)))
+    assert "kms:" not in json.dumps(list(rights(import_, synthesize)))
 
 
-def test_a_key_is_made_for_a_topic_though_nothing_else_is_made(stack, synthesize):
-    bucket = s3.Bucket.from_bucket_name(stack, "Bucket", "amzn-images")
-    given = {
-        "datastore": Datastore.from_datastore_id(stack, "Store", ID),
-        "source": ImportSource.bucket(bucket, "dicom/"),
-        "output_bucket": bucket,
-    }
+def test_a_key_is_created_for_a_topic_though_nothing_else_is_created(stack, synthesize):
+    given = bring_all_but_the_topic(stack)
     assert DicomImport(stack, "Silent", **given).encryption_key is None
     import_ = DicomImport(stack, "Import", **given, notify=Notify.FAILURES)
-    assert (
-        stack.resolve(import_.encryption_key.key_arn) == synthesize(stack).only(TOPIC)["Properties"]["KmsMasterKeyId"]
-    )
+    key = stack.resolve(import_.encryption_key.key_arn)
+    assert key == synthesize(stack).only(TOPIC)["Properties"]["KmsMasterKeyId"]
+    allowed = rights(import_, synthesize)
+    assert (stack.resolve(import_.notification_topic.topic_arn), key) == (allowed["sns:Publish"], allowed[ON_KEY])
 
 
-def test_eventbridge_of_this_account_publishes_by_a_role_with_that_right_alone(stack, synthesize):
-    import_ = DicomImport(stack, "Import", notify=Notify.FAILURES)
-    role = role_of(stack, synthesize)
-    (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
-    assert {
-        "Action": "sts:AssumeRole",
-        "Effect": "Allow",
-        "Principal": {"Service": "events.amazonaws.com"},
-        "Condition": {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}},
-    } == trust
-    topic, key = (stack.resolve(arn) for arn in (import_.notification_topic.topic_arn, import_.encryption_key.key_arn))
-    assert {"sns:Publish": topic, "['kms:Decrypt', 'kms:GenerateDataKey']": key} == rights(role)
-    assert topic == rule_of(stack, synthesize)["Targets"][0]["Arn"]
-
-
-def test_the_role_may_use_the_key_of_a_topic_of_the_user(stack, synthesize):
+def test_the_provider_role_may_use_the_key_of_a_topic_of_the_user(stack, synthesize):
     key = kms.Key(stack, "Key")
     topic = sns.Topic(stack, "Topic", master_key=key)
-    DicomImport(stack, "Import", notification_topic=topic)
-    expected = stack.resolve({"sns:Publish": topic.topic_arn, "['kms:Decrypt', 'kms:GenerateDataKey']": key.key_arn})
-    assert expected == rights(role_of(stack, synthesize))
+    import_ = DicomImport(stack, "Import", **bring_all_but_the_topic(stack), notification_topic=topic)
+    allowed = rights(import_, synthesize)
+    assert stack.resolve([topic.topic_arn, key.key_arn]) == [allowed["sns:Publish"], allowed[ON_KEY]]
 
 
-def test_the_message_is_made_of_fields_that_the_event_has(stack, synthesize):
-    DicomImport(stack, "Import", notify=Notify.OUTCOMES)
-    transformer = rule_of(stack, synthesize)["Targets"][0]["InputTransformer"]
-    sent: list[dict[str, Any]] = []
+def test_the_job_is_submitted_when_the_topic_and_its_policy_are_there(stack, synthesize):
+    DicomImport(stack, "Import", notify=Notify.FAILURES)
+    found = synthesize(stack)
+    waits_for = {found.resources[name]["Type"] for name in found.only(IMPORT)["DependsOn"]}
+    assert {TOPIC, "AWS::SNS::TopicPolicy"} <= waits_for
 
-    class Bus:
-        def put_events(self, *, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803 - boto3's name
-            sent.extend(Entries)
-            return {}
 
-    announce(
-        cast("Clients", SimpleNamespace(events=Bus())),
-        import_name="Stack/Job",
-        datastore_id="d",
-        job_id="j",
-        job_status="FAILED",
-        verdict=Verdict.FAILED,
-        counts=Counts(10, 6, 3, 1),
-        seconds=None,
+def test_the_job_does_not_wait_for_who_subscribes_to_a_topic_of_the_user(stack, synthesize):
+    topic = sns.Topic(stack, "Topic")
+    import_ = DicomImport(stack, "Import", notification_topic=topic)
+    sns.Subscription(
+        topic, "Pager", topic=topic, protocol=sns.SubscriptionProtocol.HTTPS, endpoint=f"https://x/{import_.job_id}"
     )
-    event = {"detail": json.loads(sent[0]["Detail"])}
-    message = transformer["InputTemplate"]
-    for name, path in transformer["InputPathsMap"].items():
-        value: Any = event
-        for part in path.removeprefix("$.").split("."):
-            value = value[part]
-        message = message.replace(f"<{name}>", str(value))
-    assert [
-        "DICOM import Stack/Job: FAILED",
-        "10 files scanned, 6 imported, 3 rejected for customer errors, 1 for server errors",
-        "Job j of data store d, status FAILED. Where its manifest and the reasons of rejection lie:",
-        "aws medical-imaging get-dicom-import-job --datastore-id d --job-id j --query jobProperties.outputS3Uri",
-    ] == [json.loads(line) for line in message.splitlines()]
-
-
-def test_the_job_is_submitted_when_somebody_listens(stack, synthesize):
-    import_ = DicomImport(stack, "Import", notify=Notify.FAILURES)
-    waits_for = synthesize(stack).only("Custom::HealthImagingImport")["DependsOn"]
-    made = [child for child in import_.node.find_child("Notifications").node.find_all() if Stack.is_construct(child)]
-    names = [stack.get_logical_id(child) for child in made if hasattr(child, "cfn_resource_type")]
-    assert 4 == len(names)
-    assert set(names) <= set(waits_for)
+    found = synthesize(stack)
+    assert "AWS::SNS::Subscription" not in {found.resources[name]["Type"] for name in found.only(IMPORT)["DependsOn"]}
 
 
 def test_fails_a_value_that_there_is_not(stack):
@@ -184,15 +145,12 @@ def test_fails_a_value_that_there_is_not(stack):
         DicomImport(stack, "Import", notify="failures")
 
 
-HERE = {"account": "111122223333", "region": "us-east-1"}
-
-
 def topic_of(stack: Stack, *, region: str = "us-east-1", account: str = "111122223333", name: str = "on-call") -> Any:
     return sns.Topic.from_topic_arn(stack, "OnCall", f"arn:aws:sns:{region}:{account}:{name}")
 
 
-def test_fails_a_fifo_topic_to_which_eventbridge_does_not_publish(stack):
-    message = "DicomImport: notification_topic is a FIFO topic, which EventBridge does not support"
+def test_fails_a_fifo_topic(stack):
+    message = "DicomImport: notification_topic is a FIFO topic, .*: use a standard topic"
     for topic in (topic_of(stack, name="on-call.fifo"), sns.Topic(stack, "Own", fifo=True)):
         with pytest.raises(ValueError, match=message):
             DicomImport(stack, "Import", notification_topic=topic)
@@ -205,11 +163,11 @@ def test_fails_a_topic_of_another_region(app):
         DicomImport(stack, "Import", notification_topic=topic_of(stack, region="eu-west-1"))
 
 
-def test_a_topic_of_another_account_is_published_to_by_the_role(app, synthesize):
+def test_a_topic_of_another_account_is_published_to_by_the_provider_role(app, synthesize):
     stack = Stack(app, "Here", env=HERE)
     topic = topic_of(stack, account="444455556666")
-    DicomImport(stack, "Import", notification_topic=topic)
-    assert topic.topic_arn == rights(role_of(stack, synthesize))["sns:Publish"]
+    import_ = DicomImport(stack, "Import", notification_topic=topic)
+    assert topic.topic_arn == rights(import_, synthesize)["sns:Publish"]
 
 
 def test_where_synth_does_not_know_the_region_any_topic_passes(stack):

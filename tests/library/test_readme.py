@@ -7,7 +7,7 @@ import pytest
 from aws_cdk import App
 
 from healthimaging_cdk import DicomImport
-from healthimaging_cdk._runtime import rules
+from healthimaging_cdk._runtime import service_model
 from tests.conftest import ROOT
 from tests.library.examples import Namespace
 
@@ -66,7 +66,7 @@ def test_the_other_examples_compile(page):
 
 
 def test_the_regions_with_healthimaging_are_named():
-    assert set(rules.REGIONS) == set(re.findall(r"\b[a-z]{2}-[a-z]+-[0-9]\b", README))
+    assert set(service_model.REGIONS) == set(re.findall(r"\b[a-z]{2}-[a-z]+-[0-9]\b", README))
 
 
 def test_every_option_is_in_the_table():

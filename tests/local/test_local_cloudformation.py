@@ -16,6 +16,7 @@ from healthimaging_local.cloud import ROOT
 pytestmark = pytest.mark.cloud
 
 STORE = "AWS::HealthImaging::Datastore"
+IAM = ["CAPABILITY_IAM"]
 
 
 def settled(cloud: Cloud, name: str) -> dict[str, Any]:
@@ -40,12 +41,12 @@ def store(**more: Any) -> dict[str, Any]:
 
 
 def create(cloud: Cloud, name: str, body: str) -> dict[str, Any]:
-    answer = cloud.client("cloudformation").create_stack(StackName=name, TemplateBody=body)
+    answer = cloud.client("cloudformation").create_stack(StackName=name, TemplateBody=body, Capabilities=IAM)
     return settled(cloud, answer["StackId"])
 
 
 def update(cloud: Cloud, stack: dict[str, Any], body: str) -> dict[str, Any]:
-    cloud.client("cloudformation").update_stack(StackName=stack["StackId"], TemplateBody=body)
+    cloud.client("cloudformation").update_stack(StackName=stack["StackId"], TemplateBody=body, Capabilities=IAM)
     return settled(cloud, stack["StackId"])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -78,6 +79,34 @@ def test_a_datastore_can_be_deleted_once_its_image_sets_are(imaging: Any, sample
     assert "DELETED" == imaging.ask("POST", f"{path}/deleteImageSet")["imageSetState"]
     assert 409 == imaging.send("POST", f"{path}/deleteImageSet").status
     assert ("DELETED", []) == (imaging.ask("POST", f"{path}/getImageSet")["imageSetState"], imaging.search(store))
+    assert 200 == imaging.send("DELETE", f"/datastore/{store}").status
+
+
+def test_a_deletion_that_takes_time_is_read_as_deleting_deleted_and_not_found(imaging: Any, sample: Any) -> None:
+    imaging.state.settings.image_set_seconds = 0.5
+    imaging.state.settings.deleted_image_set_seconds = 0.5
+    store = imaging.datastore()
+    imaging.storage.put("source", "in/ct.dcm", sample("CT_small.dcm"))
+    imaging.run(store)
+    (found,) = imaging.search(store)
+    path = f"/datastore/{store}/imageSet/{found['imageSetId']}"
+
+    def statuses(answer: dict[str, Any]) -> tuple[Any, ...]:
+        return (answer["imageSetState"], answer["imageSetWorkflowStatus"], "deletedAt" in answer)
+
+    assert ("LOCKED", "DELETING", False) == statuses(imaging.ask("POST", f"{path}/deleteImageSet"))
+    assert ("LOCKED", "DELETING", False) == statuses(imaging.ask("POST", f"{path}/getImageSet"))
+    assert (409, 409, []) == (
+        imaging.send("POST", f"{path}/deleteImageSet").status,
+        imaging.send("DELETE", f"/datastore/{store}").status,
+        imaging.search(store),
+    )
+    time.sleep(0.6)
+    assert ("DELETED", "DELETED", True) == statuses(imaging.ask("POST", f"{path}/getImageSet"))
+    versions = imaging.ask("POST", f"{path}/listImageSetVersions")["imageSetPropertiesList"]
+    assert ["DELETED", "ACTIVE"] == [version["imageSetState"] for version in versions]
+    time.sleep(0.5)
+    assert 404 == imaging.send("POST", f"{path}/getImageSet").status
     assert 200 == imaging.send("DELETE", f"/datastore/{store}").status
 
 

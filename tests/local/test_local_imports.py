@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from typing import Any
 
 import pydicom
@@ -281,3 +282,41 @@ def test_events_tell_of_a_job_without_counts(imaging: Any, sample: Any) -> None:
     assert imaging.state.datastores[store].arn == resource
     expected = {"imagingVersion", "datastoreId", "jobId", "jobName", "jobStatus", "inputS3Uri", "outputS3Uri"}
     assert expected == set(detail)
+
+
+def test_an_ended_job_tells_its_end_its_name_and_its_role(imaging: Any, sample: Any) -> None:
+    imaging.storage.put("source", "in/1.dcm", sample(CT))
+    store = imaging.datastore()
+    done = imaging.run(store, jobName="mine")
+    imaging.storage.denied.add("s3:PutObject")
+    failed = imaging.run(store, jobName="other")
+    common = {"jobId", "jobName", "jobStatus", "datastoreId", "dataAccessRoleArn", "submittedAt", "endedAt"}
+    assert [common, {*common, "message"}] == [set(job) - {"inputS3Uri", "outputS3Uri"} for job in (done, failed)]
+    assert ("mine", True) == (done["jobName"], done["submittedAt"] <= done["endedAt"])
+    summaries = imaging.ask("GET", f"/listDICOMImportJobs/datastore/{store}")["jobSummaries"]
+    assert [{name: job[name] for name in job if not name.endswith("S3Uri")} for job in (failed, done)] == summaries
+
+
+def test_fails_when_the_right_to_read_is_lost_while_the_job_runs(imaging: Any, sample: Any) -> None:
+    imaging.storage.put("source", "in/1.dcm", sample(CT))
+    imaging.state.settings.job_seconds = 0.8
+    store = imaging.datastore()
+    job_id = json.loads(imaging.start(store).body)["jobId"]
+    imaging.storage.denied.add("s3:GetObject")
+    job = imaging.ended(store, job_id)
+    assert ("FAILED", True) == (job["jobStatus"], "s3:GetObject" in job["message"])
+    assert job["endedAt"] - job["submittedAt"] > 0.75
+
+
+def test_fails_when_the_right_to_write_is_lost_after_the_files_were_read(imaging: Any, sample: Any) -> None:
+    imaging.storage.put("source", "in/1.dcm", sample(CT))
+    imaging.state.settings.job_seconds = 1.2
+    store = imaging.datastore()
+    job_id = json.loads(imaging.start(store).body)["jobId"]
+    while not imaging.search(store):
+        time.sleep(0.01)
+    job = imaging.ask("GET", f"/getDICOMImportJob/datastore/{store}/job/{job_id}")["jobProperties"]
+    assert ("IN_PROGRESS", False) == (job["jobStatus"], "endedAt" in job)
+    imaging.storage.denied.add("s3:PutObject")
+    job = imaging.ended(store, job_id)
+    assert ("FAILED", True) == (job["jobStatus"], "s3:PutObject" in job["message"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from healthimaging_import.rules import ServiceModel
+from healthimaging_import.service_model import ServiceModel
 from healthimaging_local.errors import ServiceError
 from healthimaging_local.protocol import Request
 

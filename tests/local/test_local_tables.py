@@ -28,7 +28,7 @@ def test_the_pinned_version_is_the_required_one() -> None:
 
 def test_every_name_taken_from_the_emulator_is_guarded() -> None:
     guarded = {name for names in NEEDED.values() for name in names}
-    for module in ("access", "alarms", "emulator", "mends"):
+    for module in ("access", "alarms", "emulator", "mends", "s3_patches", "stack_patches"):
         source = (ROOT / "local" / "healthimaging_local" / f"{module}.py").read_text(encoding="utf-8")
         aliases = set(re.findall(r"^from ministack[\w.]* import (.+)$", source, re.MULTILINE))
         names = {part.split(" as ")[-1].strip() for line in aliases for part in line.split(",")}

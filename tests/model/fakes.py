@@ -13,14 +13,11 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
 from types import SimpleNamespace
 from typing import Any, TypeVar
 from urllib.error import HTTPError, URLError
 
 from botocore.exceptions import ClientError, ConnectTimeoutError, ReadTimeoutError
-
-from healthimaging_import.faults import explained
 
 T = TypeVar("T")
 
@@ -28,6 +25,8 @@ SOURCE, RESULTS, ASSETS = "source", "results", "assets"
 PATIENT = "DOE^JANE"
 """Stands in keys, prefixes, file contents and error texts, and must come out nowhere."""
 NEVER = None
+LONGEST_CALL_SECONDS = {False: 70.0, True: 20.0}
+"""How long a call may take; a start is sent once, without botocore's retries."""
 
 
 class Crash(BaseException):
@@ -105,22 +104,25 @@ class World:
     crash_at: tuple[int, str] | None = None
     """Die at the call of this number (from 0), ``before`` or ``after``; for the tests that go through all calls."""
     crashes: int = 1
+    crash_from: int = 0
+    """The call from which on is counted."""
     objects: dict[tuple[str, str], bytes] = field(default_factory=dict)
     changed: dict[tuple[str, str], float] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
     starts: list[tuple[str, str]] = field(default_factory=list)
     """The requests that had a start accepted, and with which token."""
     written: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By token: the record that said so first."""
+    """By token: what the record says of it."""
     disowned: set[str] = field(default_factory=set)
     """The jobs that HealthImaging said it did not know."""
-    unlisted: bool = False
-    """Whether the function was ever refused the list of jobs."""
     tokens: dict[str, tuple[int, dict[str, Any], str]] = field(default_factory=dict)
     image_sets: dict[str, int] = field(default_factory=dict)
+    tells_ends: bool = True
+    """Whether HealthImaging says when a job ended."""
     stack_status: str = "CREATE_IN_PROGRESS"
     stack_updated: str = ""
     events: list[dict[str, Any]] = field(default_factory=list)
+    notifications: list[dict[str, str]] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     at_work: list[str] = field(default_factory=list)
     """The request on whose behalf the function runs, innermost last."""
@@ -130,7 +132,10 @@ class World:
     """The requests that could not be told what CloudFormation does with the stack."""
     was_answered: Callable[[str], bool] = lambda _: False
     may_be_repeated: Callable[[Job], bool] = lambda _: False
-    meanwhile: Callable[[], None] = lambda: None
+    meanwhile: Callable[[float], None] = lambda _: None
+    impatient: Callable[[float], None] = lambda _: None
+    """CloudFormation waits no more, and sends what comes next."""
+    was_undone: Callable[[str], bool] = lambda _: False
     put_answer: Callable[[str, bytes], None] = lambda *_: None
     start_execution: Callable[[str, str], None] = lambda *_: None
 
@@ -149,7 +154,7 @@ class World:
         number = len(self.calls)
         self.calls.append(operation)
         self._catch_up()
-        if self.crash_at and self.crash_at[0] <= number < self.crash_at[0] + self.crashes:
+        if self.crash_at and 0 <= number - self.crash_from - self.crash_at[0] < self.crashes:
             if self.crash_at[1] == "after":
                 effect()
             raise Crash
@@ -163,14 +168,15 @@ class World:
         return self._struck(found, operation, effect)
 
     def _struck(self, found: Misfortune, operation: str, effect: Callable[[], T]) -> T:
+        longest = LONGEST_CALL_SECONDS[operation == "StartDICOMImportJob"]
         if found.kind == "crash before":
             raise Crash
         if found.kind == "error":
             raise error(found.code, operation)
         if found.kind == "unreachable":
             raise URLError("no route") if operation == "Answer" else ConnectTimeoutError(endpoint_url="https://aws")
-        if found.kind == "meanwhile":
-            self.meanwhile()
+        if found.kind in ("meanwhile", "impatient"):
+            (self.meanwhile if found.kind == "meanwhile" else self.impatient)(longest)
             return effect()
         answer = effect()
         if found.kind == "crash after":
@@ -179,8 +185,8 @@ class World:
             raise error(found.code, operation)
         if found.kind == "answer lost":
             raise TimeoutError if operation == "Answer" else ReadTimeoutError(endpoint_url="https://aws")
-        if found.kind == "meanwhile after":
-            self.meanwhile()
+        if found.kind in ("meanwhile after", "impatient after"):
+            (self.meanwhile if found.kind == "meanwhile after" else self.impatient)(longest)
             return answer
         assert found.kind == "malformed"
         return dict.fromkeys(answer) if found.code == "nulls" else {}  # type: ignore[call-overload,return-value]
@@ -357,7 +363,7 @@ class S3:
         assert operation == "list_objects_v2"
         return self
 
-    def paginate(self, Bucket: str, Prefix: str) -> Iterator[dict[str, Any]]:  # noqa: N803
+    def paginate(self, Bucket: str, Prefix: str, **_: Any) -> Iterator[dict[str, Any]]:  # noqa: N803
         keys = sorted(key for bucket, key in self.world.objects if bucket == Bucket and key.startswith(Prefix))
         pages = [keys[first : first + 2] for first in range(0, len(keys), 2)] or [[]]
         for page in pages:
@@ -368,6 +374,10 @@ class S3:
             ]
             answer = {"Contents": contents} if contents else {}
             yield self.world.call("ListObjectsV2", lambda answer=answer: answer)  # type: ignore[misc]
+
+    def list_objects_v2(self, Bucket: str, Prefix: str, MaxKeys: int) -> dict[str, Any]:  # noqa: N803
+        keys = sorted(key for bucket, key in self.world.objects if bucket == Bucket and key.startswith(Prefix))
+        return self.world.call("ListObjectsV2", lambda: {"Contents": [{"Key": key} for key in keys[:MaxKeys]]})
 
     def delete_object(self, **what: Any) -> None:
         self.world.violation(f"an object was deleted: {sorted(what)}")
@@ -380,12 +390,20 @@ class S3:
         return self.world.objects[bucket, key]
 
     def _note(self, bucket: str, key: str, body: bytes) -> None:
-        if bucket == RESULTS and ".healthimaging-cdk/" in key and not key.endswith(("manifest.json", "-latest.json")):
+        if bucket == RESULTS and ".healthimaging-cdk/" in key and not key.endswith(("manifest.json", "-last.json")):
             record = json.loads(body)
             token = record["parameters"]["clientToken"]
-            self.world.written.setdefault(token, record)
-            if record["state"] == "FAILED":
-                self.world.failed_by[token] = record["asked_by"]
+            before = self.world.written.get(token)
+            if before and before["verdict"]:
+                told = ("verdict", "result", "reason", "job")
+                if (
+                    any(before.get(name) != record.get(name) for name in told)
+                    or before["published"] > record["published"]
+                ):
+                    self.world.violation(f"a verdict changed: {before} {record}")
+            self.world.written[token] = record
+            if record["state"] == "REFUSED" or record["verdict"] in ("FAILED", "UNKNOWN"):
+                self.world.failed_by[token] = record["owner"]
         elif bucket == SOURCE:
             self.world.violation("an object of the user was overwritten")
 
@@ -405,10 +423,12 @@ class HealthImaging:
         if record is None or record["parameters"] != parameters:
             world.violation("a job was started whose exact request no record holds")
         request = world.at_work[-1]
-        if request.startswith(("Delete", "Rollback")):
+        if request.startswith(("Delete", "Rollback", "Cleanup")):
             world.violation(f"{request} started a job")
         if world.was_answered(request):
             world.violation(f"{request} started a job after it was answered")
+        if world.was_undone(request):
+            world.violation(f"{request} started a job after its deletion or rollback was answered")
         number = len(world.starts)
         world.starts.append((request, token))
         known = world.tokens.get(token)
@@ -442,12 +462,11 @@ class HealthImaging:
             if earlier.intent != job.intent or earlier.job_id in world.disowned:
                 continue
             if earlier.token == job.token:
-                # KNOWN: where jobs may not be listed and HealthImaging forgot the token, nobody can tell.
-                if not world.unlisted:
-                    world.violation("a request became a second job")
-            elif not earlier.over and not world.unlisted:
+                world.violation("a request became a second job")
+            elif not earlier.over:
                 world.violation("a new attempt began while the earlier job ran")
-            elif not world.unlisted and not world.may_be_repeated(earlier):
+            elif not world.may_be_repeated(earlier) and "GetObject: error NoSuchKey" not in world.struck:
+                # Where the note of the last run is gone, nobody knows that the intent is current.
                 world.violation("a new attempt began after the earlier one had succeeded")
         world.jobs[job.job_id] = job
         return job
@@ -471,18 +490,19 @@ class HealthImaging:
             more = {"nextToken": str(first + 2)} if jobs[first + 2 :] else {}
             return {"jobSummaries": summaries, **more}
 
-        try:
-            return self.world.call("ListDICOMImportJobs", effect)
-        except ClientError as failure:
-            self.world.unlisted |= failure.response["Error"]["Code"] == "AccessDeniedException"
-            raise
+        return self.world.call("ListDICOMImportJobs", effect)
 
     def get_dicom_import_job(self, datastoreId: str, jobId: str) -> dict[str, Any]:  # noqa: N803
         def effect() -> dict[str, Any]:
+            if jobId not in self.world.jobs:
+                raise error("ResourceNotFoundException", "GetDICOMImportJob")
             job = self.world.jobs[jobId]
             assert datastoreId == job.parameters["datastoreId"]
-            sent = {name: job.parameters[name] for name in ("inputS3Uri", "dataAccessRoleArn")}
-            properties = {"jobStatus": job.status, "outputS3Uri": job.folder, **sent}
+            sent = {name: job.parameters.get(name) for name in ("inputS3Uri", "dataAccessRoleArn", "jobName")}
+            submitted = datetime.fromtimestamp(job.submitted_at, UTC)
+            properties = {"jobStatus": job.status, "outputS3Uri": job.folder, "submittedAt": submitted, **sent}
+            if job.over and self.world.tells_ends:
+                properties["endedAt"] = datetime.fromtimestamp(job.ends_at, UTC)
             if not job.over:
                 properties["jobStatus"] = "IN_PROGRESS" if self.world.now > job.submitted_at + 5 else "SUBMITTED"
             if job.status == "FAILED":
@@ -523,8 +543,12 @@ class CloudFormation:
     def describe_stacks(self, StackName: str) -> dict[str, Any]:  # noqa: N803
         assert StackName
         world = self.world
-        stack = {"StackStatus": world.stack_status, "CreationTime": "0", "LastUpdatedTime": world.stack_updated}
-        return world.call("DescribeStacks", lambda: {"Stacks": [stack]})
+
+        def effect() -> dict[str, Any]:
+            mark = world.stack_updated
+            return {"Stacks": [{"StackStatus": world.stack_status, "CreationTime": "0", "LastUpdatedTime": mark}]}
+
+        return world.call("DescribeStacks", effect)
 
 
 @dataclass
@@ -541,44 +565,47 @@ class EventBridge:
         return self.world.call("PutEvents", effect)
 
 
-class Clients:
-    """Stands for ``healthimaging_import.aws.Clients``; the first client costs a call of AssumeRole, as there."""
+@dataclass
+class Sns:
+    """Amazon SNS, which takes notifications."""
 
     world: World
 
-    def __init__(self, role_arn: str | None = None, *, settling: bool = False) -> None:
-        self._role_arn = role_arn
-        self._settling = settling
+    def publish(self, TopicArn: str, Subject: str, Message: str) -> dict[str, Any]:  # noqa: N803
+        assert TopicArn
 
-    @cached_property
-    def _session(self) -> World:
-        with explained("sts", "sts:AssumeRole", settling=self._settling):
-            self.world.call("AssumeRole", lambda: {"Credentials": {}})["Credentials"]
-        return self.world
+        def effect() -> dict[str, Any]:
+            self.world.notifications.append({"Subject": Subject, "Message": Message})
+            return {"MessageId": "1"}
 
-    @property
-    def s3(self) -> S3:
-        return S3(self._session)
+        return self.world.call("Publish", effect)
 
-    @property
-    def healthimaging(self) -> HealthImaging:
-        return HealthImaging(self._session)
 
-    @property
-    def starting(self) -> HealthImaging:
-        return self.healthimaging
+@dataclass
+class Sts:
+    """AWS STS, asked once in each step."""
 
-    @property
-    def stepfunctions(self) -> StepFunctions:
-        return StepFunctions(self._session)
+    world: World
 
-    @property
-    def events(self) -> EventBridge:
-        return EventBridge(self._session)
+    def assume_role(self, RoleArn: str, RoleSessionName: str) -> dict[str, Any]:  # noqa: N803
+        assert RoleArn
+        assert RoleSessionName
+        names = ("AccessKeyId", "SecretAccessKey", "SessionToken")
+        return self.world.call("AssumeRole", lambda: {"Credentials": dict.fromkeys(names, "x")})
 
-    @property
-    def cloudformation(self) -> CloudFormation:
-        return CloudFormation(self._session)
+
+def client_of(world: World, service: str) -> Any:
+    """What stands for a boto3 client."""
+    kinds = {
+        "s3": S3,
+        "medical-imaging": HealthImaging,
+        "stepfunctions": StepFunctions,
+        "events": EventBridge,
+        "cloudformation": CloudFormation,
+        "sns": Sns,
+        "sts": Sts,
+    }
+    return kinds[service](world)
 
 
 class AnsweringUrls:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import sys
+import re
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -18,19 +18,24 @@ from types import SimpleNamespace
 from typing import Any
 
 from healthimaging_cdk._engine import DEFINITION
-from healthimaging_import import aws, cloudformation, handler, resources, signals
-from healthimaging_import.resources.imports import import_request
+from healthimaging_import import handler
+from healthimaging_import.aws import clients
+from healthimaging_import.cfn import response
+from healthimaging_import.contract import ImportAttribute, ResourceType
+from healthimaging_import.importing import publish
+from healthimaging_import.importing.request import ImportRequest
+from healthimaging_import.resources.dicom_import import import_request
 from tests.model.fakes import (
     ASSETS,
     PATIENT,
     RESULTS,
     SOURCE,
     AnsweringUrls,
-    Clients,
     Crash,
     ExecutionAlreadyExists,
     Job,
     World,
+    client_of,
 )
 
 Properties = dict[str, Any]
@@ -46,7 +51,6 @@ NUMBERS = {
 }
 _ASYNC_TRIES = 3
 _LONGEST_INVOCATION = 900
-_REAL_CLIENTS = aws.Clients
 
 
 def properties(**changes: Any) -> Properties:
@@ -81,6 +85,11 @@ class Request:
     stopped: bool = False
     answered_by_first_call: bool = False
     died_answering: bool = False
+    came_late: bool = False
+    """KNOWN: its first call died; the next one, up to five minutes later, is taken for the deploy of that time."""
+    was_not_noted: bool = False
+    was_not_closed: bool = False
+    """KNOWN: stopped by hand, and its record could not be written at just that moment, by the last that looks."""
 
     @property
     def id(self) -> str:
@@ -98,19 +107,24 @@ class Request:
         return f"{self.event['StackId']}/{self.event['LogicalResourceId']}"
 
     @property
+    def wanted(self) -> ImportRequest:
+        """What it asks for."""
+        return import_request(self.scope, self.properties).for_run(self.properties.get("RunId") or "")
+
+    @property
     def intent(self) -> str:
         """What is to be imported."""
-        return import_request(self.scope, self.properties).intent
+        return self.wanted.intent
 
     @property
     def series(self) -> str:
         """What is to be imported, whatever the run."""
-        return import_request(self.scope, self.properties).series
+        return self.wanted.series
 
     @property
     def forgiving(self) -> bool:
         """Whether it must end well whatever happens."""
-        return self.kind in ("Delete", "Rollback")
+        return self.kind in ("Delete", "Rollback", "Cleanup")
 
     @property
     def status(self) -> str:
@@ -171,6 +185,7 @@ class Stage:
         self.world.meanwhile = self._meanwhile
         self.world.may_be_repeated = self._may_be_repeated
         self.world.was_answered = self._started_unasked
+        self.world.was_undone = self._was_undone
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
@@ -183,24 +198,21 @@ class Stage:
 
     def install(self) -> None:
         """Put the fakes in place."""
-        Clients.world = self.world
-        for name, module in list(sys.modules.items()):
-            if name.startswith("healthimaging_import") and getattr(module, "Clients", None) is _REAL_CLIENTS:
-                module.Clients = Clients  # type: ignore[attr-defined]
-        self._replaced = [(module, module.time) for module in (handler, cloudformation, signals)]
+        self._create_client = clients._create_client
+        clients._create_client = lambda service, *_: client_of(self.world, service)
+        self._replaced = [(module, module.time) for module in (handler, response, publish)]
         for module, _ in self._replaced:
             module.time = self.world.clock()  # type: ignore[attr-defined]
-        self._urllib = cloudformation.urllib
-        cloudformation.urllib = AnsweringUrls(self.world)  # type: ignore[attr-defined]
+        self._urllib = response.urllib
+        response.urllib = AnsweringUrls(self.world)  # type: ignore[attr-defined]
 
     def uninstall(self) -> None:
         """Take them away again."""
-        cloudformation.urllib = self._urllib  # type: ignore[attr-defined]
+        response.urllib = self._urllib  # type: ignore[attr-defined]
         for module, real in self._replaced:
             module.time = real  # type: ignore[attr-defined]
-        for name, module in list(sys.modules.items()):
-            if name.startswith("healthimaging_import") and getattr(module, "Clients", None) is Clients:
-                module.Clients = _REAL_CLIENTS  # type: ignore[attr-defined]
+        clients._create_client = self._create_client
+        clients._sessions.clear()
 
     # -- CloudFormation ------------------------------------------------------------------------------------------------
 
@@ -211,14 +223,14 @@ class Stage:
         """Send a request: its event is delivered as soon as time passes."""
         self.world.now += 3  # between two requests CloudFormation has to hear an answer, and somebody to deploy
         name = f"{kind}-{len(self.requests)}"
-        if kind == "Update":
-            self.world.stack_updated = name
+        if kind in ("Create", "Update"):
+            self.world.stack_updated = name  # a deploy of its own
         event = {
-            "RequestType": "Update" if kind == "Rollback" else kind,
+            "RequestType": {"Rollback": "Update", "Cleanup": "Delete"}.get(kind, kind),
             "RequestId": name,
             "StackId": f"arn:aws:cloudformation:us-east-1:111122223333:stack/Imaging/{stack}",
             "LogicalResourceId": "Import",
-            "ResourceType": resources.IMPORT,
+            "ResourceType": ResourceType.IMPORT.value,
             "ResponseURL": f"{ANSWERS}/{name}?Signature=secret",
             "ResourceProperties": json.loads(json.dumps(new)),
         }
@@ -233,6 +245,7 @@ class Stage:
 
     def deliver(self, request: Request) -> None:
         """Call the function with the request's event, once more perhaps."""
+        request.came_late |= self.world.now > request.at and request.id not in self.executions
         self.invocations.append(Invocation(request.event, self.world.now))
 
     def _put_answer(self, url: str, body: bytes) -> None:
@@ -253,22 +266,29 @@ class Stage:
 
     # -- what an answer must say ---------------------------------------------------------------------------------------
 
-    def _check_answer(self, request: Request, document: dict[str, Any]) -> None:
+    def _check_answer(self, request: Request, document: dict[str, Any]) -> None:  # noqa: PLR0912 - one list
         event, world = request.event, self.world
         if any(document[name] != event[name] for name in ("StackId", "RequestId", "LogicalResourceId")):
             world.violation("an answer was for another request")
-        if document["PhysicalResourceId"] != event.get("PhysicalResourceId", document["PhysicalResourceId"]):
+        same = event["RequestType"] == "Delete" or document["Status"] == "FAILED"
+        if same and document["PhysicalResourceId"] != event.get("PhysicalResourceId", document["PhysicalResourceId"]):
             world.violation("the physical id changed")
         if document["Status"] == "FAILED":
             if not document["Reason"]:
                 world.violation("a failure had no reason")
             return
         data = document["Data"]
+        if set(ImportAttribute) != set(data) and data:
+            world.violation(f"attributes are missing: {sorted(set(ImportAttribute) - set(data))}")
+        bucket, _, key = data.get("ManifestUri", "none").removeprefix("s3://").partition("/")
+        if key and (bucket, key) not in world.objects:
+            world.violation("a manifest was named that does not exist")
         status = data.get("JobStatus")
         job = world.jobs.get(data.get("JobId", ""))
         if status is None or status == "NOT_STARTED":
             # An update that CloudFormation waits for no more, since it rolls back, starts nothing either.
-            if not request.forgiving and "ROLLBACK" not in world.stack_status:
+            is_last = all(one.at <= request.at for one in self.requests.values())
+            if is_last and not request.forgiving and not re.search("ROLLBACK|DELETE", world.stack_status):
                 world.violation("an import that must not be skipped was skipped")
         elif status == "NOTHING_TO_IMPORT":
             started = any(started_by == request.id for started_by, _ in world.starts)
@@ -277,7 +297,7 @@ class Stage:
         elif job is None or not self._asks_for(request, job):
             world.violation(f"the answer named a job that is not this import's: {data}")
         elif status in ("SUBMITTED", "IN_PROGRESS"):
-            if request.kind == "Delete" or event["ResourceProperties"].get("Completion", "wait") == "wait":
+            if event["RequestType"] == "Delete" or event["ResourceProperties"].get("Completion", "wait") == "wait":
                 world.violation("a job that runs was answered as a success")
         else:
             self._check_counts(job, data)
@@ -307,11 +327,12 @@ class Stage:
         return any(_tolerates(wanted, job) for wanted in asked)
 
     def _may_be_repeated(self, job: Job) -> bool:
-        """Whether the next attempt may begin: somebody who asked does not tolerate how the job ended."""
-        if not self._was_good(job):
+        """Whether the next attempt may begin: the job failed, or something else went into the store after it."""
+        record = self.world.written.get(job.token, {})
+        if record.get("verdict") == "FAILED":
             return True
-        asked = [one.properties for one in self.requests.values() if self._asks_for(one, job)]
-        return not all(_tolerates(wanted, job) for wanted in asked)
+        later = [one for one in self.world.jobs.values() if one.submitted_at > job.submitted_at]
+        return any(one.intent != job.intent for one in later)
 
     def _started_unasked(self, request_id: str) -> bool:
         """Whether a request that was answered starts a job."""
@@ -319,15 +340,29 @@ class Stage:
         # KNOWN: nothing remembers that the first call answered for itself; the event's next delivery begins anew.
         return bool(request.answers) and not request.answered_by_first_call
 
+    def _is_replaced(self, request: Request) -> bool:
+        return any(one.at > request.at and one.scope == request.scope for one in self.requests.values())
+
+    def _was_undone(self, request_id: str) -> bool:
+        """Whether a later deletion or rollback of the same resource has its answer."""
+        request = self.requests[request_id]
+        if request.came_late:
+            return False
+        return any(
+            one.forgiving and one.answers and one.at > request.at and one.scope == request.scope
+            for one in self.requests.values()
+        )
+
     def _saw_its_attempt_fail_by_another(self, request: Request) -> bool:
         """KNOWN: a request loses the step that started its job, a deletion judges the job, the request starts anew."""
-        mine = {token for token, record in self.world.written.items() if record["asked_by"] == request.id}
+        mine = {token for token, record in self.world.written.items() if record["owner"] == request.id}
         return any(self.world.failed_by.get(token, request.id) != request.id for token in mine)
 
     # -- Lambda --------------------------------------------------------------------------------------------------------
 
     def invoke(self, payload: dict[str, Any]) -> Any:
         """Call the function, through JSON."""
+        clients._sessions.clear()
         began, output = self.world.now, io.StringIO()
         left = lambda: int((began + _LONGEST_INVOCATION - self.world.now) * 1000)  # noqa: E731
         request_id = _request_id(payload)
@@ -356,7 +391,11 @@ class Stage:
             self.world.violation("the log held the address for the answer")
         if '"step": "unexpected"' in output:
             self.unexpected.append(output)
-        if '"step": "not answered"' in output:
+        if '"step": "not closed"' in output and self.requests[request_id].stopped:
+            self.requests[request_id].was_not_closed = True
+        if '"step": "not noted"' in output:
+            self.requests[request_id].was_not_noted = True
+        if '"step": "not rescued"' in output:
             self.gave_up_answering.add(request_id)
 
     def _run_invocation(self, call: Invocation) -> None:
@@ -367,6 +406,8 @@ class Stage:
             if not isinstance(failure, (Crash, OSError)):
                 self.world.violation(f"a call ended with {failure!r}")
             call.tries += 1
+            if "RequestType" in call.payload:
+                self.requests[_request_id(call.payload)].came_late = True
             call.due = self.world.now + 60 * call.tries
             if call.tries < _ASYNC_TRIES:
                 return
@@ -493,10 +534,11 @@ class Stage:
             item.busy = False
         return True
 
-    def _meanwhile(self) -> None:
+    def _meanwhile(self, longest: float) -> None:
         """Somebody else takes a step while a call of this one is on its way."""
+        began = self.world.now
         for _ in range(2):
-            self._run_next(self.world.now + 70)
+            self._run_next(began + longest)
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
@@ -516,6 +558,7 @@ class Stage:
                 world.violation(f"{request.id} was answered twice: {said}")
             execution = self.executions.get(request.id)
             silent = not (request.answers or request.rescue_died or request.id in self.gave_up_answering)
+            silent &= not (request.stopped and self._is_replaced(request))  # nobody waits for it
             if (
                 execution
                 and execution.over
@@ -528,23 +571,36 @@ class Stage:
         if self.unexpected:
             world.violation(f"an error that nobody foresaw: {self.unexpected}")
         self._check_verdicts()
-        if any(PATIENT in json.dumps(event, ensure_ascii=False) for event in world.events):
+        if any(PATIENT in json.dumps(event, ensure_ascii=False) for event in [*world.events, *world.notifications]):
             world.violation("an event named the patient")
         return world.violations
 
     def _check_verdicts(self) -> None:
         """Every job has a verdict in the end, unless it could not be told, or a deletion took all that could."""
         world = self.world
-        hindered = any(what.startswith(("PutEvents", "AssumeRole", "StartExecution", "*")) for what in world.struck)
-        hindered |= any(one.stopped or one.first_call_died or one.rescue_died for one in self.requests.values())
-        hindered |= any(request.kind == "Delete" for request in self.requests.values())
-        hindered |= any(one.lost_a_step for name, one in self.executions.items() if name.endswith("-follow"))
+        said: dict[str, set[str]] = {}
+        for event in world.events:
+            said.setdefault(json.loads(event["Detail"])["jobId"], set()).add(event["Detail"])
+        if any(job_id and len(details) > 1 for job_id, details in said.items()):
+            world.violation(f"a job had two verdicts: {said}")
+        self._check_records()
+        hindered = any(what.startswith(("PutEvents", "AssumeRole", "*")) for what in world.struck)
+        hindered |= any(one.rescue_died or one.was_not_closed for one in self.requests.values())
         if self.busy or hindered:
             return
-        told = {json.loads(event["Detail"])["jobId"] for event in world.events}
         for job in world.jobs.values():
-            if job.job_id not in told:
+            if job.job_id not in said and "" not in said:
                 world.violation(f"nobody was told how job {job.job_id} ended")
+
+    def _check_records(self) -> None:
+        """No job is in the records of two intents."""
+        found: dict[str, str] = {}
+        for (bucket, key), body in self.world.objects.items():
+            if bucket == RESULTS and re.search(r"\.healthimaging-cdk/[0-9a-f]{64}\.json$", key):
+                record = json.loads(body)
+                job_id = record["job"].get("jobId", "")
+                if job_id and found.setdefault(job_id, record["intent"]) != record["intent"]:
+                    self.world.violation(f"two records have job {job_id}")
 
     def _check_forgiving(self, request: Request, execution: Execution | None) -> None:
         # What never came to a step, lost one for good or may not ask cannot know that it is a rollback.
@@ -558,14 +614,15 @@ def _answered_blindly(request: Request) -> bool:
     """KNOWN: where nobody can tell, or nobody asks, whether an answer went out before.
 
     - The first call answers for itself (it may not start an execution, or died three times): nothing remembers that.
+    - That it went out could not be written down, and somebody stopped the execution after that.
     - The function dies in the very call in which the answer went out, until Step Functions and Lambda give up.
     """
-    return request.answered_by_first_call or request.died_answering
+    return request.answered_by_first_call or request.died_answering or request.was_not_noted
 
 
 def _asker(execution: str) -> str:
     """The request that an execution is named after."""
-    return execution.removesuffix("-follow")
+    return execution.removesuffix("-detached")
 
 
 def _request_id(payload: dict[str, Any]) -> str:

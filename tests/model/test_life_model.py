@@ -49,7 +49,10 @@ ERRORS = {
 }
 # fmt: on
 AWS_CALLS = [operation for operation in ERRORS if operation not in ("Answer", "GetObject.Body")]
-KINDS = ["crash before", "crash after", "unreachable", "answer lost", "meanwhile", "meanwhile after"]
+KINDS = [
+    "crash before", "crash after", "unreachable", "answer lost", "meanwhile", "meanwhile after", "impatient",
+    "impatient after",
+]  # fmt: skip
 MALFORMED = {
     "AssumeRole",
     "DescribeStacks",
@@ -128,6 +131,8 @@ class Life(RuleBasedStateMachine):
         self.tried: Properties | None = None  # what a rollback has to undo
         self.pending: Request | None = None
         self.must_delete = False
+        self.cleanup: list[tuple[str, Properties]] = []  # the old ids that CloudFormation has to delete
+        self.world.impatient = self.impatient
 
     def teardown(self) -> None:
         try:
@@ -152,6 +157,7 @@ class Life(RuleBasedStateMachine):
             "Update": "UPDATE_IN_PROGRESS",
             "Rollback": "UPDATE_ROLLBACK_IN_PROGRESS",
             "Delete": "ROLLBACK_IN_PROGRESS" if self.must_delete else "DELETE_IN_PROGRESS",
+            "Cleanup": "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS",
         }
         self.world.stack_status = status[kind]
         self.pending = self.stage.request(kind, new, old, stack=self.stack, physical_id=self.physical_id)
@@ -160,7 +166,12 @@ class Life(RuleBasedStateMachine):
         """CloudFormation hears an answer; of a request that it waits for no more it takes no notice."""
         if request is not self.pending:
             return
-        self.physical_id = request.answers[0]["PhysicalResourceId"]
+        if request.kind == "Cleanup":
+            self.pending = None
+            return
+        old, self.physical_id = self.physical_id, request.answers[0]["PhysicalResourceId"]
+        if request.kind in ("Update", "Rollback") and request.status == "SUCCESS" and old != self.physical_id:
+            self.cleanup.append((old, dict(request.event["OldResourceProperties"])))
         self.ended(request, good=request.status == "SUCCESS")
 
     def ended(self, request: Request, *, good: bool) -> None:
@@ -173,7 +184,8 @@ class Life(RuleBasedStateMachine):
         elif request.kind == "Rollback":
             self.tried = self.tried if not good else None
             self.unfinished = not good
-        elif good:
+        elif request.kind == "Delete" and good:
+            self.cleanup.clear()
             self.good = self.tried = None
             self.must_delete = self.unfinished = False
             self.physical_id = ""
@@ -200,6 +212,23 @@ class Life(RuleBasedStateMachine):
     def roll_back(self) -> None:
         self.send("Rollback", self.good or {}, self.tried)
 
+    def clean_up(self) -> None:
+        """Delete what an update has replaced; nothing depends on how that ends."""
+        kept = self.physical_id
+        self.physical_id, properties = self.cleanup.pop()
+        self.send("Cleanup", properties)
+        self.physical_id = kept
+
+    def impatient(self, longest: float) -> None:
+        """CloudFormation waits no longer for its request, or a person cancels the update, in the middle of a call."""
+        if not self.pending or self.pending.kind not in ("Create", "Update"):
+            return
+        self.ended(self.pending, good=False)
+        self.delete() if self.must_delete else self.roll_back()
+        began = self.world.now
+        for _ in range(3):
+            self.stage._run_next(began + longest)
+
     def delete(self) -> None:
         self.send("Delete", self.tried or self.good or self.wanted)
 
@@ -212,6 +241,8 @@ class Life(RuleBasedStateMachine):
             self.ended(self.pending, good=False)
         if self.pending:
             pass
+        elif self.cleanup and not self.unfinished:
+            self.clean_up()
         elif self.must_delete or (self.good and choice == "delete" and not self.unfinished):
             self.delete()
         elif self.tried and (self.unfinished or choice == "roll back"):

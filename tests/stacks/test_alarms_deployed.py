@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
 
 from healthimaging_cdk import DicomImport, ImportAlarms, ImportDashboard
-from tests.deployment import Account
+from tests.deployment import Account, eventually
 
 pytestmark = pytest.mark.cloud
 
@@ -78,13 +77,6 @@ class Watch:
             "Value": value,
         }
         self.cloudwatch.put_metric_data(Namespace=NAMESPACE, MetricData=[datum])
-
-
-def eventually(check: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 20
-    while not check() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return check()
 
 
 @pytest.fixture(scope="module")

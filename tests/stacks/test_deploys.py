@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pydicom
 import pytest
@@ -54,13 +55,13 @@ def test_the_first_deploy_with_an_empty_bucket_succeeds_and_says_what_to_do(acco
     assert "nothing to import" in deployed.output("Summary")
     assert "cdk deploy Empty -c run_id=ANY_NEW_VALUE" in deployed.output("Summary")
     assert 0 == account.jobs_started()
-    assert "nothing to import" in account.log_lines()
+    assert '"step": "refused", "reason": "NOTHING_TO_IMPORT"' in account.log_lines()
 
 
 def test_fails_an_empty_bucket_if_asked(account):
     deployed = account.deploy_one(one_line("EmptyFails", on_empty=OnEmpty.FAIL))
     assert "ROLLBACK_COMPLETE" == deployed.status
-    assert "nothing to import: 0 files lie under the input prefix" in deployed.reason
+    assert "nothing to import: no file is under the input prefix of bucket emptyfails-" in deployed.reason
 
 
 def test_uploaded_files_are_image_sets_after_the_next_deploy(account):
@@ -89,12 +90,12 @@ def test_another_run_id_starts_another_job(account):
     assert [2] == [image_set["version"] for image_set in account.image_sets(second.output("DatastoreId"))]
 
 
-def test_going_back_to_an_earlier_run_id_finds_its_job(account):
+def test_going_back_to_an_earlier_run_id_imports_again(account):
     first = deploy_with_files(account, "Back", "CT_small.dcm")
-    account.deploy_one(one_line("Back", run_id="second"))
+    second = account.deploy_one(one_line("Back", run_id="second"))
     back = account.deploy_one(one_line("Back", run_id="first"))
-    assert first.output("JobId") == back.output("JobId")
-    assert 2 == account.jobs_started()
+    assert 3 == len({it.output("JobId") for it in (first, second, back)})
+    assert 3 == account.jobs_started()
 
 
 def test_bad_files_among_good_ones_are_counted(account):
@@ -125,8 +126,24 @@ def test_a_failed_import_can_be_tried_again_with_the_same_run_id(account):
 def test_fails_more_files_than_a_job_takes_before_one_starts(account):
     deployed = deploy_with_files(account, "TooMany", "CT_small.dcm", "MR_small.dcm", quotas=ImportQuotas(files=1))
     assert "UPDATE_ROLLBACK_COMPLETE" == deployed.status
-    assert "no job was started: at least 2 files lie under the input prefix, one import job takes 1" in deployed.reason
+    assert "no job was started: at least 2 files are under the input prefix, one import job takes 1" in deployed.reason
     assert 0 == account.jobs_started()
+
+
+def test_fails_archived_objects_before_a_job_starts(account):
+    name = "Archived"
+    account.deploy_one(one_line(name))
+    bucket = account.resource_id(name, "AWS::S3::Bucket", "InputBucket")
+    account.upload(bucket, "dicom/", "CT_small.dcm", "MR_small.dcm")
+    body = (P10_FILES / "JPEG2000.dcm").read_bytes()
+    account.s3.put_object(Bucket=bucket, Key="dicom/old.dcm", Body=body, StorageClass="DEEP_ARCHIVE")
+    deployed = account.deploy_one(one_line(name, run_id="1"))
+    assert "UPDATE_ROLLBACK_COMPLETE" == deployed.status
+    assert "no job was started: 1 of 3 objects under the input prefix are in the storage class" in deployed.reason
+    assert "aws s3api restore-object" in deployed.reason
+    assert 0 == account.jobs_started()
+    account.s3.delete_object(Bucket=bucket, Key="dicom/old.dcm")
+    assert "UPDATE_COMPLETE" == account.deploy_one(one_line(name, run_id="1")).status
 
 
 def test_two_imports_in_one_stack_share_the_function_and_nothing_else(account):
@@ -182,7 +199,8 @@ def test_everything_can_be_brought(account):
     deployed = account.deploy_one(app(with_import=True))
     assert "UPDATE_COMPLETE" == deployed.status
     assert "1 files scanned, 1 imported" in deployed.output("Summary")
-    assert ["nightly"] == [job["jobName"] for job in account.jobs(deployed.output("DatastoreId"))]
+    (job,) = account.jobs(deployed.output("DatastoreId"))
+    assert re.fullmatch("nightly-[0-9a-f]{20}", job["jobName"])
 
 
 @pytest.mark.parametrize("part", ["store", "source", "output"])

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from aws_cdk import App, RemovalPolicy, Stack, Tags
 
-from healthimaging_cdk import Datastore, DicomImport, ImportSource, ImportTolerance, LosslessStorageFormat
+from healthimaging_cdk import Datastore, DicomImport, ImportSource, ImportTolerance, LosslessStorageFormat, Notify
 from tests.deployment import P10_FILES, Account
 
 pytestmark = pytest.mark.cloud
@@ -86,6 +86,12 @@ REASONS = [
         "IAM asks about the image set and its store (service authorization reference); the local cloud about the first",
     ),
     Reason(
+        "StoreImageSetDeletionRole",
+        "medical-imaging:GetImageSet",
+        f"*:datastore/{'?' * 32}",
+        "IAM asks about the image set and its store (service authorization reference); the local cloud about the first",
+    ),
+    Reason(
         "StoreStoreRole",
         "cloudformation:DescribeStacks",
         "*",
@@ -138,10 +144,11 @@ class Life:
 
 
 def rights(document: dict[str, Any]) -> set[tuple[str, str]]:
-    """Each action of a policy document with each of its resources."""
+    """Each action that a policy document allows, with each of its resources."""
     return {
         (action, resource)
         for statement in document["Statement"]
+        if statement["Effect"] == "Allow"
         for action in as_list(statement["Action"])
         for resource in as_list(statement["Resource"])
     }
@@ -175,7 +182,8 @@ def make_app(folder: Path, run_id: str, *, tags: dict[str, str], emptied: bool =
     )
     for key, value in tags.items():
         Tags.of(store).add(key, value)
-    DicomImport(stack, "Import", datastore=store, source=ImportSource.directory(folder), run_id=run_id, **options)
+    source = ImportSource.directory(folder)
+    DicomImport(stack, "Import", datastore=store, source=source, run_id=run_id, notify=Notify.OUTCOMES, **options)
     return app
 
 

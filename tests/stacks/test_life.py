@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +10,7 @@ from aws_cdk import App, RemovalPolicy, Stack
 from aws_cdk import aws_s3 as s3
 
 from healthimaging_cdk import Completion, Datastore, DicomImport, ImportSource, ImportTolerance, OnEmpty
-from tests.deployment import Account, Deployed
+from tests.deployment import Account, Deployed, eventually
 
 pytestmark = pytest.mark.cloud
 
@@ -29,29 +27,41 @@ def filled(account: Account, name: str, *files: str) -> None:
     account.upload(account.resource_id(name, "AWS::S3::Bucket", "InputBucket"), "dicom/", *files)
 
 
-def eventually(check: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        if check():
-            return True
-        time.sleep(0.1)
-    return False
-
-
-def executions(account: Account, stack: str, status: str) -> list[dict[str, Any]]:
+def executions(account: Account, stack: str, status: str | None = None) -> list[dict[str, Any]]:
     arn = account.resource_id(stack, "AWS::StepFunctions::StateMachine")
-    found: list[dict[str, Any]] = account.cloud.client("stepfunctions").list_executions(
-        stateMachineArn=arn, statusFilter=status
-    )["executions"]
+    only = {"statusFilter": status} if status else {}
+    found: list[dict[str, Any]] = account.cloud.client("stepfunctions").list_executions(stateMachineArn=arn, **only)[
+        "executions"
+    ]
     return found
 
 
-def test_a_submitted_job_is_not_waited_for_and_its_outcome_is_remembered(account):
+@pytest.fixture(scope="module", autouse=True)
+def late_event(shared_account: Account) -> tuple[str, str]:
+    """A request that comes when CloudFormation does nothing with the stack: a store, and the request's id.
+
+    The function waits two minutes for CloudFormation to say otherwise, so it is sent first and looked at last.
+    """
+    account, request_id = shared_account, "11111111-2222-3333-4444-555555555555"
+    account.cloud.clear()
+    filled(account, "Unasked", "CT_small.dcm")
+    states = account.cloud.client("stepfunctions")
+    ended = executions(account, "Unasked", "SUCCEEDED")[0]["executionArn"]
+    event = json.loads(states.describe_execution(executionArn=ended)["input"])["event"]
+    event["RequestId"] = request_id
+    event["ResourceProperties"].update(RunId="late", WaitSeconds="2")
+    function = account.resource_id("Unasked", "AWS::Lambda::Function")
+    payload = json.dumps(event).encode()
+    account.cloud.client("lambda").invoke(FunctionName=function, InvocationType="Event", Payload=payload)
+    return event["ResourceProperties"]["DatastoreId"], request_id
+
+
+def test_a_submitted_job_is_not_waited_for_and_its_verdict_is_remembered(account):
     filled(account, "Submitted", "CT_small.dcm", "no_meta.dcm")
     account.cloud.settings(job_seconds=1.5)
     deployed = account.deploy_one(app("Submitted", run_id="1", completion=Completion.SUBMIT))
     assert "UPDATE_COMPLETE" == deployed.status
-    assert "the job goes on" in deployed.output("Summary")
+    assert "the job is still running; its verdict reaches metrics and events" in deployed.output("Summary")
     assert eventually(lambda: '"FilesImported": 1' in account.log_lines())
     later = account.deploy_one(app("Submitted", run_id="1", completion=Completion.WAIT))
     assert deployed.output("JobId") == later.output("JobId")
@@ -59,7 +69,7 @@ def test_a_submitted_job_is_not_waited_for_and_its_outcome_is_remembered(account
     assert 1 == account.jobs_started()
 
 
-def test_a_job_that_outlasts_the_deploy_is_detached_and_followed_to_its_end(account):
+def test_a_job_that_outlasts_the_deploy_is_detached_and_polled_to_its_end(account):
     filled(account, "Detached", "CT_small.dcm")
     account.cloud.settings(job_seconds=5)
     impatient = app("Detached", run_id="1", completion=Completion.DETACH)
@@ -67,7 +77,7 @@ def test_a_job_that_outlasts_the_deploy_is_detached_and_followed_to_its_end(acco
     job.resource.node.default_child.add_property_override("WaitSeconds", 1)  # a user's shortest is a minute
     deployed = account.deploy_one(impatient)
     assert "UPDATE_COMPLETE" == deployed.status
-    assert "the job goes on" in deployed.output("Summary")
+    assert "the job is still running; its verdict reaches metrics and events" in deployed.output("Summary")
     assert [] == account.image_sets(deployed.output("DatastoreId"))
     assert eventually(lambda: executions(account, "Detached", "RUNNING") == [])
     assert 1 == len(account.image_sets(deployed.output("DatastoreId")))
@@ -139,18 +149,23 @@ def test_a_stack_made_again_under_its_old_name_imports_again(account):
     assert "nothing to import" in again.output("Summary")  # its own new bucket, not the retained one
 
 
-def test_fails_a_request_whose_execution_is_stopped_by_hand(account):
+def test_fails_a_request_whose_execution_is_stopped_by_hand_and_polls_its_job_on(account):
     filled(account, "Stopped", "CT_small.dcm")
-    account.cloud.settings(job_seconds=30)
+    account.cloud.settings(job_seconds=8)
     states = account.cloud.client("stepfunctions")
-    machine = account.resource_id("Stopped", "AWS::StepFunctions::StateMachine")
     stack = account.begin(app("Stopped", run_id="1"))
     assert eventually(lambda: account.jobs_started() == 1)
-    (running,) = states.list_executions(stateMachineArn=machine, statusFilter="RUNNING")["executions"]
+    (running,) = executions(account, "Stopped", "RUNNING")
     states.stop_execution(executionArn=running["executionArn"])
     deployed = account.end(stack)
     assert "UPDATE_ROLLBACK_COMPLETE" == deployed.status
     assert "the request was not finished (ABORTED)" in deployed.reason
+    machine = account.resource_id("Stopped", "AWS::StepFunctions::StateMachine")
+    names = [it["name"] for it in states.list_executions(stateMachineArn=machine)["executions"]]
+    assert [f"{running['name']}-detached"] == [name for name in names if name.endswith("-detached")]
+    assert eventually(lambda: executions(account, "Stopped", "RUNNING") == [])
+    (job,) = account.jobs(deployed.output("DatastoreId"))
+    assert ("COMPLETED", ["SUCCEEDED"]) == (job["jobStatus"], account.verdicts(job["jobId"]))
 
 
 def test_a_doubled_event_starts_one_execution_and_one_job(account):
@@ -171,14 +186,10 @@ def test_a_doubled_event_starts_one_execution_and_one_job(account):
     assert eventually(lambda: len(executions(account, "Doubled", "SUCCEEDED")) == before + 1)
 
 
-def test_an_event_that_comes_when_nobody_waits_for_it_starts_nothing(account):
-    filled(account, "Unasked", "CT_small.dcm")
-    function = account.resource_id("Unasked", "AWS::Lambda::Function")
-    states = account.cloud.client("stepfunctions")
-    ended = executions(account, "Unasked", "SUCCEEDED")[0]["executionArn"]
-    event = json.loads(states.describe_execution(executionArn=ended)["input"])["event"]
-    event["RequestId"] = "11111111-2222-3333-4444-555555555555"
-    event["ResourceProperties"].update(RunId="late", WaitSeconds="2")
-    account.cloud.client("lambda").invoke(FunctionName=function, Payload=json.dumps(event).encode())
-    assert eventually(lambda: executions(account, "Unasked", "FAILED"))
-    assert 0 == account.jobs_started()
+def test_an_event_that_comes_when_nobody_waits_for_it_starts_nothing(account, late_event):
+    datastore_id, request_id = late_event
+    assert eventually(
+        lambda: f'"step": "responded", "success": false, "request_id": "{request_id}"' in account.log_lines()
+    )
+    assert [] == account.jobs(datastore_id)
+    assert request_id not in [it["name"] for it in executions(account, "Unasked")]

@@ -9,7 +9,7 @@ from aws_cdk import App, CfnOutput, RemovalPolicy, Stack, Tags
 from aws_cdk import aws_lambda as lambda_
 
 from healthimaging_cdk import Datastore, DicomImport, LosslessStorageFormat
-from tests.deployment import Account
+from tests.deployment import Account, eventually
 
 pytestmark = pytest.mark.cloud
 
@@ -124,6 +124,46 @@ def test_nothing_is_deleted_once_the_mark_was_taken_from_the_live_store(account)
     account.healthimaging.untag_resource(resourceArn=arn, tagKeys=["healthimaging-cdk:auto-delete-image-sets"])
     account.destroy("Unmarked")
     assert 2 == len(account.image_sets(store))
+
+
+def test_a_locked_image_set_does_not_keep_the_others_from_going_and_is_named(account):
+    def build(run_id: str) -> App:
+        app = App(analytics_reporting=False)
+        stack = Stack(app, "Locked")
+        store = Datastore(stack, "Store", removal_policy=RemovalPolicy.DESTROY, auto_delete_image_sets=True)
+        # Image sets are counted before any is deleted: one takes ten seconds at most.
+        deletion = store.node.find_child("ImageSetDeletion")
+        deletion.resource.node.default_child.add_property_override("WaitSeconds", 40)
+        DicomImport(stack, "Import", datastore=store, run_id=run_id)
+        return app
+
+    account.deploy_one(build("1"))
+    bucket = account.resource_id("Locked", "AWS::S3::Bucket", "InputBucket")
+    account.upload(bucket, "dicom/", "CT_small.dcm", "MR_small.dcm", "JPEG2000.dcm")
+    store = account.deploy_one(build("2")).output("ImportDatastoreId")
+    image_sets = [it["imageSetId"] for it in account.image_sets(store)]
+    assert 3 == len(image_sets)
+    locked = image_sets[0]  # the first that is asked for
+    account.cloud.inject("DeleteImageSet", "ConflictException", resource=locked, times=1000)
+    failed = account.destroy("Locked")
+    assert "DELETE_FAILED" == failed.status
+    assert f"1 image sets of data store {store} are locked by other requests: {locked}" in failed.reason
+    assert [locked] == [it["imageSetId"] for it in account.image_sets(store)]
+    account.cloud.clear()
+    assert "DELETE_COMPLETE" == account.destroy("Locked").status
+
+
+@pytest.mark.parametrize(("name", "options"), [("Lost", {}), ("FormattedLost", {"lossless_storage_format": JPEG})])
+def test_tags_of_a_store_that_was_deleted_by_hand_are_rolled_back_to(account, name, options):
+    deployed = account.deploy_one(app(name, {"team": "a"}, **options))
+    assert "CREATE_COMPLETE" == deployed.status
+    store = deployed.outputs["Arn"].rpartition("/")[2]
+    account.healthimaging.delete_datastore(datastoreId=store)
+    stores = account.healthimaging.list_datastores
+    assert eventually(lambda: store not in [it["datastoreId"] for it in stores()["datastoreSummaries"]])
+    changed = account.deploy_one(app(name, {"team": "b"}, **options))
+    assert "UPDATE_ROLLBACK_COMPLETE" == changed.status
+    assert "ResourceNotFoundException" in changed.reason
 
 
 def test_taking_the_option_back_deletes_nothing(account):

@@ -23,7 +23,7 @@ HINT = "the input bucket has to belong to account {}, which has to allow what th
 
 
 def app(run_id: str, *, owner: str = THERE) -> App:
-    """An import from a bucket that lies elsewhere."""
+    """An import from a bucket that is elsewhere."""
     app = App(analytics_reporting=False)
     stack = Stack(app, NAME, env={"account": HERE, "region": "us-east-1"})
     images = s3.Bucket.from_bucket_name(stack, "Images", BUCKET)
@@ -123,19 +123,8 @@ def test_fails_with_the_id_of_an_account_that_does_not_own_the_bucket(account, o
 @pytest.mark.usefixtures("imported")
 def test_the_policy_lets_no_other_role_of_the_importing_account_in(account, other, policy):
     attach(other, policy)
-    name = "may-read-everything"
-    role = account.cloud.client("iam")
-    trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{HERE}:root"}, "Action": "sts:AssumeRole"}
-    arn = role.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps({"Statement": [trust]}))["Role"]["Arn"]
     reads = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
-    role.put_role_policy(RoleName=name, PolicyName="reads", PolicyDocument=json.dumps({"Statement": [reads]}))
-    session = account.cloud.client("sts").assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
-    client = account.cloud.client(
-        "s3",
-        aws_access_key_id=session["AccessKeyId"],
-        aws_secret_access_key=session["SecretAccessKey"],
-        aws_session_token=session["SessionToken"],
-    )
+    client = account.cloud.client("s3", **account.session("may-read-every-bucket", reads))
     for call in (
         lambda: client.list_objects_v2(Bucket=BUCKET, Prefix="studies/"),
         lambda: client.get_object(Bucket=BUCKET, Key="studies/CT_small.dcm"),

@@ -107,7 +107,9 @@ def watch(scope: Construct, made: DicomImport, vpc: ec2.IVpc, topic: sns.ITopic)
     assert_type(made.datastore.metric_storage_bytes(StorageTier.ALL), cloudwatch.Metric)
     assert_type(made.on_failed("Failed"), events.Rule)
     assert_type(made.datastore.grant_read(made.data_access_role), iam.Grant)
-    HealthImagingEndpoints(scope, "Endpoints", vpc=vpc, datastores=[made.datastore]).allow_bucket(made.input_bucket)
+    endpoints = HealthImagingEndpoints(scope, "Endpoints", vpc=vpc, datastores=[made.datastore])
+    endpoints.allow_bucket(made.input_bucket)
+    endpoints.allow_publish(topic)
     ImportNetwork(scope, "Network", vpc=vpc)
 
 

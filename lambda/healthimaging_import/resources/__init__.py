@@ -1,59 +1,64 @@
-"""The custom resources: how their properties become typed requests, and what each does for an event."""
+"""The custom resources: what each does for a request."""
 
 from __future__ import annotations
 
-from typing import Any
+from importlib import import_module
 
-from healthimaging_import.cloudformation import Answer, Event
-from healthimaging_import.problems import Refused
-from healthimaging_import.resources import datastore, emptying, imports, tags
-from healthimaging_import.resources.turn import Step, Turn
-from healthimaging_import.rules import DATASTORE, EMPTYING, IMPORT, TAGS
+from healthimaging_import import log
+from healthimaging_import.cfn.response import Response
+from healthimaging_import.contract import ResourceType
+from healthimaging_import.errors import RetryableError, TerminalError
+from healthimaging_import.importing.lifecycle import Mode
+from healthimaging_import.resources.step import StepContext, StepResult
 
-_ADVANCE = {
-    DATASTORE: datastore.advance,
-    EMPTYING: emptying.advance,
-    IMPORT: imports.advance,
-    TAGS: tags.advance,
+_MODULES: dict[str, str] = {
+    ResourceType.DATASTORE: "datastore",
+    ResourceType.IMAGE_SET_DELETION: "image_set_deletion",
+    ResourceType.IMPORT: "dicom_import",
+    ResourceType.TAGS: "tags",
 }
+"""Imported when they are needed: responding must not need boto3."""
+_REFUSED_PATIENCE_SECONDS = 120.0
 
 
-def advance(event: Event, turn: Turn, progress: dict[str, Any]) -> Step:
-    """Bring a request one step on.
-
-    Args:
-        event: the request.
-        turn: the time.
-        progress: what the steps remember; changed in place.
+def run_step(context: StepContext) -> StepResult:
+    """Do the next step of a request.
 
     Raises:
-        TryLater: something has to pass first.
-        Refused: the request failed.
+        RetryableError: something has to pass first.
+        TerminalError: the request failed.
     """
-    if event.resource_type not in _ADVANCE:
-        raise Refused(f"this version of the function does not know {event.resource_type}: deploy with a newer library")
-    return _ADVANCE[event.resource_type](event, turn, progress)
+    kind = context.request.resource_type
+    if kind not in _MODULES:
+        raise TerminalError(f"this version of the function does not know {kind}: deploy with a newer library")
+    try:
+        result: StepResult = import_module(f"{__name__}.{_MODULES[kind]}").step(context)
+    except TerminalError as error:
+        if not must_succeed(context):
+            raise
+        if kind == ResourceType.IMPORT and error.code not in ("", "ResourceNotFoundException"):
+            # A job may be running whose verdict nobody would hear of.
+            raise RetryableError(str(error), patience=_REFUSED_PATIENCE_SECONDS) from None
+        # A refusal here would leave a stack that only a person can move.
+        log.line("not refused", mode=context.mode, reason=str(error))
+        return give_up(context, str(error))
+    return result
 
 
-def given_up(event: Event, progress: dict[str, Any], reason: str) -> Answer:
-    """The answer to a request that cannot be brought to its end."""
-    if event.is_let_go or progress.get("rolling_back"):
-        return Answer(success=True, data=imports.attributes_without_a_job(event))
-    return Answer(success=False, reason=reason, physical_id=str(progress.get("datastore_id") or ""))
+def give_up(context: StepContext, reason: str, *, is_lost: bool = False) -> Response:
+    """Return the response to a request that cannot be brought to its end."""
+    if context.request.resource_type == ResourceType.IMPORT:
+        from healthimaging_import.resources import dicom_import  # noqa: PLC0415 - as above
+
+        return dicom_import.give_up(context, reason, is_lost=is_lost)
+    if must_succeed(context):
+        return Response(success=True)
+    return Response(success=False, reason=reason, physical_resource_id=str(context.carried.get("datastore_id") or ""))
 
 
-def job_goes_on(event: Event, progress: dict[str, Any], *, known: bool = True) -> bool:
-    """Whether an import job may go on, without a verdict, when this request ends.
-
-    ``known``: whether ``progress`` holds all that the request has done.
-    """
-    return event.resource_type == IMPORT and imports.job_goes_on(event, progress, known=known)
+def must_succeed(context: StepContext) -> bool:
+    """Whether the request must not fail: a rollback, or a deletion of what leaves nothing behind."""
+    return context.mode is Mode.ROLLBACK or context.request.leaves_nothing
 
 
-def lose_sight(event: Event, progress: dict[str, Any], now: float) -> None:
-    """Tell metrics and events that a job which nobody waits for was lost, if it was."""
-    if event.resource_type == IMPORT:
-        imports.lose_sight(event, progress, now)
-
-
-__all__ = ["Turn", "advance", "given_up", "job_goes_on", "lose_sight"]
+__all__ = ["StepContext", "give_up", "must_succeed", "run_step"]

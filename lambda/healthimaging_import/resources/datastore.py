@@ -2,72 +2,156 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from healthimaging_import import datastores
-from healthimaging_import.cloudformation import Answer, Event
-from healthimaging_import.problems import Refused
-from healthimaging_import.resources.turn import UNKNOWN, Step, Turn, clients_of, is_settling, stack_status, tag_map
+from healthimaging_import import log
+from healthimaging_import.aws.clients import Aws
+from healthimaging_import.cfn.response import Response
+from healthimaging_import.contract import DatastoreAttribute
+from healthimaging_import.errors import RetryableError, TerminalError
+from healthimaging_import.importing.lifecycle import Mode
+from healthimaging_import.resources.step import UNKNOWN, StepContext, StepResult
+from healthimaging_import.resources.tags import tag_map
 
 _DATASTORE_ID = re.compile(r"[0-9a-z]{32}")
+_SETTINGS = {
+    "DatastoreName": "datastoreName",
+    "KmsKeyArn": "kmsKeyArn",
+    "LambdaAuthorizerArn": "lambdaAuthorizerArn",
+    "LosslessStorageFormat": "losslessStorageFormat",
+}
+"""The properties of a store, and the members of CreateDatastore that they become. None can be changed."""
 
 
-def advance(event: Event, turn: Turn, progress: dict[str, Any]) -> Step:
-    """Bring its creation, its comparison with what is wanted, or its deletion one step on."""
-    clients = clients_of(event, turn)
-    healthimaging = clients.healthimaging
-    wanted, before = _store_settings(event.properties), _store_settings(event.old_properties)
-    if event.request_type == "Delete":
-        return _delete_datastore(event, healthimaging, progress)
-    settling = is_settling(event, turn)
-    if event.request_type == "Create":
-        if "datastore_id" not in progress:
-            tags = tag_map({"Tags": event.properties.get("OwnerTag")})
-            progress["datastore_id"] = datastores.create(
-                healthimaging, wanted, tags, event.request_id, settling=settling
-            )
-        datastore_id = str(progress["datastore_id"])
-    else:
-        datastore_id = event.physical_id
+def step(context: StepContext) -> StepResult:
+    """Do the next step of a store's creation, of its comparison with what is wanted, or of its deletion."""
+    request, aws = context.request, context.aws
+    if context.mode is Mode.DELETE:
+        return _delete(context)
+    wanted, before = _settings(request.resource_properties), _settings(request.old_resource_properties)
+    if request.request_type == "Create" and "datastore_id" not in context.carried:
+        context.carried["datastore_id"] = _create(context, wanted)
+    datastore_id = str(context.carried.get("datastore_id") or request.physical_resource_id)
     try:
-        live = datastores.describe(healthimaging, datastore_id, settling=settling)
+        live = _describe(aws, datastore_id)
         # What was refused changed nothing, so there is nothing to undo: a refusal would only block the rollback.
-        if wanted != (before or wanted) and "ROLLBACK" not in stack_status(clients, event, settling=settling)[0]:
-            datastores.refuse_change(live, wanted, before)
-    except Refused as refusal:
-        # Its id is told all the same, so that CloudFormation can take away what was made.
-        return Answer(success=False, reason=str(refusal), physical_id=datastore_id)
+        if wanted != (before or wanted) and context.mode is not Mode.ROLLBACK:
+            _check_unchanged(live, wanted, before)
+    except TerminalError as error:
+        if context.mode is Mode.ROLLBACK:
+            # A rollback must not fail, nor the stack for an attribute that is missing.
+            live = {"datastoreArn": _arn(request.stack_id, datastore_id), "datastoreStatus": UNKNOWN.upper()}
+            return _response(datastore_id, live)
+        # Its id is told all the same, so that CloudFormation can take away what was created.
+        return Response(success=False, reason=str(error), physical_resource_id=datastore_id)
+    return _response(datastore_id, live)
+
+
+def _response(datastore_id: str, live: Mapping[str, Any]) -> Response:
     attributes = {
-        "DatastoreId": datastore_id,
-        "DatastoreArn": str(live["datastoreArn"]),
-        "DatastoreStatus": str(live["datastoreStatus"]),
-        "CreatedAt": _timestamp(live.get("createdAt")),
-        "UpdatedAt": _timestamp(live.get("updatedAt")),
+        DatastoreAttribute.DATASTORE_ID: datastore_id,
+        DatastoreAttribute.DATASTORE_ARN: str(live["datastoreArn"]),
+        DatastoreAttribute.DATASTORE_STATUS: str(live["datastoreStatus"]),
+        DatastoreAttribute.CREATED_AT: _timestamp(live.get("createdAt")),
+        DatastoreAttribute.UPDATED_AT: _timestamp(live.get("updatedAt")),
     }
-    return Answer(success=True, data=attributes, physical_id=datastore_id)
+    data = {name.value: value for name, value in attributes.items()}
+    return Response(success=True, data=data, physical_resource_id=datastore_id)
 
 
-def _delete_datastore(event: Event, healthimaging: Any, progress: dict[str, Any]) -> Step:  # noqa: ANN401
-    if not _DATASTORE_ID.fullmatch(event.physical_id):
-        return Answer(success=True)  # it never came to be
-    if not progress.get("deleting"):
-        datastores.delete(healthimaging, event.physical_id)
-        progress["deleting"] = True
-    return Answer(success=True) if datastores.is_gone(healthimaging, event.physical_id) else 2.0
+def _arn(stack_id: str, datastore_id: str) -> str:
+    """Return the ARN of a store of the stack's account and Region."""
+    _, partition, _, region, account, *_ = stack_id.split(":")
+    return f"arn:{partition}:medical-imaging:{region}:{account}:datastore/{datastore_id}"
+
+
+def _create(context: StepContext, settings: Mapping[str, str]) -> str:
+    """Create a data store and return its id; the same request gets the same store."""
+    token = hashlib.sha256(f"datastore:{context.request.request_id}".encode()).hexdigest()
+    tags = tag_map({"Tags": context.request.resource_properties.get("OwnerTag")})
+    datastore_id = context.aws.call(
+        "medical-imaging", "CreateDatastore", lambda answer: str(answer["datastoreId"]),
+        clientToken=token, tags=tags, **settings,
+    )  # fmt: skip
+    log.line("created", datastore_id=datastore_id)
+    return datastore_id
+
+
+def _get(aws: Aws, datastore_id: str) -> dict[str, Any]:
+    return aws.call(
+        "medical-imaging", "GetDatastore", lambda answer: dict(answer["datastoreProperties"]), datastoreId=datastore_id
+    )
+
+
+def _describe(aws: Aws, datastore_id: str) -> dict[str, Any]:
+    """Return the properties of an active data store.
+
+    Raises:
+        RetryableError: it is being created.
+        TerminalError: it could not be created, or is gone.
+    """
+    properties = _get(aws, datastore_id)
+    status = str(properties.get("datastoreStatus"))
+    if status == "CREATING":
+        raise RetryableError(f"data store {datastore_id} is still being created")
+    if status != "ACTIVE":
+        raise TerminalError(f"data store {datastore_id} is {status}")
+    return properties
+
+
+def _check_unchanged(live: Mapping[str, Any], wanted: Mapping[str, str], before: Mapping[str, str]) -> None:
+    """Refuse to change what a data store is created with.
+
+    CloudFormation would create a new, empty store and leave this one; that is a move, which somebody has to want.
+
+    Raises:
+        TerminalError: a property was changed and the live store has another value.
+    """
+    changed = [
+        name
+        for name in _SETTINGS.values()
+        if wanted.get(name) != before.get(name) and (wanted.get(name) or None) != (live.get(name) or None)
+    ]
+    if changed:
+        raise TerminalError(
+            f"{', '.join(changed)} of a data store cannot be changed: put the old value back, or create a second "
+            "Datastore under another id and move the image sets (docs/moving-a-data-store.md)"
+        )
+
+
+def _delete(context: StepContext) -> StepResult:
+    """Delete a data store; one that is gone or going already is fine."""
+    datastore_id = context.request.physical_resource_id
+    if not _DATASTORE_ID.fullmatch(datastore_id):
+        return Response(success=True)  # it never came to be
+    try:
+        if not context.carried.get("deleting"):
+            context.aws.call("medical-imaging", "DeleteDatastore", bool, datastoreId=datastore_id)
+            context.carried["deleting"] = True
+            log.line("deletion requested", datastore_id=datastore_id)
+        # Its key must outlive it.
+        status = str(_get(context.aws, datastore_id).get("datastoreStatus"))
+    except TerminalError as error:
+        if error.code == "ResourceNotFoundException":
+            return Response(success=True)
+        raise
+    except RetryableError as error:
+        if error.code == "ConflictException":
+            raise TerminalError(
+                f"data store {datastore_id} holds image sets or runs a job, so it cannot be deleted: delete them "
+                "first, or retain the store (removal_policy)"
+            ) from None
+        raise
+    return 2.0 if status in ("DELETING", "ACTIVE") else Response(success=True)
 
 
 def _timestamp(value: datetime | None) -> str:
     return value.isoformat() if value else UNKNOWN
 
 
-def _store_settings(properties: Mapping[str, Any]) -> dict[str, str]:
-    names = {
-        "DatastoreName": "datastoreName",
-        "KmsKeyArn": "kmsKeyArn",
-        "LambdaAuthorizerArn": "lambdaAuthorizerArn",
-        "LosslessStorageFormat": "losslessStorageFormat",
-    }
-    return {member: str(properties[name]) for name, member in names.items() if properties.get(name)}
+def _settings(properties: Mapping[str, Any]) -> dict[str, str]:
+    return {member: str(properties[name]) for name, member in _SETTINGS.items() if properties.get(name)}

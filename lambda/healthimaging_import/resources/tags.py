@@ -1,29 +1,50 @@
-"""The tags of a data store, as a custom resource."""
+"""The tags of a data store, as a custom resource: in the template they would replace the store."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from healthimaging_import.cloudformation import Answer, Event
-from healthimaging_import.problems import Refused
-from healthimaging_import.resources.turn import Step, Turn, clients_of, is_settling, stack_status, tag_map
-from healthimaging_import.tags import change_tags, remove_tags
+from healthimaging_import import log
+from healthimaging_import.aws.clients import Aws
+from healthimaging_import.cfn.response import Response
+from healthimaging_import.errors import TerminalError
+from healthimaging_import.importing.lifecycle import Mode
+from healthimaging_import.resources.step import StepContext, StepResult
 
 
-def advance(event: Event, turn: Turn, progress: dict[str, Any]) -> Step:  # noqa: ARG001 - all resources have it
+def step(context: StepContext) -> StepResult:
     """Set or remove the tags."""
-    clients, settling = clients_of(event, turn), is_settling(event, turn)
-    arn, tags = str(event.properties["DatastoreArn"]), tag_map(event.properties)
-    if event.request_type == "Delete":
-        # When the whole stack goes, a store that is retained keeps its tags.
-        try:
-            going = not stack_status(clients, event)[0].startswith("UPDATE_")
-        except Refused:
-            going = True
-        if not going:
-            remove_tags(clients.healthimaging, arn, tags)
-        return Answer(success=True)
-    same_store = event.old_properties.get("DatastoreArn") == arn
-    old = tag_map(event.old_properties) if same_store else {}
-    change_tags(clients.healthimaging, arn, old=old, new=tags, settling=settling)
-    return Answer(success=True)
+    request, aws = context.request, context.aws
+    new, old = request.resource_properties, request.old_resource_properties
+    arn, tags = str(new["DatastoreArn"]), tag_map(new)
+    if context.mode is Mode.DELETE:
+        if _is_store_kept(context):
+            _change_tags(aws, arn, old=tags, new={})
+        return Response(success=True)
+    before = tag_map(old) if old.get("DatastoreArn") == arn else {}
+    _change_tags(aws, arn, old=before, new=tags)
+    return Response(success=True)
+
+
+def tag_map(properties: Mapping[str, Any]) -> dict[str, str]:
+    """Return the tags among a resource's properties."""
+    return {str(key): str(value) for key, value in (properties.get("Tags") or {}).items()}
+
+
+def _is_store_kept(context: StepContext) -> bool:
+    """Whether the stack lives on. When the whole stack goes, a store that is retained keeps its tags."""
+    try:
+        return context.describe_deploy().status.startswith("UPDATE_")
+    except TerminalError:
+        return False
+
+
+def _change_tags(aws: Aws, datastore_arn: str, *, old: Mapping[str, str], new: Mapping[str, str]) -> None:
+    """Set the tags in ``new`` and remove those of ``old`` that are not in it; other tags stay as they are."""
+    removed = sorted(set(old) - set(new))
+    if removed:
+        aws.call("medical-imaging", "UntagResource", bool, resourceArn=datastore_arn, tagKeys=removed)
+    if new:
+        aws.call("medical-imaging", "TagResource", bool, resourceArn=datastore_arn, tags=dict(new))
+    log.line("tagged", set=len(new), removed=len(removed))

@@ -1,0 +1,155 @@
+"""The AWS calls of one request: with its role, the packaged service model, and every failure translated."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, TypeVar
+
+import boto3
+import botocore.session
+from botocore import xform_name
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from healthimaging_import.aws.errors import FAILURES, translate
+from healthimaging_import.service_model import MODELS
+
+T = TypeVar("T")
+CALL_SECONDS = 25
+"""How long one call without retries can take: to connect, and to read."""
+_CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 4}, connect_timeout=5, read_timeout=20)
+_ONCE = _CONFIG.merge(Config(retries={"mode": "standard", "total_max_attempts": 1}))
+_SENT_ONCE = frozenset({"StartDICOMImportJob"})
+"""Without retries by botocore: how long such a call may be on its way has to be known."""
+_REUSE_SECONDS = 1200
+"""A role's clients are used again for so long; its credentials last an hour, a step a quarter of one."""
+_GONE = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidClientTokenId"})
+
+
+@dataclass
+class _RoleSession:
+    """A role's credentials and the clients that have them."""
+
+    since: float
+    credentials: dict[str, str]
+    clients: dict[tuple[str, bool], Any] = field(default_factory=dict)
+
+
+_sessions: dict[str, _RoleSession] = {}
+
+
+class Aws:
+    """The AWS calls of one request.
+
+    The function's own role can do nothing but log. Each custom resource brings a role that trusts the function, so that
+    none can use the rights of another and no policy grows with their number.
+    """
+
+    def __init__(self, role_arn: str, *, iam_propagating: bool = False) -> None:
+        """Take the role to assume, and whether IAM may not yet know its rights everywhere."""
+        self.role_arn = role_arn
+        self.iam_propagating = iam_propagating
+
+    def call(
+        self,
+        service: str,
+        operation: str,
+        read: Callable[[Any], T],
+        *,
+        purpose: str = "",
+        if_denied: str = "",
+        **parameters: Any,  # noqa: ANN401 - the operation's own
+    ) -> T:
+        """Call an operation and read its answer.
+
+        Args:
+            service: the service's name in botocore.
+            operation: the operation, as AWS names it.
+            read: takes the answer; what it raises for an answer that is not as it should be is translated as well.
+            purpose: what the call is about, for a reason that holds no object key.
+            if_denied: what else a person has to look at when the call is denied.
+            **parameters: those of the operation.
+
+        Raises:
+            RetryableError: another try can succeed.
+            TerminalError: it cannot; ``code`` is the error code of AWS.
+        """
+        try:
+            client = self.client(service, once=operation in _SENT_ONCE)
+            return read(getattr(client, xform_name(operation))(**parameters))
+        except FAILURES as failure:
+            raise self._translated(failure, service, operation, purpose, if_denied) from None
+
+    def read_object(self, bucket: str, key: str, read: Callable[[Any], T], *, purpose: str) -> T | None:
+        """Read an S3 object; None while there is none of that key."""
+        try:
+            return read(self.client("s3").get_object(Bucket=bucket, Key=key))
+        except FAILURES as failure:
+            if isinstance(failure, ClientError) and failure.response.get("Error", {}).get("Code") == "NoSuchKey":
+                return None
+            raise self._translated(failure, "s3", "GetObject", purpose, "") from None
+
+    def pages(
+        self,
+        service: str,
+        operation: str,
+        read: Callable[[Any], T],
+        *,
+        purpose: str = "",
+        if_denied: str = "",
+        **parameters: Any,  # noqa: ANN401 - as above
+    ) -> Iterator[T]:
+        """Call a listing operation and read its answer page by page; arguments and errors are those of :meth:`call`."""
+        try:
+            for page in self.client(service).get_paginator(xform_name(operation)).paginate(**parameters):
+                yield read(page)
+        except FAILURES as failure:
+            raise self._translated(failure, service, operation, purpose, if_denied) from None
+
+    def client(self, service: str, *, once: bool = False) -> Any:  # noqa: ANN401 - boto3 creates its clients at run time
+        """Return the client of a service, with the role's rights."""
+        session = _sessions.get(self.role_arn)
+        if session is None or time.monotonic() - session.since > _REUSE_SECONDS:
+            session = _sessions[self.role_arn] = _RoleSession(time.monotonic(), self._assume_role())
+        if (service, once) not in session.clients:
+            config = _ONCE if once else _CONFIG
+            session.clients[service, once] = _create_client(service, config, session.credentials)
+        return session.clients[service, once]
+
+    def _assume_role(self) -> dict[str, str]:
+        try:
+            answer = _create_client("sts", _CONFIG, {}).assume_role(
+                RoleArn=self.role_arn, RoleSessionName="healthimaging-import"
+            )["Credentials"]
+            return {
+                "aws_access_key_id": answer["AccessKeyId"],
+                "aws_secret_access_key": answer["SecretAccessKey"],
+                "aws_session_token": answer["SessionToken"],
+            }
+        except FAILURES as failure:
+            raise self._translated(failure, "sts", "AssumeRole", "", "") from None
+
+    def _translated(self, failure: Exception, service: str, operation: str, purpose: str, if_denied: str) -> Exception:
+        error = translate(
+            failure, service, operation, purpose=purpose, if_denied=if_denied, iam_propagating=self.iam_propagating
+        )
+        if isinstance(failure, ClientError) and failure.response.get("Error", {}).get("Code") in _GONE:
+            _sessions.pop(self.role_arn, None)
+        return error
+
+
+def _create_client(service: str, config: Config, credentials: dict[str, str]) -> Any:  # noqa: ANN401
+    return _session().client(service, config=config, **credentials)
+
+
+@cache
+def _session() -> boto3.Session:
+    core = botocore.session.Session()
+    # Searched before botocore's own folder: a runtime's boto3 may be older than a member of the request.
+    core.set_config_variable("data_path", str(MODELS))
+    # The global endpoint, which an older boto3 prefers in older Regions, has no VPC endpoint.
+    core.set_config_variable("sts_regional_endpoints", "regional")
+    return boto3.Session(botocore_session=core)

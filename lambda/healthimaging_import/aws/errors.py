@@ -1,0 +1,210 @@
+"""What each failure of an AWS call means: try again, or end with a reason that a person can act on.
+
+botocore has already retried what its standard mode retries (throttling, 5xx, connection errors) when a failure gets
+here, so a second, slower round follows only where waiting can help: it is the caller's, bounded by its deadline.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    IncompleteReadError,
+)
+from botocore.exceptions import ConnectionError as NoConnectionError
+from botocore.parsers import ResponseParserError
+
+from healthimaging_import.aws.redact import Denial, redact
+from healthimaging_import.errors import DECODE_ERRORS, RetryableError, TerminalError
+
+FAILURES = (ClientError, BotoCoreError, ResponseParserError, *DECODE_ERRORS)
+"""What a call, or reading its answer, can raise."""
+
+_LONGEST_RETRY_AFTER = 300.0
+_CONFLICT_PATIENCE_SECONDS = 120.0
+_REQUEST_TIMEOUT, _TOO_MANY_REQUESTS, _FIRST_SERVER_ERROR = 408, 429, 500
+
+
+@dataclass(frozen=True)
+class ErrorRule:
+    """What to do about one error."""
+
+    advice: str
+    retry: bool = False
+    retry_while_propagating: bool = False
+    """Retry while IAM may not yet know a new role or policy everywhere."""
+    patience: float | None = None
+    """For how many seconds to try again; as long as the request may take unless given."""
+    is_denial: bool = False
+    """IAM's own sentence is repeated, which names the action and the kind of policy."""
+
+
+_BUSY = ErrorRule("the service was busy for as long as this request may take; deploy again later", retry=True)
+_DENIED = ErrorRule(
+    "a permission is missing: compare the policies in the template with what AWS names here, mind service control "
+    "policies and permissions boundaries, then deploy again",
+    retry_while_propagating=True,
+    is_denial=True,
+)
+_DENIED_OBJECT = replace(
+    _DENIED,
+    advice="a permission is missing: look at the role's policies in the template, the bucket's policy, the policy of "
+    "the bucket's KMS key, permissions boundaries and service control policies, then deploy again",
+)
+_EXPIRED = ErrorRule("the credentials expired; deploy again", retry=True)
+_KEY = ErrorRule(
+    "the bucket's KMS key is disabled, deleted or in another account: enable it, or name another one, then deploy again"
+)
+_HEALTHIMAGING = {
+    "ThrottlingException": _BUSY,
+    "InternalServerException": _BUSY,
+    "ServiceQuotaExceededException": ErrorRule(
+        "the data store has no free slot for another import job; wait for running jobs or have the quota raised, "
+        "then deploy again",
+        retry=True,
+    ),
+    "ConflictException": ErrorRule(
+        "the data store is being changed, or the request was sent before with other parameters: deploy again with a "
+        "run_id not used before",
+        retry=True,
+        patience=_CONFLICT_PATIENCE_SECONDS,
+    ),
+    "AccessDeniedException": _DENIED,
+    "ValidationException": ErrorRule(
+        "HealthImaging does not accept the request; correct what it names and deploy again",
+        retry_while_propagating=True,
+    ),
+    "ResourceNotFoundException": ErrorRule(
+        "the data store or the job is gone, or is in another account or Region; correct the id and deploy again"
+    ),
+}
+_S3 = {
+    "AccessDenied": _DENIED_OBJECT,
+    "403": _DENIED_OBJECT,
+    "NoSuchBucket": ErrorRule("the bucket does not exist; correct its name and deploy again"),
+    "SlowDown": _BUSY,
+    "InternalError": _BUSY,
+    "ServiceUnavailable": _BUSY,
+    "RequestTimeout": _BUSY,
+    "ConditionalRequestConflict": _BUSY,
+    # Of KMS, which S3 asks in the name of the caller.
+    "ThrottlingException": _BUSY,
+    "KMS.ThrottlingException": _BUSY,
+    "KMS.DisabledException": _KEY,
+    "KMS.KMSInvalidStateException": _KEY,
+    "KMS.NotFoundException": _KEY,
+    "ExpiredToken": _EXPIRED,
+}
+_OTHERS = {
+    "AccessDenied": _DENIED,
+    "AccessDeniedException": _DENIED,
+    "AuthorizationError": _DENIED,
+    "ExpiredToken": _EXPIRED,
+    "ThrottlingException": _BUSY,
+    "Throttling": _BUSY,
+}
+_RULES = {"medical-imaging": _HEALTHIMAGING, "s3": _S3}
+_TOO_MANY = {
+    "BandwidthLimitExceeded",
+    "ExecutionLimitExceeded",
+    "LimitExceededException",
+    "PriorRequestNotComplete",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "ThrottledException",
+    "TooManyRequestsException",
+}
+_UNEXPECTED = ErrorRule("this was not expected; look the error up, then deploy again")
+_TRANSPORT = (NoConnectionError, HTTPClientError, IncompleteReadError, ResponseParserError)
+_UNSENT = ErrorRule(
+    "botocore did not send the request; this is an error in healthimaging-cdk or in the function's settings"
+)
+_UNREACHABLE = ErrorRule("AWS could not be reached; check the function's network, then deploy again", retry=True)
+_NAMES = {"medical-imaging": "", "stepfunctions": "states:"}
+"""How the actions of a service begin where the service is not called so."""
+_ACTIONS = {"HeadObject": "GetObject", "ListObjectsV2": "ListBucket", "UploadFileobj": "PutObject"}
+"""The IAM actions of operations that are called otherwise: what has to be allowed is what a person looks for."""
+
+
+def rule_for(service: str, code: str, status: int = 0) -> ErrorRule:
+    """Return the rule for an error code of a service, and for the HTTP status it came with.
+
+    A 5xx says nothing about what became of the request, whatever its code: it is looked for before it is repeated.
+    Other codes that have no rule end the request.
+    """
+    is_busy = status in (_REQUEST_TIMEOUT, _TOO_MANY_REQUESTS) or status >= _FIRST_SERVER_ERROR or code in _TOO_MANY
+    return _RULES.get(service, _OTHERS).get(code, _BUSY if is_busy else _UNEXPECTED)
+
+
+def translate(
+    failure: Exception, service: str, operation: str, *, purpose: str, if_denied: str, iam_propagating: bool
+) -> Exception:
+    """Turn what an AWS call raised into a :class:`RetryableError` or a :class:`TerminalError`.
+
+    Args:
+        failure: one of :data:`FAILURES`.
+        service: the service's name in botocore.
+        operation: the operation, as AWS names it.
+        purpose: what the call was about.
+        if_denied: what else a person has to look at when the call is denied.
+        iam_propagating: whether IAM may not yet know a role or policy, so that a denial can pass.
+    """
+    action = _ACTIONS.get(operation, operation)
+    name = _NAMES.get(service, f"{service}:") + action + (f" ({purpose})" if purpose else "")
+    if isinstance(failure, ClientError):
+        return _of_client_error(failure, service, name, if_denied=if_denied, iam_propagating=iam_propagating)
+    kind = type(failure).__name__
+    if isinstance(failure, BotoCoreError | ResponseParserError):
+        rule = _UNREACHABLE if isinstance(failure, _TRANSPORT) else _UNSENT
+        return _error(rule, f"{name} failed with {kind}: {rule.advice}", is_refusal=rule is _UNSENT)
+    return RetryableError(f"{name} answered something that cannot be understood ({kind}): {_BUSY.advice}")
+
+
+def _of_client_error(
+    failure: ClientError, service: str, name: str, *, if_denied: str, iam_propagating: bool
+) -> Exception:
+    found = failure.response.get("Error", {})
+    metadata = failure.response.get("ResponseMetadata", {})
+    code, status = str(found.get("Code", "Unknown")), int(metadata.get("HTTPStatusCode") or 0)
+    rule, message = rule_for(service, code, status), str(found.get("Message") or "")
+    advice = [rule.advice]
+    if rule.is_denial:
+        denial = Denial.read(message)
+        message = denial.text
+        advice += [text for text in (denial.remedy, if_denied) if text]
+    else:
+        message = redact(message)
+    reason = f"{name} answered {code}{f' ({message})' if message else ''}: {'; '.join(advice)}"
+    return _error(
+        rule,
+        reason,
+        code=code,
+        after=_retry_after(metadata),
+        iam_propagating=iam_propagating,
+        # A 5xx or a time-out does not say whether the call had its effect.
+        is_refusal=0 < status < _FIRST_SERVER_ERROR and status != _REQUEST_TIMEOUT,
+    )
+
+
+def _error(
+    rule: ErrorRule,
+    reason: str,
+    *,
+    code: str = "",
+    after: float = 0,
+    iam_propagating: bool = False,
+    is_refusal: bool = False,
+) -> Exception:
+    if rule.retry or (rule.retry_while_propagating and iam_propagating):
+        return RetryableError(reason, after=after, patience=rule.patience, code=code, is_refusal=is_refusal)
+    return TerminalError(reason, code=code, is_refusal=is_refusal)
+
+
+def _retry_after(metadata: dict[str, dict[str, str]]) -> float:
+    """The seconds of a Retry-After header; dates and nonsense count as none."""
+    value = str(metadata.get("HTTPHeaders", {}).get("retry-after", ""))
+    return min(float(value), _LONGEST_RETRY_AFTER) if value.isdecimal() else 0

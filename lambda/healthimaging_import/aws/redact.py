@@ -1,0 +1,112 @@
+"""Turns AWS's free text into words that can be shown: a message about a file can hold what is in the file."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+
+from healthimaging_import.service_model import ServiceModel
+
+_GAP = "..."
+_ACRONYMS = frozenset({"AWS", "DICOM", "DICM", "IAM", "JSON", "KMS", "P10", "S3", "SOP", "UID", "UIDs", "VR"})
+_LIMIT = re.compile(r"(FILE|IMAGE|INSTANCE|SIZE|COUNTS?|IMPORT|JOB|QUOTA|_)+_(LIMIT|EXCEEDED|ERROR)")
+_ARN = r"arn:aws[a-z-]*:{service}:[a-z0-9-]*:[0-9]*:[\w+=,.@/:*-]+"
+_ACTION = r"[a-z0-9-]{1,40}:[A-Za-z*]{1,60}"
+_POLICY = (
+    "(identity-based|resource-based|session|service control|resource control|VPC endpoint|role trust) policy"
+    "|permissions boundary"
+)
+_DENIED = re.compile(
+    rf"User: {_ARN.format(service='(iam|sts)')} is not authorized to perform: (?P<action>{_ACTION})(?!\S)", re.ASCII
+)
+_RESOURCE = " on resource: "
+_TOLD = re.compile(_RESOURCE + _ARN.format(service="(medical-imaging|iam|states|kms)") + r"(?!\S)", re.ASCII)
+_WHY = re.compile(
+    rf" because no (?P<missing>{_POLICY}) allows the {_ACTION} action\Z"
+    rf"| with an explicit deny in an? (?P<denying>{_POLICY})\Z"
+)
+_LONGEST_DENIAL = 400
+_MORE_WORDS = (
+    "a an and are as at authorized be by can cannot could did does exceeds expected file files for format found from "
+    "has have header in invalid is it its length longer malformed missing must no not of on or parse parsed perform "
+    "preamble read required size than that the there this to too type unsupported valid value was were with"
+)
+
+
+@cache
+def _vocabulary() -> frozenset[str]:
+    """The words of the service model's own documentation: what AWS writes about the service, not about a file."""
+    texts: list[str] = []
+    for shape in ServiceModel.load().shapes.values():
+        texts.append(shape.get("documentation", ""))
+        texts += [member.get("documentation", "") for member in shape.get("members", {}).values()]
+    words = re.findall(r"\b[a-z]{2,}\b", re.sub(r"<[^>]+>", " ", " ".join(texts)))
+    return frozenset(words) | frozenset(_MORE_WORDS.split())
+
+
+def redact(text: str, longest: int = 120) -> str:
+    """Keep lower-case words of the service's vocabulary and its acronyms; all else becomes ``...``.
+
+    Names stand in capitals or are unknown words, so neither a name nor a key nor a value comes through.
+    """
+    kept: list[str] = []
+    for position, token in enumerate(text.split()):
+        word = token.strip(".,:;()'\"")
+        known = (
+            _LIMIT.fullmatch(word)
+            or word in _ACRONYMS
+            or word in _vocabulary()
+            or (position == 0 and word.lower() in _vocabulary())
+        )
+        if known:
+            kept.append(word)
+        elif not kept or kept[-1] != _GAP:
+            kept.append(_GAP)
+    return " ".join(kept)[:longest]
+
+
+@dataclass(frozen=True)
+class Denial:
+    """What IAM says of a denied call, and what can be done about it."""
+
+    text: str
+    remedy: str = ""
+
+    @staticmethod
+    def read(message: str) -> Denial:
+        """Keep IAM's own sentence, with resources that can hold no object's name; of any other text the plain words.
+
+        It names who, the action and often the kind of policy to look at, which is what has to be known to allow it.
+        """
+        denied = _DENIED.match(message)
+        if not denied:
+            return Denial(redact(message))
+        text, rest = denied[0], message[denied.end() :]
+        reason = _WHY.search(rest)
+        if rest.startswith(_RESOURCE):
+            named = _TOLD.match(rest)
+            text += named[0] if named else _RESOURCE + _GAP
+            rest = rest[named.end() :] if named else ""
+        # Where an object's name may end, only what IAM itself closes its sentence with can be told from it.
+        if reason:
+            text += reason[0]
+        elif rest.strip():
+            text += f" {redact(rest)}"
+        return Denial(text[:_LONGEST_DENIAL], _remedy(denied["action"], reason))
+
+
+def _remedy(action: str, reason: re.Match[str] | None) -> str:
+    denying = reason["denying"] if reason else None
+    if action.startswith("kms:"):
+        return (
+            f"the role lacks {action} on the bucket's KMS key: pass the bucket with its encryption_key, so that the "
+            "grants include it, and let the key's policy allow this account's roles"
+        )
+    if denying == "resource-based policy" and action == "s3:PutObject":
+        return (
+            "the bucket's policy denies the request, for example one that asks for the header "
+            "x-amz-server-side-encryption, which is not sent: rely on the bucket's default encryption and take the "
+            "condition out of the policy"
+        )
+    return ""

@@ -1,0 +1,108 @@
+"""A custom resource request, as CloudFormation sends it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from healthimaging_import.contract import DEFAULT_WAIT_SECONDS, RESPONSE_BUCKET, ResourceType
+
+_RESPONSE_HOST = re.compile(RESPONSE_BUCKET + r"[a-z0-9]+\.s3([.-](dualstack\.)?[a-z0-9-]+)?\.amazonaws\.com(\.cn)?")
+_RIGHTS = (
+    "Grants",
+    "RoleArn",
+    "DataAccessRoleArn",
+    "DatastoreId",
+    "DatastoreArn",
+    "InputBucket",
+    "InputPrefix",
+    "OutputBucket",
+    "OutputPrefix",
+)
+"""The properties that tell which rights a resource has, and on what."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A custom resource request. https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-requests.html."""
+
+    request_type: str
+    request_id: str
+    stack_id: str
+    logical_resource_id: str
+    resource_type: str
+    response_url: str = field(repr=False)
+    resource_properties: Mapping[str, Any] = field(repr=False)
+    old_resource_properties: Mapping[str, Any] = field(repr=False)
+    physical_resource_id: str
+
+    @staticmethod
+    def parse(event: Mapping[str, Any]) -> Request:
+        """Take an event apart."""
+        return Request(
+            request_type=str(event["RequestType"]),
+            request_id=str(event["RequestId"]),
+            stack_id=str(event["StackId"]),
+            logical_resource_id=str(event["LogicalResourceId"]),
+            resource_type=str(event["ResourceType"]),
+            response_url=str(event["ResponseURL"]),
+            resource_properties=event.get("ResourceProperties") or {},
+            old_resource_properties=event.get("OldResourceProperties") or {},
+            physical_resource_id=str(event.get("PhysicalResourceId") or ""),
+        )
+
+    @property
+    def scope(self) -> str:
+        """Who asks: this resource of this stack. A stack made again under its old name is another one."""
+        return f"{self.stack_id}/{self.logical_resource_id}"
+
+    @property
+    def wait_seconds(self) -> float:
+        """How long the request may take."""
+        return float(self.resource_properties.get("WaitSeconds") or DEFAULT_WAIT_SECONDS)
+
+    @property
+    def role_arn(self) -> str:
+        """The role with the rights of this request's resource."""
+        return str(self.resource_properties["RoleArn"])
+
+    @property
+    def leaves_nothing(self) -> bool:
+        """Whether this deletes something that leaves nothing behind: it must not keep a stack from being deleted."""
+        return self.request_type == "Delete" and self.resource_type in (ResourceType.IMPORT, ResourceType.TAGS)
+
+    @property
+    def has_new_rights(self) -> bool:
+        """Whether this deploy has created or changed rights, which IAM takes a while to know everywhere."""
+        new, old = self.resource_properties, self.old_resource_properties
+        return self.request_type != "Delete" and any(new.get(name) != old.get(name) for name in _RIGHTS)
+
+    @property
+    def new_physical_resource_id(self) -> str:
+        """The physical id of what the properties ask for.
+
+        That of an import changes with its rights: CloudFormation then asks for the deletion of the old one before it
+        takes the old rights away, and that request waits for the old job.
+        """
+        text = self.scope
+        if self.resource_type == ResourceType.IMPORT:
+            text += json.dumps([self.resource_properties.get(name) for name in _RIGHTS])
+        elif self.physical_resource_id:
+            return self.physical_resource_id
+        return f"{self.logical_resource_id}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+    @property
+    def is_from_cloudformation(self) -> bool:
+        """Whether the response goes to CloudFormation, and not to somebody who made the request up."""
+        url = urlsplit(self.response_url)
+        # A cloud that is not AWS takes responses where it takes everything.
+        endpoint = urlsplit(os.environ.get("AWS_ENDPOINT_URL", "")).netloc
+        if endpoint:
+            return url.netloc == endpoint
+        return url.scheme == "https" and _RESPONSE_HOST.fullmatch(url.netloc) is not None

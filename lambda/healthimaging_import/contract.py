@@ -1,0 +1,221 @@
+"""What the library and the function say to each other: every name that both sides use, once.
+
+Standard library only: synth must not need boto3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import TypedDict
+
+
+class ResourceType(StrEnum):
+    """The custom resources that the function serves."""
+
+    IMPORT = "Custom::HealthImagingImport"
+    TAGS = "Custom::HealthImagingDatastoreTags"
+    DATASTORE = "Custom::HealthImagingDatastore"
+    IMAGE_SET_DELETION = "Custom::HealthImagingImageSetDeletion"
+
+
+Number = str | int | float
+"""The library writes numbers; CloudFormation hands every one of them over as a string."""
+Flag = str | bool
+"""As numbers: ``true`` or ``false`` when it arrives."""
+
+
+class ProviderProperties(TypedDict, total=False):
+    """The properties of every custom resource."""
+
+    ServiceToken: str
+    RoleArn: str
+    """The role that the function assumes for this resource."""
+    StateMachineArn: str
+    WaitSeconds: Number
+    """How long a request may take."""
+    Grants: str
+    """A digest of the rights of this resource's roles: no request says that only rights have changed."""
+
+
+class ImportProperties(ProviderProperties, total=False):
+    """The properties of an import."""
+
+    DatastoreId: str
+    DataAccessRoleArn: str
+    InputBucket: str
+    InputPrefix: str
+    InputOwnerAccountId: str | None
+    OutputBucket: str
+    OutputPrefix: str
+    JobName: str | None
+    RunId: str | None
+    MetadataMappings: list[dict[str, str]] | None
+    AssetBucket: str | None
+    AssetKey: str | None
+    OnEmpty: str
+    MaxFiles: Number
+    MaxBytes: Number
+    MaxFileBytes: Number
+    Completion: str
+    MaxRejectedFiles: Number | None
+    MaxRejectedPercent: Number | None
+    FailOnNonPrimary: Flag | None
+    FailOnWarnings: Flag | None
+    ImportAgain: str
+    """The command that imports again."""
+    NotificationTopicArn: str | None
+    Notify: str | None
+
+
+class TagsProperties(ProviderProperties, total=False):
+    """The properties of a data store's tags."""
+
+    DatastoreArn: str
+    Tags: Mapping[str, str]
+
+
+class DatastoreProperties(ProviderProperties, total=False):
+    """The properties of a data store that the function creates."""
+
+    DatastoreName: str | None
+    KmsKeyArn: str | None
+    LambdaAuthorizerArn: str | None
+    LosslessStorageFormat: str | None
+    OwnerTag: Mapping[str, str]
+
+
+class ImageSetDeletionProperties(ProviderProperties, total=False):
+    """The properties of what deletes a data store's image sets with their stack."""
+
+    DatastoreArn: str
+    DatastoreId: str
+
+
+class ImportAttribute(StrEnum):
+    """The attributes of an import. Every response has all of them: a stack fails that reads one that is missing."""
+
+    DATASTORE_ID = "DatastoreId"
+    JOB_ID = "JobId"
+    JOB_STATUS = "JobStatus"
+    SUBMITTED_AT = "SubmittedAt"
+    NUMBER_OF_SCANNED_FILES = "NumberOfScannedFiles"
+    NUMBER_OF_IMPORTED_FILES = "NumberOfImportedFiles"
+    NUMBER_OF_FILES_WITH_CUSTOMER_ERROR = "NumberOfFilesWithCustomerError"
+    NUMBER_OF_FILES_WITH_SERVER_ERROR = "NumberOfFilesWithServerError"
+    NUMBER_OF_GENERATED_IMAGE_SETS = "NumberOfGeneratedImageSets"
+    NUMBER_OF_PRIMARY_IMAGE_SETS = "NumberOfPrimaryImageSets"
+    NUMBER_OF_NON_PRIMARY_IMAGE_SETS = "NumberOfNonPrimaryImageSets"
+    WARNINGS = "Warnings"
+    MANIFEST_URI = "ManifestUri"
+    SUMMARY = "Summary"
+    NEXT_STEP = "NextStep"
+
+
+class DatastoreAttribute(StrEnum):
+    """The attributes of a data store that the function creates, named as CloudFormation's own."""
+
+    DATASTORE_ID = "DatastoreId"
+    DATASTORE_ARN = "DatastoreArn"
+    DATASTORE_STATUS = "DatastoreStatus"
+    CREATED_AT = "CreatedAt"
+    UPDATED_AT = "UpdatedAt"
+
+
+class Completion(StrEnum):
+    """When a deploy is done with an import job."""
+
+    WAIT = "wait"
+    DETACH = "detach"
+    SUBMIT = "submit"
+
+
+class OnEmpty(StrEnum):
+    """What a deploy does when there is nothing to import."""
+
+    SKIP = "skip"
+    FAIL = "fail"
+
+
+class Notify(StrEnum):
+    """Which verdicts are sent to the notification topic."""
+
+    FAILURES = "failures"
+    REJECTIONS = "rejections"
+    OUTCOMES = "outcomes"
+
+
+class Verdict(StrEnum):
+    """What became of an import job's files."""
+
+    SUCCEEDED = "SUCCEEDED"
+    """It imported files, and no more went wrong than the tolerance allows."""
+    FAILED = "FAILED"
+    """It imported nothing, did not run to its end, or more went wrong than the tolerance allows."""
+    UNKNOWN = "UNKNOWN"
+    """It could not be determined."""
+
+
+BAD_VERDICTS = (Verdict.FAILED.value, Verdict.UNKNOWN.value)
+"""The verdicts that somebody has to look at."""
+
+EVENT_SOURCE = "healthimaging-cdk"
+"""The source of the events that tell a verdict."""
+
+EVENT_DETAIL_TYPE = "DICOM Import Judged"
+"""Their detail type."""
+
+
+class VerdictDetail(TypedDict):
+    """The detail of such an event. ``outcome`` is the verdict; the name is older than the word."""
+
+    # "import" is a keyword of Python: the functional syntax would be needed to name it here.
+    datastoreId: str
+    jobId: str
+    jobStatus: str
+    outcome: str
+    counts: dict[str, object]
+
+
+METRIC_NAMESPACE = "HealthImagingCdk"
+"""The CloudWatch namespace of an import's own metrics."""
+
+METRIC_DIMENSIONS = ("DatastoreId", "Import")
+"""Each metric is kept twice: for all imports into a store, and for one import, whichever store it goes into."""
+
+METRIC_UNITS = {
+    "FilesScanned": "Count",
+    "FilesImported": "Count",
+    "FilesRejected": "Count",
+    "ImageSetsGenerated": "Count",
+    "ImportsSucceeded": "Count",
+    "ImportsFailed": "Count",
+    "Duration": "Seconds",
+}
+"""An import's own metrics and their units."""
+
+RECORDS_FOLDER = ".healthimaging-cdk/"
+"""Where, under the output prefix, an import keeps its records and the manifests they name."""
+
+OPT_IN_TAG = "healthimaging-cdk:auto-delete-image-sets"
+"""The tag of a data store whose image sets may be deleted with its stack."""
+
+RESPONSE_BUCKET = "cloudformation-custom-resource-response-"
+"""How the names of the buckets begin in which CloudFormation takes responses; the Region without dashes follows."""
+
+RESPONDED_FAILED = "RequestFailed"
+"""The error of an execution that has responded to CloudFormation with a failure."""
+
+DEFAULT_WAIT_SECONDS = 300
+"""How long a request may take that says nothing of it."""
+
+MAX_WAIT_SECONDS = 3600
+"""CloudFormation gives a custom resource one hour to respond, at most."""
+
+MAX_JOB_NAME = 43
+"""What is left of a job name's 64 characters for the user: ``-`` and 20 digits tell which attempt started the job."""
+
+
+def import_name(stack_name: str, logical_id: str) -> str:
+    """Name an import in metrics and events: stable, also when its stack is created again, and no secret."""
+    return f"{stack_name}/{logical_id}"

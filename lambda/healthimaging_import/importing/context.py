@@ -1,0 +1,43 @@
+"""What the steps of one import share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from healthimaging_import.aws.clients import Aws
+from healthimaging_import.contract import Notify
+from healthimaging_import.importing.lifecycle import Mode, Owner
+from healthimaging_import.importing.records import Records
+from healthimaging_import.importing.request import ImportRequest
+from healthimaging_import.importing.verdict import Tolerance
+
+NEW_RUN = "deploy again with a run_id not used before to import again"
+
+
+@dataclass
+class ImportContext:
+    """What the steps of one import share."""
+
+    request: ImportRequest
+    """What to import, with its run resolved."""
+    aws: Aws
+    records: Records
+    mode: Mode
+    me: Owner
+    clock: Callable[[], float]
+    tolerance: Tolerance = field(default_factory=Tolerance)
+    is_current: bool = False
+    """As in :func:`next_action`."""
+    is_still_wanted: Callable[[], bool] = lambda: True
+    """Asked after the claim is visible, right before a job is started."""
+    judge_until: float = float("inf")
+    """Jobs that end later are left to a detached request."""
+    time_left: Callable[[], float] = lambda: float("inf")
+    """Returns the seconds that unpacking may take in this invocation."""
+    carried: MutableMapping[str, Any] = field(default_factory=dict)
+    """What the record cannot hold, changed in place: a workflow carries it from step to step as JSON."""
+    topic_arn: str = ""
+    """Where people are notified."""
+    notify: Notify = Notify.FAILURES

@@ -1,0 +1,126 @@
+"""The import jobs of a data store: starting one, looking at one, and finding one by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from healthimaging_import.aws.clients import Aws
+from healthimaging_import.errors import TerminalError
+from healthimaging_import.importing.request import ImportRequest
+
+_CLOCKS_DIFFER_BY = 60.0
+_PAGE = 50
+
+
+@dataclass(frozen=True)
+class Job:
+    """What GetDICOMImportJob tells of a job."""
+
+    status: str
+    name: str
+    input_uri: str
+    folder: str
+    """Where the job writes its results, as an S3 URI."""
+    message: str
+    submitted_at: datetime | None
+    ended_at: datetime | None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the job has ended."""
+        return self.status in ("COMPLETED", "FAILED")
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took; None if it has not ended, or HealthImaging does not say."""
+        return (self.ended_at - self.submitted_at).total_seconds() if self.ended_at and self.submitted_at else None
+
+    def is_of(self, request: ImportRequest, attempt: int, sent_name: object) -> bool:
+        """Whether this is the job of a request's attempt, which was sent under ``sent_name``."""
+        mark = request.mark(attempt)
+        if str(sent_name).endswith(mark):
+            return self.name.endswith(mark)
+        # The first version marked no job.
+        return self.input_uri.rstrip("/") == request.input_uri.rstrip("/")
+
+
+def start_job(aws: Aws, parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Start a job; returns ``jobId`` and ``submittedAt``."""
+    return aws.call("medical-imaging", "StartDICOMImportJob", _named, **parameters)
+
+
+def get_job(aws: Aws, datastore_id: str, job_id: str) -> Job:
+    """Look at a job."""
+    return aws.call("medical-imaging", "GetDICOMImportJob", _job, datastoreId=datastore_id, jobId=job_id)
+
+
+def find_job(aws: Aws, datastore_id: str, name: str, since: float) -> dict[str, str] | None:
+    """Find the job of a start whose answer was lost, by the mark in its name.
+
+    Args:
+        aws: the AWS calls.
+        datastore_id: the data store.
+        name: the name that was sent.
+        since: when the attempt was claimed; jobs submitted before are of earlier attempts whose record was lost.
+    """
+    for job in _jobs_since(aws, datastore_id, since):
+        if job["jobName"] == name:
+            return {"jobId": job["jobId"], "submittedAt": job["submittedAt"]}
+    return None
+
+
+def refuse_unmarked(aws: Aws, datastore_id: str, since: float) -> None:
+    """Make sure that a start of the first version, which left no mark, was not sent.
+
+    Raises:
+        TerminalError: jobs were submitted since, and any of them may be that one.
+    """
+    found = [job["jobId"] for job in _jobs_since(aws, datastore_id, since)]
+    if found:
+        raise TerminalError(
+            "an earlier version of healthimaging-cdk may have started a job for this import, and nothing marks it: "
+            f"look at import job {found[-1]} and later ones of data store {datastore_id}, then deploy again "
+            "with a run_id not used before to import again"
+        )
+
+
+def _jobs_since(aws: Aws, datastore_id: str, since: float) -> Iterator[dict[str, str]]:
+    page: dict[str, str] = {}
+    while True:
+        found, token = aws.call(
+            "medical-imaging", "ListDICOMImportJobs", lambda answer: _page(answer, since),
+            datastoreId=datastore_id, maxResults=_PAGE, **page,
+        )  # fmt: skip
+        yield from found
+        if not token:
+            return
+        page = {"nextToken": token}
+
+
+def _page(answer: Mapping[str, Any], since: float) -> tuple[list[dict[str, str]], str | None]:
+    late = [
+        {**_named(job), "jobName": str(job.get("jobName") or "")}
+        for job in answer["jobSummaries"]
+        if job.get("submittedAt") and job["submittedAt"].timestamp() >= since - _CLOCKS_DIFFER_BY
+    ]
+    return late, answer.get("nextToken")
+
+
+def _named(answer: Mapping[str, Any]) -> dict[str, str]:
+    return {"jobId": str(answer["jobId"]), "submittedAt": answer["submittedAt"].isoformat()}
+
+
+def _job(answer: Mapping[str, Any]) -> Job:
+    found = answer["jobProperties"]
+    return Job(
+        status=str(found["jobStatus"]),
+        name=str(found.get("jobName") or ""),
+        input_uri=str(found["inputS3Uri"]),
+        folder=str(found["outputS3Uri"]),
+        message=str(found.get("message") or ""),
+        submitted_at=found.get("submittedAt"),
+        ended_at=found.get("endedAt"),
+    )

@@ -1,0 +1,172 @@
+"""A job, from its first look to its verdict, and the verdict's way out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from healthimaging_import import log
+from healthimaging_import.aws.redact import redact
+from healthimaging_import.contract import Verdict
+from healthimaging_import.errors import RetryableError, TerminalError
+from healthimaging_import.importing.context import NEW_RUN, ImportContext
+from healthimaging_import.importing.job_output import count_warnings, describe_rejections, read_manifest_body
+from healthimaging_import.importing.jobs import Job, get_job
+from healthimaging_import.importing.lifecycle import State
+from healthimaging_import.importing.manifest import read_manifest
+from healthimaging_import.importing.publish import publish
+from healthimaging_import.importing.record import Record
+from healthimaging_import.importing.records import Run, VersionedRecord
+from healthimaging_import.importing.verdict import ImportResult
+
+_MANIFEST_PATIENCE_SECONDS = {"COMPLETED": 120, "FAILED": 10}
+"""How long a manifest may be late. A job that failed early never writes one."""
+_ARCHIVED_SECONDS = 89 * 24 * 3600
+"""HealthImaging lists jobs for 90 days."""
+_UNKNOWN_JOB_PATIENCE_SECONDS = 300
+"""How long HealthImaging may say that it does not know a job it has just answered with."""
+
+
+def poll(context: ImportContext, found: VersionedRecord) -> VersionedRecord | ImportResult:
+    """Look at the job; when it has ended, judge it."""
+    record = found.record
+    job_id, now = record.job["jobId"], context.clock()
+    try:
+        job = get_job(context.aws, context.request.datastore_id, job_id)
+    except TerminalError as error:
+        if error.code != "ResourceNotFoundException":
+            raise
+        if now - record.submitted_at < _UNKNOWN_JOB_PATIENCE_SECONDS:
+            raise RetryableError(f"import job {job_id} is not known yet") from None
+        reason = f"import job {job_id} is not known any more; {NEW_RUN}"
+        return write_verdict(context, found, Verdict.UNKNOWN, reason, result_of(record))
+    _check_job(context, record, job)
+    log.line("polled", job_id=job_id, job_status=job.status)
+    ended_at = job.ended_at.timestamp() if job.ended_at else record.ended_at or now
+    if not job.has_ended or ended_at > context.judge_until:
+        return ImportResult(job_id, job.status if not job.has_ended else "IN_PROGRESS", record.job["submittedAt"])
+    is_late = now - ended_at >= _MANIFEST_PATIENCE_SECONDS[job.status]
+    body = read_manifest_body(context.aws, job.folder)
+    if body is not None:
+        return _judge_manifest(context, found, job, body, is_late=is_late)
+    if is_late:
+        return _judge_without_manifest(context, found, job)
+    if not job.ended_at and not record.ended_at:
+        context.records.change(found, ended_at=now)
+    raise RetryableError(f"import job {job_id} is {job.status} and has not written its manifest")
+
+
+def _check_job(context: ImportContext, record: Record, job: Job) -> None:
+    """Make sure that the job is of this import: what the record names is input."""
+    if not job.is_of(context.request, record.attempt, record.parameters.get("jobName")):
+        raise TerminalError(
+            f"the record of this import names job {record.job['jobId']}, which this import did not start: somebody "
+            f"else has written the record; {NEW_RUN}"
+        )
+
+
+def _judge_manifest(
+    context: ImportContext, found: VersionedRecord, job: Job, body: bytes, *, is_late: bool
+) -> VersionedRecord:
+    job_id = found.record.job["jobId"]
+    try:
+        manifest = read_manifest(body)
+    except TerminalError as error:
+        reason = f"import job {job_id} ended with {job.status}, but {error}; {NEW_RUN}"
+        return write_verdict(context, found, Verdict.UNKNOWN, reason, result_of(found.record, job))
+    warnings = count_warnings(context.aws, manifest, tolerated=context.tolerance.warnings, is_late=is_late)
+    counts = replace(manifest.counts, warnings=warnings)
+    uri = context.records.keep_manifest(found.record, body)
+    problems = context.tolerance.problems(job.status, counts)
+    reason = ""
+    if problems:
+        reason = f"import job {job_id} ended with {job.status} but {' and '.join(problems)}: {counts.sentence()}"
+        reason += f"{describe_rejections(context.aws, manifest)}; manifest: {uri}"
+    verdict = Verdict.FAILED if problems else Verdict.SUCCEEDED
+    result = replace(result_of(found.record, job), counts=counts, manifest_uri=uri, failures_uri=manifest.failures_uri)
+    return write_verdict(context, found, verdict, reason, result)
+
+
+def _judge_without_manifest(context: ImportContext, found: VersionedRecord, job: Job) -> VersionedRecord:
+    job_id, datastore_id = found.record.job["jobId"], context.request.datastore_id
+    message = f" ({redact(job.message)})" if job.message else ""
+    reason = (
+        f"import job {job_id} ended with {job.status}{message} and left no manifest; read the rest with: "
+        f"aws medical-imaging get-dicom-import-job --datastore-id {datastore_id} --job-id {job_id}"
+    )
+    if job.status == "COMPLETED":
+        reason += f"; what it imported could not be determined; {NEW_RUN}"
+        return write_verdict(context, found, Verdict.UNKNOWN, reason, result_of(found.record, job))
+    if context.request.cross_account_advice:
+        reason += f"; if it was denied access: {context.request.cross_account_advice}"
+    return write_verdict(context, found, Verdict.FAILED, reason, result_of(found.record, job))
+
+
+def write_verdict(
+    context: ImportContext, found: VersionedRecord, verdict: Verdict, reason: str, result: ImportResult
+) -> VersionedRecord:
+    """Write the verdict, before anybody is told of it: it is the only one of this job, for whoever asks later."""
+    counts = result.counts
+    log.line(
+        "judged", job_id=result.job_id, job_status=result.job_status, verdict=verdict, scanned=counts.scanned,
+        imported=counts.imported, rejected=counts.rejected, image_sets=counts.image_sets,
+        warnings=counts.warning_list(),
+    )  # fmt: skip
+    return context.records.change(
+        found, state=State.JUDGED, verdict=verdict, result=result, reason=reason, lease_until=0.0, published=False
+    )
+
+
+def result_of(record: Record, job: Job | None = None) -> ImportResult:
+    """Return what is known of a job without its manifest."""
+    return ImportResult(
+        job_id=record.job.get("jobId", ""),
+        job_status=job.status if job else Verdict.UNKNOWN.value,
+        submitted_at=record.job.get("submittedAt", ""),
+        seconds=job.seconds if job else None,
+    )
+
+
+def publish_verdict(context: ImportContext, found: VersionedRecord) -> VersionedRecord:
+    """Send the verdict out, in the words of the record; one that another request has left is confirmed first."""
+    record, request = found.record, context.request
+    verdict = record.verdict or Verdict.UNKNOWN
+    if record.owner.request_id != context.me.request_id and verdict is not Verdict.UNKNOWN:
+        confirm(context, record)
+    if verdict is Verdict.SUCCEEDED:
+        context.records.note_imported(Run(request.series, request.run_id, request.intent, record.submitted_at))
+    publish(
+        context.aws,
+        import_name=request.import_name,
+        datastore_id=request.datastore_id,
+        verdict=verdict,
+        result=record.result,
+        topic_arn=context.topic_arn,
+        notify=context.notify,
+    )
+    log.line("published", job_id=record.result.job_id, verdict=verdict)
+    return context.records.change(found, published=True)
+
+
+def confirm(context: ImportContext, record: Record) -> None:
+    """Compare a verdict that another request has written with what HealthImaging and the job itself say.
+
+    Raises:
+        TerminalError: there is no such job, or it has other numbers.
+    """
+    job_id, result = record.job["jobId"], record.result
+    try:
+        job = get_job(context.aws, context.request.datastore_id, job_id)
+    except TerminalError as error:
+        if error.code != "ResourceNotFoundException":
+            raise
+        if context.clock() - record.submitted_at > _ARCHIVED_SECONDS:
+            return
+        msg = f"the record of this import names job {job_id}, which HealthImaging does not know; {NEW_RUN}"
+        raise TerminalError(msg) from None
+    _check_job(context, record, job)
+    body = read_manifest_body(context.aws, job.folder) if result.manifest_uri else None
+    claim = f"the record of this import says that job {job_id} is {result.job_status}"
+    if job.status != result.job_status:
+        raise TerminalError(f"{claim}, it is {job.status}; {NEW_RUN}")
+    if body is not None and read_manifest(body).counts != replace(result.counts, warnings={}):
+        raise TerminalError(f"{claim} with other numbers than its manifest has; {NEW_RUN}")

@@ -1,0 +1,113 @@
+"""Sends a verdict out: to metrics, to the default event bus, and to the people of a notification topic."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from typing import Any
+
+from healthimaging_import import log
+from healthimaging_import.aws.clients import Aws
+from healthimaging_import.contract import (
+    EVENT_DETAIL_TYPE,
+    EVENT_SOURCE,
+    METRIC_DIMENSIONS,
+    METRIC_NAMESPACE,
+    METRIC_UNITS,
+    Notify,
+    Verdict,
+)
+from healthimaging_import.errors import RetryableError, TerminalError
+from healthimaging_import.importing.verdict import ImportResult
+
+_PAUSES = (0.5, 1.0)
+"""Nobody would ask for an event or a notification again, so each is sent up to three times."""
+_LONGEST_SUBJECT = 100
+
+
+def publish(
+    aws: Aws,
+    *,
+    import_name: str,
+    datastore_id: str,
+    verdict: Verdict,
+    result: ImportResult,
+    topic_arn: str = "",
+    notify: Notify = Notify.FAILURES,
+) -> None:
+    """Write the metrics (CloudWatch embedded metric format), put one event, and notify the topic if there is one.
+
+    Ids and numbers only. At least once: a step that dies after this is repeated, with the same words. That nobody can
+    be told does not change the verdict.
+    """
+    write_metrics(import_name, datastore_id, verdict, result)
+    rejected = result.counts.rejected
+    counts = {**asdict(result.counts), "rejected": rejected}
+    detail = {
+        "import": import_name,
+        "datastoreId": datastore_id,
+        "jobId": result.job_id,
+        "jobStatus": result.job_status,
+        "outcome": verdict,
+        "counts": counts,
+    }
+    entry = {"Source": EVENT_SOURCE, "DetailType": EVENT_DETAIL_TYPE, "Detail": json.dumps(detail, sort_keys=True)}
+    _send(aws, result, "events", "PutEvents", Entries=[entry])
+    if topic_arn and is_notified(notify, verdict, rejected):
+        subject = f"DICOM import {verdict}: {import_name}"[:_LONGEST_SUBJECT]
+        message = notification(import_name, datastore_id, verdict, result)
+        _send(aws, result, "sns", "Publish", TopicArn=topic_arn, Subject=subject, Message=message)
+
+
+def is_notified(notify: Notify, verdict: Verdict, rejected: int) -> bool:
+    """Whether people are told of a verdict."""
+    is_rejection = notify is Notify.REJECTIONS and rejected > 0
+    return notify is Notify.OUTCOMES or verdict is not Verdict.SUCCEEDED or is_rejection
+
+
+def notification(import_name: str, datastore_id: str, verdict: Verdict, result: ImportResult) -> str:
+    """Write what people are told."""
+    return (
+        f"DICOM import {import_name}: {verdict}\n"
+        f"{result.counts.sentence()}\n"
+        f"Job {result.job_id or 'unknown'} of data store {datastore_id}, status {result.job_status}\n"
+        "Its manifest and the reasons of rejection are in the folder that GetDICOMImportJob names as outputS3Uri."
+    )
+
+
+def write_metrics(import_name: str, datastore_id: str, verdict: Verdict, result: ImportResult) -> None:
+    """Write the metrics; that takes no right but the function's log."""
+    counts, is_good = result.counts, verdict is Verdict.SUCCEEDED
+    values: dict[str, float] = {
+        "FilesScanned": counts.scanned,
+        "FilesImported": counts.imported,
+        "FilesRejected": counts.rejected,
+        "ImageSetsGenerated": counts.image_sets,
+        "ImportsSucceeded": int(is_good),
+        "ImportsFailed": int(not is_good),
+    }
+    if result.seconds is not None:
+        values["Duration"] = result.seconds
+    directive = {
+        "Namespace": METRIC_NAMESPACE,
+        "Dimensions": [[name] for name in METRIC_DIMENSIONS],
+        "Metrics": [{"Name": name, "Unit": METRIC_UNITS[name]} for name in values],
+    }
+    metadata = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [directive]}
+    dimensions = dict(zip(METRIC_DIMENSIONS, (datastore_id, import_name), strict=True))
+    print(json.dumps({"_aws": metadata, **dimensions, **values}), flush=True)  # noqa: T201 - Lambda logs standard output
+
+
+def _send(aws: Aws, result: ImportResult, service: str, operation: str, **parameters: Any) -> None:  # noqa: ANN401
+    for pause in (*_PAUSES, None):
+        try:
+            if not aws.call(service, operation, lambda answer: answer.get("FailedEntryCount"), **parameters):
+                return
+        except TerminalError:
+            break
+        except RetryableError:
+            pass
+        if pause is not None:
+            time.sleep(pause)
+    log.line("not published", operation=operation, job_id=result.job_id)

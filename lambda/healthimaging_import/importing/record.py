@@ -1,0 +1,160 @@
+"""The record of an intent: one small object in the output bucket, which says all that is known of its import.
+
+HealthImaging remembers a client token for a time that nobody has written down, so the record is what makes "one intent,
+one job" true. What it says is input, not truth: what is sent is computed anew, what is believed is compared with
+HealthImaging.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from healthimaging_import.contract import RECORDS_FOLDER, Verdict
+from healthimaging_import.errors import DECODE_ERRORS, TerminalError
+from healthimaging_import.importing.lifecycle import Owner, State
+from healthimaging_import.importing.verdict import ImportResult
+
+SCHEMA = 2
+_JOB_ID = re.compile(r"[0-9a-z]{1,32}")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One attempt at one intent. Times are seconds since the epoch."""
+
+    intent: str
+    attempt: int
+    state: State
+    owner: Owner
+    parameters: dict[str, Any]
+    """The request that is sent, for whoever reads the record."""
+    claimed_at: float = 0.0
+    lease_until: float = 0.0
+    """Until when a start may be on its way; 0 where none is."""
+    job: dict[str, str] = field(default_factory=dict)
+    """``jobId`` and ``submittedAt``, once there is a job."""
+    ended_at: float = 0.0
+    """When the job was first seen to have ended, where HealthImaging does not say."""
+    verdict: Verdict | None = None
+    result: ImportResult = field(default_factory=ImportResult)
+    reason: str = ""
+    """Why it was refused, or why the verdict is not SUCCEEDED."""
+    published: bool = False
+    responded_to: str = ""
+    """The request that has its response though the job is running."""
+
+    @property
+    def submitted_at(self) -> float:
+        """When the job was submitted."""
+        return datetime.fromisoformat(self.job["submittedAt"]).timestamp()
+
+    def encode(self) -> bytes:
+        """Write the record as it is stored."""
+        document = {**dataclasses.asdict(self), "schema": SCHEMA}
+        document["owner"], document["owner_began_at"] = self.owner.request_id, self.owner.began_at
+        return json.dumps(document, sort_keys=True).encode()
+
+    @staticmethod
+    def decode(body: bytes, intent: str) -> Record:
+        """Read a stored record, of this version or of the first one.
+
+        Raises:
+            TerminalError: it is damaged, of another intent, or of a newer version.
+        """
+        try:
+            document = decode_document(body, f"{intent}.json")
+            record = _from_first_version(document) if document["schema"] == 1 else _from_this_version(document)
+            if record.intent == intent and _is_whole(record):
+                return record
+        except DECODE_ERRORS:
+            pass
+        raise damaged(f"{intent}.json")
+
+
+def decode_document(body: bytes, name: str) -> dict[str, Any]:
+    """Decode a stored document, of a version that this one reads."""
+    document: dict[str, Any] = json.loads(body)
+    schema = document["schema"]
+    if not isinstance(schema, int):
+        raise TypeError
+    if not 1 <= schema <= SCHEMA:
+        msg = f"{_place(name)} has schema {schema}, this version reads 1 to {SCHEMA}: deploy with a newer library"
+        raise TerminalError(msg)
+    return document
+
+
+def damaged(name: str) -> TerminalError:
+    """Say what to do about a stored document that cannot be read."""
+    return TerminalError(
+        f"{_place(name)} is damaged: put an earlier version of it back and deploy again, or deploy again with a run_id "
+        "not used before to import again"
+    )
+
+
+def _place(name: str) -> str:
+    # Without the output prefix, which is not ours: it may be of a kind that does not belong into a reason.
+    return f"the import record {RECORDS_FOLDER}{name} in the output bucket"
+
+
+def _from_this_version(document: Mapping[str, Any]) -> Record:
+    known = {item.name for item in dataclasses.fields(Record)}
+    values = {name: value for name, value in document.items() if name in known}
+    values |= {
+        "state": State(document["state"]),
+        "owner": Owner(document["owner"], document["owner_began_at"]),
+        "verdict": Verdict(document["verdict"]) if document["verdict"] else None,
+        "result": ImportResult.from_dict(document["result"]),
+    }
+    return Record(**values)
+
+
+def _from_first_version(document: Mapping[str, Any]) -> Record:
+    """Translate: its owner stood in three fields, its verdict in its state."""
+    old, job = document["state"], document.get("job") or {}
+    ended = State.JUDGED if job else State.REFUSED
+    states = {"CLAIMED": State.CLAIMED, "STARTED": State.RUNNING, "SUCCEEDED": State.JUDGED, "FAILED": ended}
+    owner = document["asked_by"]
+    if old != "FAILED":
+        owner = document.get("followed_by") or document.get("awaited_by") or owner
+    result = ImportResult(job_id=job.get("jobId", ""), submitted_at=job.get("submittedAt", ""))
+    claimed_at = document.get("claimed_at", 0.0)
+    return Record(
+        intent=document["intent"],
+        attempt=document["attempt"],
+        state=states[old],
+        owner=Owner(owner, 0.0),
+        parameters=document["parameters"],
+        claimed_at=claimed_at,
+        # Whether it was sent is not known; whatever was is there by now.
+        lease_until=max(claimed_at, 1.0) if old == "CLAIMED" else 0.0,
+        job=job,
+        verdict={"SUCCEEDED": Verdict.SUCCEEDED, "FAILED": Verdict.FAILED}.get(old) if job else None,
+        result=ImportResult.from_dict(document["outcome"]) if old == "SUCCEEDED" else result,
+        reason=document.get("reason", ""),
+        published=True,
+    )
+
+
+def _is_whole(record: Record) -> bool:
+    """Whether a record holds what its state promises."""
+    texts = (record.intent, record.owner.request_id, record.reason, record.responded_to)
+    numbers = (record.attempt, record.claimed_at, record.lease_until, record.ended_at, record.owner.began_at)
+    if not (
+        all(isinstance(text, str) for text in texts)
+        and all(type(number) in (int, float) for number in numbers)
+        and record.attempt >= 1
+        and isinstance(record.parameters, dict)
+        and isinstance(record.published, bool)
+        and bool(datetime.fromisoformat(record.job.get("submittedAt", "2026-01-01")))
+    ):
+        return False
+    has_job = bool(_JOB_ID.fullmatch(record.job.get("jobId", ""))) and "submittedAt" in record.job
+    if record.state is State.JUDGED:
+        return record.verdict is not None and (has_job or record.verdict is Verdict.UNKNOWN)
+    return has_job or record.state is not State.RUNNING

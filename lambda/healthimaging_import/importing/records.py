@@ -1,0 +1,148 @@
+"""Where the records are: in the output bucket, read in bounded size and written by condition only."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from healthimaging_import.aws.clients import Aws
+from healthimaging_import.contract import RECORDS_FOLDER
+from healthimaging_import.errors import DECODE_ERRORS, RetryableError, TerminalError
+from healthimaging_import.importing.record import SCHEMA, Record, damaged, decode_document
+from healthimaging_import.importing.request import ImportRequest
+
+LONGEST_RECORD = 1024**2
+"""Bytes. The largest record holds a thousand metadata mappings."""
+
+
+@dataclass(frozen=True)
+class VersionedRecord:
+    """A record as it is in the bucket, with the tag that a conditional write needs."""
+
+    record: Record
+    etag: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of an import: what a deploy without a ``run_id`` can mean."""
+
+    series: str
+    run_id: str
+    intent: str
+    submitted_at: float = 0.0
+
+
+@dataclass(frozen=True)
+class LastRuns:
+    """The run that was started last into a data store by one import, and the last that imported."""
+
+    started: Run | None = None
+    imported: Run | None = None
+    etag: str = ""
+    damage: TerminalError | None = None
+    """Why nothing is known of them: a deploy that names its run writes them anew, one that does not cannot go on."""
+
+
+class Records:
+    """The records of one import, under one prefix of its output bucket."""
+
+    def __init__(self, aws: Aws, request: ImportRequest) -> None:
+        """Take the AWS calls, and whose records these are."""
+        self._aws = aws
+        self._bucket = request.output_bucket
+        self._prefix = request.output_prefix + RECORDS_FOLDER
+        self._last = f"{request.store_scope}-last.json"
+
+    def load(self, intent: str) -> VersionedRecord | None:
+        """Return the record of an intent; None where nobody has claimed it."""
+        found = self._read(f"{intent}.json", "import record")
+        return VersionedRecord(Record.decode(found[0], intent), found[1]) if found else None
+
+    def save(self, record: Record, expected: VersionedRecord | None) -> VersionedRecord:
+        """Write a record, if it is still as it was read.
+
+        Raises:
+            RetryableError: somebody else has written it; look again.
+        """
+        etag = self._write(f"{record.intent}.json", record.encode(), expected.etag if expected else "", "import record")
+        return VersionedRecord(record, etag)
+
+    def change(self, found: VersionedRecord, **changes: Any) -> VersionedRecord:  # noqa: ANN401 - a Record's fields
+        """Write a record with some fields changed; raises as :meth:`save`."""
+        return self.save(dataclasses.replace(found.record, **changes), found)
+
+    def last_runs(self, series: str) -> LastRuns:
+        """Return the last runs, also as the first version noted them for one series."""
+        name = self._last
+        found = self._read(name, "last runs")
+        if found is None:
+            name = f"{series}-latest.json"
+            found = self._read(name, "latest run")
+        if found is None:
+            return LastRuns()
+        try:
+            document = decode_document(found[0], name)
+            if name != self._last:
+                return LastRuns(imported=Run(series, str(document["run_id"]), ""))
+            return LastRuns(_decode_run(document["started"]), _decode_run(document["imported"]), found[1])
+        except DECODE_ERRORS:
+            return LastRuns(etag=found[1] if name == self._last else "", damage=damaged(name))
+
+    def note_started(self, run: Run) -> None:
+        """Note that a run is about to be started."""
+        last = self.last_runs(run.series)
+        if last.started != run:
+            self._note(dataclasses.replace(last, started=run))
+
+    def note_imported(self, run: Run) -> None:
+        """Note that a run has imported, unless one that was submitted later has."""
+        last = self.last_runs(run.series)
+        if last.imported is None or (run.submitted_at >= last.imported.submitted_at and last.imported != run):
+            self._note(dataclasses.replace(last, imported=run))
+
+    def keep_manifest(self, record: Record, body: bytes) -> str:
+        """Keep a job's manifest where no lifecycle rule of this library expires it; returns its S3 URI."""
+        name = f"{record.intent}-{record.attempt}/job-output-manifest.json"
+        self._write(name, body, None, "manifest")
+        return f"s3://{self._bucket}/{self._prefix}{name}"
+
+    def _note(self, last: LastRuns) -> None:
+        runs = {"started": last.started, "imported": last.imported}
+        document = {"schema": SCHEMA, **{name: dataclasses.asdict(run) if run else None for name, run in runs.items()}}
+        self._write(self._last, json.dumps(document, sort_keys=True).encode(), last.etag, "last runs")
+
+    def _read(self, name: str, purpose: str) -> tuple[bytes, str] | None:
+        def read(answer: Mapping[str, Any]) -> tuple[bytes, str]:
+            return answer["Body"].read(LONGEST_RECORD + 1), str(answer["ETag"])
+
+        found = self._aws.read_object(self._bucket, self._prefix + name, read, purpose=purpose)
+        if found and len(found[0]) > LONGEST_RECORD:
+            raise damaged(name)
+        return found
+
+    def _write(self, name: str, body: bytes, etag: str | None, purpose: str) -> str:
+        """Write over what has that tag; an empty one stands for nothing, None for anything."""
+        condition = {} if etag is None else {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
+        try:
+            return self._aws.call(
+                "s3", "PutObject", lambda answer: str(answer["ETag"]), purpose=purpose, Bucket=self._bucket,
+                Key=self._prefix + name, Body=body, ContentType="application/json", **condition,
+            )  # fmt: skip
+        except TerminalError as error:
+            if error.code in ("PreconditionFailed", "NoSuchKey"):
+                raise RetryableError("another execution of the same import is at work") from None
+            raise
+
+
+def _decode_run(document: dict[str, Any] | None) -> Run | None:
+    if document is None:
+        return None
+    run = Run(**document)
+    texts = all(isinstance(text, str) for text in (run.series, run.run_id, run.intent))
+    if not texts or type(run.submitted_at) not in (int, float):
+        raise TypeError
+    return run

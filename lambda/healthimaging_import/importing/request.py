@@ -1,0 +1,155 @@
+"""What one import shall do: the typed request, its intent, and the exact StartDICOMImportJob call it stands for."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from healthimaging_import.contract import MAX_JOB_NAME, OnEmpty, import_name
+from healthimaging_import.service_model import (
+    Quotas,
+    ServiceModel,
+    overlap_violations,
+    prefix_violations,
+)
+
+_MARK_DIGITS = 20
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A zip file of local files, to be unpacked under the input prefix before the import."""
+
+    bucket: str
+    key: str
+
+
+@dataclass(frozen=True)
+class ImportRequest:
+    """Everything an import needs to know; ``scope`` is who asks (the stack's ARN and the resource's logical id)."""
+
+    scope: str
+    datastore_id: str
+    data_access_role_arn: str
+    input_bucket: str
+    input_prefix: str
+    output_bucket: str
+    output_prefix: str
+    job_name: str | None = None
+    input_owner_account_id: str | None = None
+    metadata_mappings: tuple[Mapping[str, str], ...] = ()
+    run_id: str = ""
+    asset: Asset | None = None
+    on_empty: OnEmpty = OnEmpty.SKIP
+    quotas: Quotas = field(default_factory=Quotas)
+
+    @cached_property
+    def intent(self) -> str:
+        """A name for what is to be imported: equal for equal meaning, whatever the job is called or who runs it.
+
+        The role, the job's name, the quotas and what to do about an empty source say how, not what.
+        """
+        return _digest({**self._meaning, "runId": self.run_id})
+
+    @cached_property
+    def series(self) -> str:
+        """A name for all runs of the same meaning, whatever their ``run_id``."""
+        return _digest({**self._meaning, "runId": ""})
+
+    @cached_property
+    def store_scope(self) -> str:
+        """A name for all that this import puts into its data store."""
+        return _digest({"scope": self.scope, "datastoreId": self.datastore_id})
+
+    @cached_property
+    def import_name(self) -> str:
+        """What the import is called in metrics and events, where ``scope`` is too long to read."""
+        match self.scope.split("/"):
+            case [_, stack_name, _, logical_id]:
+                return import_name(stack_name, logical_id)
+        return self.scope
+
+    @property
+    def input_uri(self) -> str:
+        """The source as StartDICOMImportJob takes it."""
+        return f"s3://{self.input_bucket}/{self.input_prefix}"
+
+    @property
+    def cross_account_advice(self) -> str:
+        """Who else has to let the source be read; empty where it is in the account of the import."""
+        owner = self.input_owner_account_id
+        if not owner or f"::{owner}:" in self.data_access_role_arn:
+            return ""
+        return (
+            f"the input bucket has to belong to account {owner}, which has to allow what the outputs "
+            "SourceBucketPolicy and, if there is one, SourceKeyPolicy say (they are in the template too: cdk synth)"
+        )
+
+    def for_run(self, run_id: str) -> ImportRequest:
+        """Return the request for one run."""
+        return dataclasses.replace(self, run_id=run_id)
+
+    def violations(self) -> list[str]:
+        """List every rule the request breaks, one sentence each. Synth checks them too, but cannot see tokens."""
+        problems = prefix_violations("input_prefix", self.input_prefix)
+        problems += prefix_violations("output_prefix", self.output_prefix)
+        if self.input_bucket == self.output_bucket:
+            problems += overlap_violations(self.input_prefix, self.output_prefix)
+        if self.job_name and len(self.job_name) > MAX_JOB_NAME:
+            problems.append(f"job_name must be 1 to {MAX_JOB_NAME} characters, got {len(self.job_name)}")
+        problems += ServiceModel.load().violations("StartDICOMImportJobRequest", self.start_parameters(attempt=1))
+        return problems
+
+    def client_token(self, attempt: int) -> str:
+        """Return the token of an attempt: a function of the intent, never random."""
+        return hashlib.sha256(f"{self.intent}:{attempt}".encode()).hexdigest()
+
+    def mark(self, attempt: int) -> str:
+        """Return what the name of an attempt's job ends with, and that of no other.
+
+        The name is the one member of a start that ListDICOMImportJobs returns: by it a start is recognised.
+        """
+        return f"-{self.client_token(attempt)[:_MARK_DIGITS]}"
+
+    def marked_job_name(self, attempt: int) -> str:
+        """Return the job's name."""
+        name = self.job_name or self.import_name[-MAX_JOB_NAME:].replace(":", "-")
+        return name + self.mark(attempt)
+
+    def start_parameters(self, attempt: int) -> dict[str, Any]:
+        """Return the parameters of StartDICOMImportJob."""
+        parameters: dict[str, Any] = {
+            "jobName": self.marked_job_name(attempt),
+            "clientToken": self.client_token(attempt),
+            "datastoreId": self.datastore_id,
+            "dataAccessRoleArn": self.data_access_role_arn,
+            "inputS3Uri": self.input_uri,
+            "outputS3Uri": f"s3://{self.output_bucket}/{self.output_prefix}",
+        }
+        if self.input_owner_account_id:
+            parameters["inputOwnerAccountId"] = self.input_owner_account_id
+        if self.metadata_mappings:
+            mappings = [dict(mapping) for mapping in self.metadata_mappings]
+            parameters["importConfiguration"] = {
+                "dicomJsonMetadataImportConfiguration": {"dicomMetadataMappings": mappings}
+            }
+        return parameters
+
+    @property
+    def _meaning(self) -> dict[str, Any]:
+        return {
+            "scope": self.scope,
+            "datastoreId": self.datastore_id,
+            "input": [self.input_bucket, self.input_prefix, self.input_owner_account_id],
+            "output": [self.output_bucket, self.output_prefix],
+            "metadataMappings": [dict(mapping) for mapping in self.metadata_mappings],
+        }
+
+
+def _digest(meaning: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()

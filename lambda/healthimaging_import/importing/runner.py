@@ -1,0 +1,127 @@
+"""Runs one import: does what its record asks for next, one effect and one conditional write at a time.
+
+Knows HealthImaging and S3 and nothing of CloudFormation: the custom resource and any other workflow call :func:`run`
+until it returns a result that is not running, with the time that passes in between left to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from healthimaging_import import log
+from healthimaging_import.contract import Verdict
+from healthimaging_import.errors import RetryableError, TerminalError
+from healthimaging_import.importing.context import NEW_RUN, ImportContext
+from healthimaging_import.importing.jobs import get_job
+from healthimaging_import.importing.judging import confirm, poll, publish_verdict, result_of, write_verdict
+from healthimaging_import.importing.lifecycle import Action, Mode, State, next_action
+from healthimaging_import.importing.record import Record
+from healthimaging_import.importing.records import VersionedRecord
+from healthimaging_import.importing.starting import claim, find, refuse, start
+from healthimaging_import.importing.verdict import NOTHING_TO_IMPORT, ImportResult
+
+
+class ReplacedError(TerminalError):
+    """A later request owns the import."""
+
+
+class EndedError(TerminalError):
+    """The import has ended, and not with a success."""
+
+
+def run(context: ImportContext) -> ImportResult:
+    """Do what can be done now.
+
+    Returns:
+        What the import has come to; its job may be running.
+
+    Raises:
+        RetryableError: something has to pass first.
+        TerminalError: the import failed, with the reason.
+    """
+    found: VersionedRecord | ImportResult | None = context.records.load(context.request.intent)
+    if found is None and context.carried.get("owned"):
+        raise TerminalError(f"the record of this import was removed while it was at work; {NEW_RUN}")
+    while not isinstance(found, ImportResult):
+        record = found.record if found else None
+        action = next_action(record, context.mode, context.me, context.clock(), is_current=context.is_current)
+        found = _DO[action](context, found)
+    return found
+
+
+def close(context: ImportContext, reason: str) -> Record | None:
+    """Leave the record as a request ends: say that nothing was sent, or that the verdict is not known.
+
+    A deploy leaves a running job to be polled on. A deletion and a detached request are the last to look.
+
+    Returns:
+        The record, if there is one; another request's stays as it is.
+    """
+    found = context.records.load(context.request.intent)
+    if found is None or found.record.owner.request_id != context.me.request_id:
+        return found.record if found else None
+    record = found.record
+    if record.state is State.CLAIMED and record.lease_until == 0:
+        found = refuse(context, found, reason)
+    elif not record.state.is_end and context.mode in (Mode.DELETE, Mode.DETACHED):
+        reason = f"{reason}; what became of it could not be determined; {NEW_RUN}"
+        found = write_verdict(context, found, Verdict.UNKNOWN, reason, result_of(record))
+    if found.record.state is State.JUDGED and not found.record.published:
+        found = publish_verdict(context, found)
+    return found.record
+
+
+def _take_ownership(context: ImportContext, found: VersionedRecord) -> VersionedRecord | ImportResult:
+    try:
+        found = context.records.change(found, owner=context.me)
+    except TerminalError:
+        # Its rights on the records may be gone already: the job is waited for all the same.
+        is_waiting = context.mode is Mode.DELETE and found.record.state is State.RUNNING
+        if is_waiting and not get_job(context.aws, context.request.datastore_id, found.record.job["jobId"]).has_ended:
+            return ImportResult(found.record.job["jobId"], "IN_PROGRESS")
+        raise
+    context.carried["owned"] = True
+    return found
+
+
+def _stop(_: ImportContext, __: VersionedRecord) -> ImportResult:
+    raise ReplacedError("a later request for this import replaced this one; a job of it may still be running")
+
+
+def _wait(context: ImportContext, found: VersionedRecord) -> ImportResult:
+    raise RetryableError(
+        "the start of an import job may be on its way", after=found.record.lease_until - context.clock()
+    )
+
+
+def _respond(context: ImportContext, found: VersionedRecord | None) -> ImportResult:
+    if found is None:
+        return ImportResult()
+    record = found.record
+    if record.state is State.RUNNING:
+        return ImportResult(record.job["jobId"], "SUBMITTED", record.job["submittedAt"])
+    if record.state is State.REFUSED and record.reason == NOTHING_TO_IMPORT:
+        return ImportResult(job_status=NOTHING_TO_IMPORT)
+    if record.state is State.REFUSED and not context.mode.may_start:
+        return ImportResult()
+    if record.verdict is not Verdict.SUCCEEDED:
+        raise EndedError(record.reason)
+    if record.owner.request_id != context.me.request_id:
+        confirm(context, record)
+        log.line("remembered", job_id=record.result.job_id, attempt=record.attempt)
+    return record.result
+
+
+_DO: dict[Action, Callable[[ImportContext, Any], VersionedRecord | ImportResult]] = {
+    Action.CLAIM: claim,
+    Action.TAKE_OWNERSHIP: _take_ownership,
+    Action.STOP: _stop,
+    Action.START: start,
+    Action.WAIT: _wait,
+    Action.FIND: find,
+    Action.REFUSE: refuse,
+    Action.POLL: poll,
+    Action.PUBLISH: publish_verdict,
+    Action.RESPOND: _respond,
+}

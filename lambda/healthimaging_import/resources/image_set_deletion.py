@@ -1,0 +1,141 @@
+"""The deletion of a data store's image sets with their stack, as a custom resource."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from healthimaging_import import log
+from healthimaging_import.aws.clients import Aws
+from healthimaging_import.cfn.response import Response
+from healthimaging_import.contract import OPT_IN_TAG
+from healthimaging_import.errors import RetryableError, TerminalError
+from healthimaging_import.importing.lifecycle import Mode
+from healthimaging_import.resources.step import StepContext, StepResult
+
+_SECONDS_PER_DELETION = 5.0
+"""DeleteImageSet takes one call in four seconds; a little less leaves room for others."""
+_SECONDS_PER_STEP = 10
+"""With the guards and the search before each deletion; what is begun has to be finished in time."""
+_CHECKS_PER_STEP = 20
+_MOST_NAMED = 5
+
+
+def step(context: StepContext) -> StepResult:
+    """Delete the next image set, if the stack is deleted and the live store is still marked for it.
+
+    Every guard is asked again in every step: what a step carries is input.
+    """
+    properties, aws = context.request.resource_properties, context.aws
+    arn, datastore_id = str(properties["DatastoreArn"]), str(properties["DatastoreId"])
+    if context.mode is not Mode.DELETE:
+        aws.call("medical-imaging", "TagResource", bool, resourceArn=arn, tags={OPT_IN_TAG: "true"})
+        return Response(success=True)
+    if context.describe_deploy().status not in ("DELETE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS"):
+        # The option was taken back, or the store was replaced: that is no order to delete images.
+        _remove_mark(aws, arn)
+        return Response(success=True)
+    if not _is_marked(aws, arn):
+        return Response(success=True)
+    listed = _list(aws, datastore_id)
+    requested: list[str] = context.carried.setdefault("requested", [])
+    if not requested:
+        _check_count(datastore_id, len(listed), context.remaining)
+    if not listed:
+        return _confirm_gone(aws, datastore_id, requested)
+    _delete_next(context, datastore_id, listed, requested)
+    return _SECONDS_PER_DELETION
+
+
+def _delete_next(context: StepContext, datastore_id: str, listed: list[str], requested: list[str]) -> None:
+    """Request the deletion of one image set; one that is locked waits until all others are requested.
+
+    Raises:
+        RetryableError: only locked ones are left.
+    """
+    locked: list[str] = context.carried.setdefault("locked", [])
+    image_set_id = next((it for it in listed if it not in requested and it not in locked), None)
+    if image_set_id is None:
+        locked_now = [it for it in locked if it in listed]
+        if not locked_now:
+            return
+        image_set_id = locked_now[0]
+    try:
+        context.aws.call("medical-imaging", "DeleteImageSet", bool, datastoreId=datastore_id, imageSetId=image_set_id)
+    except TerminalError as error:
+        if error.code != "ResourceNotFoundException":
+            raise
+    except RetryableError as error:
+        if error.code != "ConflictException":
+            raise
+        if image_set_id in locked:
+            locked.append(locked.pop(locked.index(image_set_id)))  # the next one has its turn
+            named = ", ".join(locked[:_MOST_NAMED])
+            msg = f"{len(locked)} image sets of data store {datastore_id} are locked by other requests: {named}"
+            raise RetryableError(f"{msg}; wait for those to end, then delete the stack again") from None
+        locked.append(image_set_id)
+        return
+    if image_set_id in locked:
+        locked.remove(image_set_id)
+    requested.append(image_set_id)
+    log.line("image set deletion requested", image_set_id=image_set_id, left=len(listed) - 1)
+
+
+def _confirm_gone(aws: Aws, datastore_id: str, requested: list[str]) -> StepResult:
+    """Make sure of each image set: one that is no longer listed may still be there."""
+    for image_set_id in requested[:_CHECKS_PER_STEP]:
+        try:
+            state = aws.call(
+                "medical-imaging", "GetImageSet", lambda answer: str(answer["imageSetState"]),
+                datastoreId=datastore_id, imageSetId=image_set_id,
+            )  # fmt: skip
+        except TerminalError as error:
+            if error.code != "ResourceNotFoundException":
+                raise
+            state = "DELETED"
+        if state == "DELETED":
+            requested.remove(image_set_id)
+    return 1.0 if requested else Response(success=True)
+
+
+def _list(aws: Aws, datastore_id: str) -> list[str]:
+    def read(page: Mapping[str, Any]) -> list[str]:
+        return [str(item["imageSetId"]) for item in page["imageSetsMetadataSummaries"]]
+
+    pages = aws.pages("medical-imaging", "SearchImageSets", read, datastoreId=datastore_id)
+    return [image_set_id for page in pages for image_set_id in page]
+
+
+def _is_marked(aws: Aws, datastore_arn: str) -> bool:
+    """Whether the live store is marked; a store that is gone is not."""
+    try:
+        tags = aws.call(
+            "medical-imaging", "ListTagsForResource", lambda answer: dict(answer["tags"]), resourceArn=datastore_arn
+        )
+    except TerminalError:
+        log.line("not emptied", reason="the data store is gone, or its tags cannot be read")
+        return False
+    return str(tags.get(OPT_IN_TAG)) == "true"
+
+
+def _remove_mark(aws: Aws, datastore_arn: str) -> None:
+    try:
+        aws.call("medical-imaging", "UntagResource", bool, resourceArn=datastore_arn, tagKeys=[OPT_IN_TAG])
+    except TerminalError:
+        log.line("mark left", reason="the data store is gone or may not be untagged any more")
+
+
+def _check_count(datastore_id: str, count: int, seconds: float) -> None:
+    """Refuse to begin what cannot be finished in time.
+
+    Raises:
+        TerminalError: more image sets than can be deleted; none was touched.
+    """
+    most = int(seconds // _SECONDS_PER_STEP)
+    log.line("counted", image_sets=count, most=most)
+    if count > most:
+        raise TerminalError(
+            f"data store {datastore_id} holds {count} image sets; {most} of them can be deleted while CloudFormation "
+            "waits, so none was: delete them beforehand (docs/moving-a-data-store.md has the loop), or retain the "
+            "store, then delete the stack again"
+        )

@@ -1,0 +1,110 @@
+"""One step of a request: the time it has, the AWS calls it may make, and what it can lead to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from healthimaging_import.cfn.request import Request
+from healthimaging_import.cfn.response import Response
+from healthimaging_import.errors import RetryableError
+from healthimaging_import.importing.lifecycle import Mode
+
+if TYPE_CHECKING:
+    from healthimaging_import.aws.clients import Aws
+
+_IAM_PROPAGATION_SECONDS = 120
+_LONGEST_DETACHED_SECONDS = 24 * 3600
+UNKNOWN = "unknown"
+"""Stands for what is not known (yet) in an attribute, which may not be missing."""
+
+StepResult = Response | float
+"""What a step leads to: a response, or the seconds to wait before the next step."""
+
+
+@dataclass(frozen=True)
+class Deploy:
+    """What CloudFormation does with the stack."""
+
+    status: str
+    mark: str
+    """When it began: another deploy has another mark."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is being done with the stack, as far as CloudFormation says."""
+        return not self.status.endswith("_IN_PROGRESS")
+
+    @property
+    def is_undone(self) -> bool:
+        """Whether the stack is taken back, or away."""
+        return "ROLLBACK" in self.status or self.status.startswith("DELETE_")
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """One invocation for a request."""
+
+    request: Request
+    mode: Mode
+    began_at: float
+    deploy_mark: str
+    clock: Callable[[], float]
+    time_left: Callable[[], float]
+    """Returns the seconds that this invocation may still take."""
+    carried: MutableMapping[str, Any]
+    """What the resource remembers between two steps."""
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the request was received."""
+        return self.clock() - self.began_at
+
+    @cached_property
+    def deadline(self) -> float:
+        """When the request must have ended; a job that nobody waits for may take a day."""
+        most = _LONGEST_DETACHED_SECONDS if self.mode is Mode.DETACHED else self.request.wait_seconds
+        return self.began_at + most
+
+    @property
+    def remaining(self) -> float:
+        """Seconds that the request may still take."""
+        return self.deadline - self.clock()
+
+    @cached_property
+    def aws(self) -> Aws:
+        """The AWS calls, with the rights of this request's resource."""
+        from healthimaging_import.aws.clients import Aws  # noqa: PLC0415 - responding must not need boto3
+
+        propagating = self.request.has_new_rights and self.elapsed < _IAM_PROPAGATION_SECONDS
+        return Aws(self.request.role_arn, iam_propagating=propagating)
+
+    def describe_deploy(self) -> Deploy:
+        """Ask CloudFormation what it does with the stack."""
+        return describe_deploy(self.aws, self.request.stack_id)
+
+
+def describe_deploy(aws: Aws, stack_id: str) -> Deploy:
+    """Ask CloudFormation what it does with a stack."""
+    return aws.call("cloudformation", "DescribeStacks", _deploy, StackName=stack_id)
+
+
+def mode_of(aws: Aws, request: Request) -> tuple[Mode, str]:
+    """Find out why the function was called, which no request says, and the mark of the deploy.
+
+    Raises:
+        RetryableError: CloudFormation does nothing with the stack: what it says may be about an earlier deploy.
+    """
+    if request.request_type == "Delete":
+        return Mode.DELETE, ""
+    deploy = describe_deploy(aws, request.stack_id)
+    if deploy.is_over:
+        raise RetryableError(f"the stack is {deploy.status}, so nobody waits for this request")
+    return Mode.ROLLBACK if deploy.is_undone else Mode.DEPLOY, deploy.mark
+
+
+def _deploy(answer: Mapping[str, Any]) -> Deploy:
+    stack = answer["Stacks"][0]
+    return Deploy(str(stack["StackStatus"]), str(stack.get("LastUpdatedTime") or stack.get("CreationTime") or ""))
