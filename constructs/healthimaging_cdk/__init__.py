@@ -10,14 +10,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from healthimaging_cdk.data_access_role import DataAccessRole
-    from healthimaging_cdk.datastore import Datastore, IDatastore, LosslessStorageFormat, StorageTier
-    from healthimaging_cdk.dicom_import import DicomImport
-    from healthimaging_cdk.health_imaging_endpoints import HealthImagingEndpoints
-    from healthimaging_cdk.import_alarms import ImportAlarms
-    from healthimaging_cdk.import_dashboard import ImportDashboard
-    from healthimaging_cdk.import_network import ImportNetwork
-    from healthimaging_cdk.import_options import (
+    from healthimaging_cdk.datastore.datastore import Datastore, IDatastore, LosslessStorageFormat, StorageTier
+    from healthimaging_cdk.dicom_import.data_access_role import DataAccessRole
+    from healthimaging_cdk.dicom_import.dicom_import import DicomImport
+    from healthimaging_cdk.dicom_import.options import (
         Completion,
         ImportQuotas,
         ImportTolerance,
@@ -25,7 +21,11 @@ if TYPE_CHECKING:
         Notify,
         OnEmpty,
     )
-    from healthimaging_cdk.import_source import ImportSource
+    from healthimaging_cdk.dicom_import.source import ImportSource
+    from healthimaging_cdk.monitoring.import_alarms import ImportAlarms
+    from healthimaging_cdk.monitoring.import_dashboard import ImportDashboard
+    from healthimaging_cdk.network.health_imaging_endpoints import HealthImagingEndpoints
+    from healthimaging_cdk.network.import_network import ImportNetwork
 
 __all__ = [
     "Completion",
@@ -48,23 +48,23 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Completion": "import_options",
-    "DataAccessRole": "data_access_role",
-    "Datastore": "datastore",
-    "DicomImport": "dicom_import",
-    "HealthImagingEndpoints": "health_imaging_endpoints",
-    "IDatastore": "datastore",
-    "ImportAlarms": "import_alarms",
-    "ImportDashboard": "import_dashboard",
-    "ImportNetwork": "import_network",
-    "ImportQuotas": "import_options",
-    "ImportSource": "import_source",
-    "ImportTolerance": "import_options",
-    "LosslessStorageFormat": "datastore",
-    "MetadataMapping": "import_options",
-    "Notify": "import_options",
-    "OnEmpty": "import_options",
-    "StorageTier": "datastore",
+    "Completion": "dicom_import.options",
+    "DataAccessRole": "dicom_import.data_access_role",
+    "Datastore": "datastore.datastore",
+    "DicomImport": "dicom_import.dicom_import",
+    "HealthImagingEndpoints": "network.health_imaging_endpoints",
+    "IDatastore": "datastore.datastore",
+    "ImportAlarms": "monitoring.import_alarms",
+    "ImportDashboard": "monitoring.import_dashboard",
+    "ImportNetwork": "network.import_network",
+    "ImportQuotas": "dicom_import.options",
+    "ImportSource": "dicom_import.source",
+    "ImportTolerance": "dicom_import.options",
+    "LosslessStorageFormat": "datastore.datastore",
+    "MetadataMapping": "dicom_import.options",
+    "Notify": "dicom_import.options",
+    "OnEmpty": "dicom_import.options",
+    "StorageTier": "datastore.datastore",
 }
 
 

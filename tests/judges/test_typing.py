@@ -75,7 +75,7 @@ def test_a_type_checker_sees_every_public_name_and_no_source_of_the_function(fou
 def test_fails_for_one_argument_without_a_type(tmp_path: Path, installed_wheel: Path) -> None:
     library = tmp_path / "site-packages"
     shutil.copytree(installed_wheel, library)
-    source = library / "healthimaging_cdk" / "import_source.py"
+    source = library / "healthimaging_cdk" / "dicom_import" / "source.py"
     text = source.read_text(encoding="utf-8")
     source.write_text(text.replace("def bucket(bucket: IBucket,", "def bucket(bucket,"), encoding="utf-8")
     assert completeness(library)["completenessScore"] < 1

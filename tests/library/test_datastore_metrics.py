@@ -13,7 +13,7 @@ from aws_cdk import Duration, NestedStack, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 
 from healthimaging_cdk import Datastore, DicomImport, StorageTier
-from healthimaging_cdk._runtime import contract
+from healthimaging_cdk._common.runtime import contract
 from healthimaging_import.importing.publish import write_metrics
 from healthimaging_import.importing.verdict import ImportResult
 from tests.conftest import ROOT

@@ -23,7 +23,7 @@ from healthimaging_cdk import (
     MetadataMapping,
     OnEmpty,
 )
-from healthimaging_cdk._runtime import contract
+from healthimaging_cdk._common.runtime import contract
 from stacks.data_stack import DataStack
 from stacks.import_stack import ImportStack
 

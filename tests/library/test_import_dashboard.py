@@ -12,7 +12,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 
 from healthimaging_cdk import Datastore, DicomImport, ImportAlarms, ImportDashboard, ImportSource
-from healthimaging_cdk._runtime import contract
+from healthimaging_cdk._common.runtime import contract
 
 DASHBOARD = "AWS::CloudWatch::Dashboard"
 ID = "0123456789abcdef0123456789abcdef"

@@ -13,7 +13,7 @@ from aws_cdk.assertions import Template
 from constructs import Construct
 
 from healthimaging_cdk import Datastore, DicomImport, HealthImagingEndpoints, ImportNetwork, ImportSource, Notify
-from healthimaging_cdk._runtime import contract
+from healthimaging_cdk._common.runtime import contract
 from tests.conftest import ROOT
 
 ENDPOINT = "AWS::EC2::VPCEndpoint"

@@ -13,7 +13,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sns as sns
 
 from healthimaging_cdk import Completion, Datastore, DicomImport, ImportSource, Notify, OnEmpty
-from healthimaging_cdk._runtime import contract
+from healthimaging_cdk._common.runtime import contract
 
 IMPORT, TOPIC = "Custom::HealthImagingImport", "AWS::SNS::Topic"
 ID = "0123456789abcdef0123456789abcdef"

@@ -7,7 +7,7 @@ import pytest
 from aws_cdk import App
 
 from healthimaging_cdk import DicomImport
-from healthimaging_cdk._runtime import service_model
+from healthimaging_cdk._common.runtime import service_model
 from tests.conftest import ROOT
 from tests.library.examples import Namespace
 

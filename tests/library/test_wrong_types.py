@@ -37,7 +37,7 @@ from healthimaging_cdk import (
     ImportTolerance,
     MetadataMapping,
 )
-from healthimaging_cdk import _validation as validation
+from healthimaging_cdk._common import validation
 
 ID = "0123456789abcdef0123456789abcdef"
 STORE_ARN = f"arn:aws:medical-imaging:us-east-1:111122223333:datastore/{ID}"
@@ -379,17 +379,17 @@ def test_a_message_shows_little_of_what_was_passed(made):
 @pytest.mark.parametrize(
     ("module", "table", "function"),
     [
-        ("_import_checks", "_KINDS", DicomImport.__init__),
-        ("datastore", "_KINDS", Datastore.__init__),
-        ("datastore", "_KINDS_BY_ARN", Datastore.from_datastore_arn),
-        ("datastore", "_KINDS_BY_ID", Datastore.from_datastore_id),
-        ("data_access_role", "_KINDS", DataAccessRole.__init__),
-        ("import_alarms", "_KINDS", ImportAlarms.__init__),
-        ("import_dashboard", "_KINDS", ImportDashboard.__init__),
-        ("import_network", "_KINDS", ImportNetwork.__init__),
-        ("health_imaging_endpoints", "_KINDS", HealthImagingEndpoints.__init__),
-        ("import_source", "_KINDS_OF_BUCKET", ImportSource.bucket),
-        ("import_source", "_KINDS_OF_DIRECTORY", ImportSource.directory),
+        ("dicom_import._checks", "_KINDS", DicomImport.__init__),
+        ("datastore.datastore", "_KINDS", Datastore.__init__),
+        ("datastore.datastore", "_KINDS_BY_ARN", Datastore.from_datastore_arn),
+        ("datastore.datastore", "_KINDS_BY_ID", Datastore.from_datastore_id),
+        ("dicom_import.data_access_role", "_KINDS", DataAccessRole.__init__),
+        ("monitoring.import_alarms", "_KINDS", ImportAlarms.__init__),
+        ("monitoring.import_dashboard", "_KINDS", ImportDashboard.__init__),
+        ("network.import_network", "_KINDS", ImportNetwork.__init__),
+        ("network.health_imaging_endpoints", "_KINDS", HealthImagingEndpoints.__init__),
+        ("dicom_import.source", "_KINDS_OF_BUCKET", ImportSource.bucket),
+        ("dicom_import.source", "_KINDS_OF_DIRECTORY", ImportSource.directory),
     ],
 )
 def test_each_argument_has_its_kind_and_what_may_be_none_passes(module, table, function):

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from healthimaging_cdk._engine import DEFINITION
+from healthimaging_cdk._provider.state_machine import DEFINITION
 from healthimaging_import import handler
 from healthimaging_import.aws import clients
 from healthimaging_import.cfn import response

@@ -1,0 +1,72 @@
+"""The state machine that has CloudFormation's requests responded to, step by step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aws_cdk import Duration
+
+from healthimaging_cdk._common.runtime import contract
+
+_LONGEST_EXECUTION = Duration.hours(25)
+
+_RETRY = [
+    {
+        "ErrorEquals": ["Lambda.TooManyRequestsException", "Lambda.ServiceException", "Lambda.SdkClientException"],
+        "IntervalSeconds": 2,
+        "MaxAttempts": 8,
+        "BackoffRate": 2,
+        "MaxDelaySeconds": 60,
+        "JitterStrategy": "FULL",
+    },
+    # A failed invocation (time-out, memory) can be repeated: the record tells what the step had started.
+    {"ErrorEquals": ["States.ALL"], "IntervalSeconds": 2, "MaxAttempts": 2, "BackoffRate": 2, "JitterStrategy": "FULL"},
+]
+
+
+def _call(step: str) -> dict[str, Any]:
+    return {
+        "Type": "Task",
+        "Resource": "${Invoke}",
+        "Parameters": {"FunctionName": "${Function}", "Payload": {"step": step, "state.$": "$"}},
+        "OutputPath": "$.Payload",
+        "Retry": _RETRY,
+    }
+
+
+DEFINITION: dict[str, Any] = {
+    "Comment": "Responds to one CloudFormation request of healthimaging-cdk, step by step",
+    "StartAt": "Step",
+    "TimeoutSeconds": _LONGEST_EXECUTION.to_seconds(),
+    "States": {
+        "Step": {
+            **_call("step"),
+            "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "Respond"}],
+            "Next": "Next?",
+        },
+        "Next?": {
+            "Type": "Choice",
+            "Choices": [
+                {"Variable": "$.next", "StringEquals": "wait", "Next": "Wait"},
+                {"Variable": "$.next", "StringEquals": "respond", "Next": "Respond"},
+            ],
+            "Default": "Good?",
+        },
+        "Wait": {"Type": "Wait", "SecondsPath": "$.wait_seconds", "Next": "Step"},
+        # A job may still be running when CloudFormation has its response: it is polled on.
+        "Respond": {**_call("respond"), "Next": "Next?"},
+        "Good?": {
+            "Type": "Choice",
+            "Choices": [{"Variable": "$.success", "BooleanEquals": True, "Next": "Succeeded"}],
+            "Default": "Failed",
+        },
+        "Succeeded": {"Type": "Succeed"},
+        "Failed": {
+            "Type": "Fail",
+            "Error": contract.RESPONDED_FAILED,
+            "Cause": "The response to CloudFormation says why",
+        },
+    },
+}
+
+__all__ = ["DEFINITION"]

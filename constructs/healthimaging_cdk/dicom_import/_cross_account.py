@@ -1,0 +1,103 @@
+"""What another account has to know: names of roles before they exist, and the policies of a source bucket there.
+
+See docs/cross-account.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aws_cdk import CfnOutput, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk.aws_s3 import IBucket
+from constructs import Construct
+
+_MOST_READABLE = 28
+"""IAM takes 64 characters; a Region has up to 14, what the role is for 10, the digest 8."""
+
+
+def root_stack(construct: Construct) -> Stack:
+    """The stack that is deployed: not a nested one."""
+    stack = Stack.of(construct)
+    while stack.nested_stack_parent:
+        stack = stack.nested_stack_parent
+    return stack
+
+
+def fixed_role_name(scope: Construct, purpose: str) -> str:
+    """A name that is known at synth, and another for each stack, construct and Region.
+
+    Args:
+        scope: what the role belongs to.
+        purpose: what the role is for, at most 10 letters.
+    """
+    stack_name = root_stack(scope).stack_name
+    digest = hashlib.sha256(f"{stack_name}/{scope.node.path}".encode()).hexdigest()[:8]
+    readable = re.sub(r"[^A-Za-z0-9]+", "-", f"{stack_name}-{scope.node.id}")[:_MOST_READABLE].strip("-")
+    return f"{readable}-{purpose}-{digest}-{Stack.of(scope).region}"
+
+
+def role_arn(scope: Construct, role_name: str) -> str:
+    """The ARN of a role with a fixed name, which needs no role to be made first."""
+    return Stack.of(scope).format_arn(service="iam", region="", resource="role", resource_name=role_name)
+
+
+@dataclass(frozen=True)
+class SourcePolicies:
+    """What the policies of a source bucket and of its key have to allow.
+
+    The roles are named by the condition ``aws:PrincipalArn``, so that the other account can attach the policies before
+    the roles exist.
+    """
+
+    import_: Construct
+    bucket: IBucket
+    prefix: str
+    reader_arn: str
+    """The data access role, which lists and reads."""
+    lister_arn: str
+    """The provider role, which lists the prefix."""
+
+    def of_bucket(self) -> iam.PolicyDocument:
+        """The statements for the policy of the bucket."""
+        prefix = {"StringEquals": {"s3:prefix": self.prefix}} if self.prefix else {}
+        objects = [self.bucket.arn_for_objects(f"{self.prefix}*")]
+        return iam.PolicyDocument(
+            statements=[
+                # With which prefix HealthImaging lists is not documented.
+                self._allow(self.reader_arn, "s3:ListBucket", [self.bucket.bucket_arn]),
+                self._allow(self.reader_arn, "s3:GetObject", objects),
+                self._allow(self.lister_arn, "s3:ListBucket", [self.bucket.bucket_arn], prefix),
+            ]
+        )
+
+    def of_key(self) -> iam.PolicyDocument | None:
+        """The statement for the policy of the bucket's key, if the bucket is known to have one."""
+        if self.bucket.encryption_key is None:
+            return None
+        # In a key policy the resource is the key.
+        return iam.PolicyDocument(statements=[self._allow(self.reader_arn, "kms:Decrypt", ["*"])])
+
+    def add_outputs(self) -> None:
+        """Show the policies to whoever deploys the stack."""
+        for name, policy, owner in (
+            ("SourceBucketPolicy", self.of_bucket(), "bucket"),
+            ("SourceKeyPolicy", self.of_key(), "bucket's key"),
+        ):
+            if policy is not None:
+                value = Stack.of(self.import_).to_json_string(policy)
+                description = f"To add to the policy of the source {owner}"
+                CfnOutput(self.import_, name, value=value, description=description)
+
+    def _allow(
+        self, arn: str, action: str, resources: list[str], conditions: Mapping[str, Mapping[str, str]] | None = None
+    ) -> iam.PolicyStatement:
+        return iam.PolicyStatement(
+            principals=[iam.AccountPrincipal(Stack.of(self.import_).account)],
+            actions=[action],
+            resources=resources,
+            conditions={"ArnEquals": {"aws:PrincipalArn": arn}, **(conditions or {})},
+        )

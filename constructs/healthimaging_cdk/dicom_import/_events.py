@@ -1,0 +1,72 @@
+"""The events that this library itself sends to EventBridge about an import."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Unpack, cast
+
+from healthimaging_cdk._common.event_rules import OnEventOptions, make_rule
+from healthimaging_cdk._common.runtime import contract
+
+if TYPE_CHECKING:
+    from aws_cdk import aws_events as events
+    from constructs import Construct
+
+
+class ImportEvents:
+    """The events of one import: the verdict on each of its jobs, once it is known what became of the files.
+
+    HealthImaging's own events tell whether a job ran, not what became of the files. The verdict does, also for jobs
+    that are still running when a detached deploy ends: source ``healthimaging-cdk``, detail type ``DICOM Import
+    Judged``, ids and numbers only. It comes at least once for a job, and not again when a later deploy finds the
+    verdict in the record. An import that ends without a job (nothing to import, a refused request) has no verdict: its
+    deploy says why. docs/events.md lists the fields, and when no verdict comes.
+
+    Whoever may put events on the account's default event bus can send an event that looks the same: let no rule run
+    text from it. Notifications (``notification_topic``) come from the function alone.
+
+    The rule is made beside the job, not before it. It is there long before a job can end; if it must be, order the two
+    with ``import_.node.add_dependency(rule)``.
+    """
+
+    @property
+    def import_name(self) -> str:
+        """What the import is called in metrics and events."""
+        raise NotImplementedError
+
+    def on_judged(self, construct_id: str, **options: Unpack[OnEventOptions]) -> events.Rule:
+        """A rule for every verdict on a job of this import.
+
+        Args:
+            construct_id: the rule's id in the import's scope.
+            **options: as every ``on_*`` method takes them. ``target``: what gets the event; without one use
+                ``add_target`` of the rule. ``description`` and ``rule_name``: those of the rule. ``event_pattern``:
+                what else has to match, merged as CDK merges patterns. ``cross_stack_scope``: where the rule is made
+                if its target lies in another stack of this account and Region.
+        """
+        return self._rule(construct_id, options, {})
+
+    def on_succeeded(self, construct_id: str, **options: Unpack[OnEventOptions]) -> events.Rule:
+        """A rule for jobs that imported files, within the import's tolerance; see :meth:`on_judged`."""
+        return self._rule(construct_id, options, {"outcome": [contract.Verdict.SUCCEEDED.value]})
+
+    def on_failed(self, construct_id: str, **options: Unpack[OnEventOptions]) -> events.Rule:
+        """A rule for jobs that imported nothing, went beyond the tolerance, or whose verdict could not be determined.
+
+        See :meth:`on_judged`.
+        """
+        return self._rule(construct_id, options, {"outcome": list(contract.BAD_VERDICTS)})
+
+    def on_files_rejected(self, construct_id: str, **options: Unpack[OnEventOptions]) -> events.Rule:
+        """A rule for jobs that rejected files, however many and whatever the verdict; see :meth:`on_judged`."""
+        return self._rule(construct_id, options, {"counts": {"rejected": [{"numeric": [">", 0]}]}})
+
+    def _rule(self, construct_id: str, options: OnEventOptions, detail: Mapping[str, Any]) -> events.Rule:
+        return make_rule(
+            cast("Construct", self),
+            construct_id,
+            options,
+            source=contract.EVENT_SOURCE,
+            detail_type=contract.EVENT_DETAIL_TYPE,
+            detail={"import": [self.import_name], **detail},
+        )

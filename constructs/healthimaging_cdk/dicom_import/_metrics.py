@@ -1,0 +1,96 @@
+"""What the library itself measures of an import, whatever started it and whoever waits for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Unpack, cast
+
+from aws_cdk import Duration, Stack
+from constructs import IConstruct
+
+from healthimaging_cdk._common.metrics import GraphOptions, MetricOptions, check_period, make_metric
+from healthimaging_cdk._common.runtime import contract
+
+if TYPE_CHECKING:
+    from aws_cdk import aws_cloudwatch as cloudwatch
+
+
+class ImportMetrics:
+    """The metrics of one import: one value for each job that has ended, written by the import's own function.
+
+    The dimension ``Import`` is the name of the stack and the logical id of the import: a stack that is deleted and made
+    again has the same metrics. The values come from log lines (CloudWatch's embedded metric format). A failed
+    invocation is repeated, so a job may very rarely be counted twice.
+    """
+
+    @property
+    def import_name(self) -> str:
+        """What the import is called in metrics and events."""
+        raise NotImplementedError
+
+    def metric(self, metric_name: str, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+        """Make a metric of this import (dimension ``Import``).
+
+        Args:
+            metric_name: the name in the namespace ``HealthImagingCdk``.
+            options: the members of ``aws_cloudwatch.MetricOptions``, as in every ``metric_*``; the sum over 5 minutes
+                unless given.
+        """
+        return make_metric(
+            contract.METRIC_NAMESPACE,
+            metric_name,
+            statistic="Sum",
+            dimensions={contract.METRIC_DIMENSIONS[1]: self.import_name},
+            environment=Stack.of(cast("IConstruct", self)),
+            options=options,
+        )
+
+    def metric_files_scanned(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+        """Files that jobs have found under the input prefix; the sum over 5 minutes unless given."""
+        return self.metric("FilesScanned", **options)
+
+    def metric_files_imported(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+        """Files that were imported; the sum over 5 minutes unless given."""
+        return self.metric("FilesImported", **options)
+
+    def metric_files_rejected(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+        """Files that were scanned and not imported, for whatever reason; the sum over 5 minutes unless given."""
+        return self.metric("FilesRejected", **options)
+
+    def metric_image_sets_generated(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+        """Image sets that jobs have generated; the sum over 5 minutes unless given."""
+        return self.metric("ImageSetsGenerated", **options)
+
+    def metric_imports_succeeded(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+        """Jobs that imported what they should; the sum over 5 minutes unless given."""
+        return self.metric("ImportsSucceeded", **options)
+
+    def metric_imports_failed(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+        """Jobs whose verdict is FAILED or could not be determined; the sum over 5 minutes unless given."""
+        return self.metric("ImportsFailed", **options)
+
+    def metric_duration(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+        """Seconds from the submission of a job to its end; the maximum over 5 minutes unless given."""
+        wanted: MetricOptions = {"statistic": "Maximum", **options}
+        return self.metric("Duration", **wanted)
+
+    def metric_rejected_rate(self, **options: Unpack[GraphOptions]) -> cloudwatch.MathExpression:
+        """How many of the scanned files were rejected, in percent; no value while no file was scanned.
+
+        Args:
+            options: ``period`` (5 minutes unless given), ``label`` (``Rejected files (%)`` unless given) and ``color``.
+        """
+        from aws_cdk import aws_cloudwatch as cloudwatch  # noqa: PLC0415 - slow, and few stacks need it
+
+        check_period("RejectedRate", options)
+        wanted: GraphOptions = {"period": Duration.minutes(5), "label": "Rejected files (%)", **options}
+        # Ids are shared by everything in one graph, and another import or period must not have the same.
+        suffix = f"{cast('IConstruct', self).node.addr[-8:]}_{int(wanted['period'].to_seconds())}"
+        rejected, scanned = f"rejected_{suffix}", f"scanned_{suffix}"
+        return cloudwatch.MathExpression(
+            expression=f"100 * {rejected} / {scanned}",
+            using_metrics={rejected: self.metric_files_rejected(), scanned: self.metric_files_scanned()},
+            **wanted,
+        )
+
+
+__all__ = ["ImportMetrics"]

@@ -1,0 +1,138 @@
+"""The role that HealthImaging assumes to read the source and to write job output."""
+
+from __future__ import annotations
+
+from aws_cdk import Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk.aws_s3 import IBucket
+from constructs import Construct
+
+from healthimaging_cdk._common.kms_keys import key_statements
+from healthimaging_cdk._common.runtime import contract
+from healthimaging_cdk._common.validation import BUCKET, CONSTRUCT, DATASTORE, FLAG, TEXT, Violations, optional
+from healthimaging_cdk._provider.rights_policy import RightsPolicy
+from healthimaging_cdk.datastore.datastore import IDatastore
+
+_KINDS = {
+    "scope": CONSTRUCT,
+    "construct_id": TEXT,
+    "datastore": DATASTORE,
+    "input_bucket": BUCKET,
+    "input_prefix": TEXT,
+    "output_bucket": BUCKET,
+    "output_prefix": TEXT,
+    "require_source_arn": FLAG,
+    "role_name": optional(TEXT),
+}
+
+
+class DataAccessRole(iam.Role):
+    """An IAM role with exactly what one import needs: one source prefix, one output prefix, and their keys.
+
+    It can be assumed by HealthImaging alone, and only for the given data store: ``aws:SourceAccount`` and
+    ``aws:SourceArn`` are compared by plain ``StringEquals`` and ``ArnLike``, which fail when a key is absent.
+
+    One role may serve several imports, so its prefixes may be wider than theirs; that results do not lie in the source
+    is checked by each import.
+
+    What it allows is a policy resource of its own, with a digest of the policy in its name. When that changes, the new
+    policy is created before an import is asked for its update, and the old policy is deleted after a job that is still
+    running under it has ended. Statements added with ``add_to_policy`` are in the role's default policy, which
+    CloudFormation changes in place.
+
+    The role may not write the records of an import (``.healthimaging-cdk/`` in the output prefix).
+
+    A bucket that was imported by its name or ARN hides its key: pass ``encryption_key`` to
+    ``Bucket.from_bucket_attributes``, or the role lacks the rights on it.
+
+    Example:
+        >>> role = DataAccessRole(
+        ...     stack, "Role", datastore=store, input_bucket=images, input_prefix="studies/",
+        ...     output_bucket=results, output_prefix="results/",
+        ... )
+
+    See:
+        https://docs.aws.amazon.com/healthimaging/latest/devguide/getting-started-setting-up.html
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        datastore: IDatastore,
+        input_bucket: IBucket,
+        input_prefix: str,
+        output_bucket: IBucket,
+        output_prefix: str,
+        require_source_arn: bool = True,
+        role_name: str | None = None,
+    ) -> None:
+        """Make the role.
+
+        Args:
+            scope: the parent construct.
+            construct_id: the id in the scope.
+            datastore: the store to import into.
+            input_bucket: where the DICOM P10 files lie.
+            input_prefix: their prefix, ending in ``/``; the empty string stands for the whole bucket.
+            output_bucket: where HealthImaging writes its results.
+            output_prefix: their prefix, ending in ``/``; the empty string stands for the whole bucket.
+            require_source_arn: whether the trust also asks for ``aws:SourceArn`` to be the data store. AWS does not
+                say whether HealthImaging always sends it: turn this off if a job is refused for lack of it.
+            role_name: the role's name, for instance because another account has to know it; CloudFormation makes one
+                unless given.
+
+        Raises:
+            ValueError: an argument is of a wrong kind, a prefix does not end in ``/``, or the role's account is not the
+                store's: HealthImaging is passed roles of the store's account alone.
+        """
+        violations = Violations("DataAccessRole")
+        violations.require_kinds(_KINDS, locals())
+        violations.check_prefix("input_prefix", input_prefix)
+        violations.check_prefix("output_prefix", output_prefix)
+        # Its Region may be another: roles have none.
+        violations.check_place("datastore", datastore, Stack.of(scope), account="make the role in a stack there")
+        violations.raise_any()
+        conditions: dict[str, dict[str, str]] = {"StringEquals": {"aws:SourceAccount": datastore.env.account}}
+        if require_source_arn:
+            conditions["ArnLike"] = {"aws:SourceArn": datastore.datastore_arn}
+        super().__init__(
+            scope,
+            construct_id,
+            assumed_by=iam.ServicePrincipal("medical-imaging.amazonaws.com").with_conditions(conditions),
+            description="Lets HealthImaging read the source of an import and write its results",
+            role_name=role_name,
+        )
+        self._rights = RightsPolicy(
+            self, "ImportJob", _statements(input_bucket, input_prefix, output_bucket, output_prefix)
+        )
+
+
+def _statements(
+    input_bucket: IBucket, input_prefix: str, output_bucket: IBucket, output_prefix: str
+) -> list[iam.PolicyStatement]:
+    buckets = list(dict.fromkeys([input_bucket.bucket_arn, output_bucket.bucket_arn]))
+    return [
+        iam.PolicyStatement(actions=["s3:ListBucket"], resources=buckets),
+        iam.PolicyStatement(actions=["s3:GetObject"], resources=[input_bucket.arn_for_objects(f"{input_prefix}*")]),
+        iam.PolicyStatement(actions=["s3:PutObject"], resources=[output_bucket.arn_for_objects(f"{output_prefix}*")]),
+        # Also in a deeper prefix of an import that this role serves: the function alone writes records.
+        iam.PolicyStatement(
+            effect=iam.Effect.DENY,
+            actions=["s3:PutObject"],
+            resources=[output_bucket.arn_for_objects(f"{output_prefix}*{contract.RECORDS_FOLDER}*")],
+        ),
+        *key_statements(
+            (input_bucket.encryption_key, ["kms:Decrypt"]),
+            (output_bucket.encryption_key, ["kms:Decrypt", "kms:GenerateDataKey"]),
+        ),
+    ]
+
+
+def rights_of(role: iam.IRole) -> list[RightsPolicy]:
+    """The policy that holds a role's rights, if it is one of ours."""
+    return [role._rights] if isinstance(role, DataAccessRole) else []  # noqa: SLF001 - this module's own
+
+
+__all__ = ["DataAccessRole"]

@@ -1,0 +1,393 @@
+"""A DICOM import that runs on deploy, with everything it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+from aws_cdk import CfnElement, CfnOutput, Duration, RemovalPolicy, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from constructs import Construct, IDependable
+
+from healthimaging_cdk._common.runtime import contract
+from healthimaging_cdk._common.validation import warn_of_region
+from healthimaging_cdk._provider.provider_resource import ProviderResource
+from healthimaging_cdk.datastore.datastore import Datastore, IDatastore
+from healthimaging_cdk.dicom_import._checks import check_import, check_kinds
+from healthimaging_cdk.dicom_import._cross_account import SourcePolicies, fixed_role_name, role_arn, root_stack
+from healthimaging_cdk.dicom_import._events import ImportEvents
+from healthimaging_cdk.dicom_import._job_node import JobNode
+from healthimaging_cdk.dicom_import._metrics import ImportMetrics
+from healthimaging_cdk.dicom_import._notifications import make_topic, notification_properties
+from healthimaging_cdk.dicom_import._permissions import open_endpoints, provider_statements
+from healthimaging_cdk.dicom_import._records import RecordsExpiry, RecordsGuard
+from healthimaging_cdk.dicom_import._results import ImportResults
+from healthimaging_cdk.dicom_import._storage import ImportStorage, expire_results, log_accesses, make_bucket, make_key
+from healthimaging_cdk.dicom_import.data_access_role import DataAccessRole, rights_of
+from healthimaging_cdk.dicom_import.options import (
+    Completion,
+    ImportQuotas,
+    ImportTolerance,
+    MetadataMapping,
+    Notify,
+    OnEmpty,
+    mapping_member,
+    quota_properties,
+    tolerance_properties,
+)
+from healthimaging_cdk.dicom_import.source import DEFAULT_PREFIX, ImportSource, owner_to_send, with_owner
+
+if TYPE_CHECKING:
+    from aws_cdk import aws_sns as sns
+
+_DEFAULT_TIMEOUT = Duration.minutes(50)
+
+
+class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
+    """Imports DICOM P10 files into a HealthImaging data store when the stack is deployed.
+
+    Whatever is not given is made: a key, a data store, an input and an output bucket, and the role that HealthImaging
+    assumes. All of them are attributes. A custom resource calls StartDICOMImportJob, waits for the job, and lets the
+    deploy succeed only if the job's manifest says that files were imported.
+
+    A deploy imports again when its meaning changes: the store, the source (for a directory: its files), the output,
+    the metadata mappings, or ``run_id``. Anything else, a new version of this library included, does not.
+
+    A job keeps the rights it was started with until it has ended: what the roles may do is in policies that are
+    replaced and not changed. The records in the output bucket can be written by the import's own function alone, if the
+    bucket is created here; docs/permissions.md says what to deny on a bucket of your own.
+
+    ``node.add_dependency(x)`` orders the job after ``x``, not the buckets and the store.
+
+    If the first deploy of a stack fails, the rollback leaves behind what is retained: the data store, the buckets, the
+    key and the log group. docs/recovering.md shows how to adopt or remove them. Keep data and import in two stacks, as
+    this project's ``app.py`` does, and a failed import rolls back nothing that holds data.
+
+    Example:
+        >>> import_ = DicomImport(stack, "Import", source=ImportSource.bucket(images, "studies/2026/"))
+        >>> CfnOutput(stack, "ImportedFiles", value=import_.number_of_imported_files)
+
+    See:
+        https://docs.aws.amazon.com/healthimaging/latest/APIReference/API_StartDICOMImportJob.html
+    """
+
+    if not TYPE_CHECKING:
+        node = JobNode()
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        datastore: IDatastore | None = None,
+        source: ImportSource | None = None,
+        output_bucket: s3.IBucket | None = None,
+        output_prefix: str = "results/",
+        data_access_role: iam.IRole | None = None,
+        require_source_arn: bool = True,
+        encryption_key: kms.IKey | None = None,
+        customer_managed_key: bool = True,
+        job_name: str | None = None,
+        run_id: str | None = None,
+        metadata_mappings: Sequence[MetadataMapping] = (),
+        on_empty: OnEmpty = OnEmpty.SKIP,
+        completion: Completion = Completion.WAIT,
+        timeout: Duration = _DEFAULT_TIMEOUT,
+        tolerance: ImportTolerance | None = None,
+        quotas: ImportQuotas | None = None,
+        notify: Notify | None = None,
+        notification_topic: sns.ITopic | None = None,
+        results_expiration: Duration | None = None,
+        access_logs_bucket: s3.IBucket | None = None,
+        outputs: bool = True,
+        removal_policy: RemovalPolicy = RemovalPolicy.RETAIN,
+    ) -> None:
+        """Make an import.
+
+        Args:
+            scope: the parent construct.
+            construct_id: the id in the scope.
+            datastore: the data store to import into; without one a store is made.
+            source: the files to import; without one an input bucket is made, to be filled under ``dicom/``.
+            output_bucket: where HealthImaging writes its results and this import its records; without one a bucket is
+                made.
+            output_prefix: where in the output bucket, ending in ``/``.
+            data_access_role: the role that HealthImaging assumes; without one a :class:`DataAccessRole` is made. A
+                given role needs the rights and the trust that DataAccessRole describes.
+            require_source_arn: as in :class:`DataAccessRole`, for the one that is made here.
+            encryption_key: the key for what is made here; without one a key is made, with rotation, if anything that
+                it would encrypt is made: one for each import, also where the store has a key. Pass the store's key to
+                have one key for both. The log of the stack's function has the key of the first import (or data
+                store that the function serves) with one that is fit: its data store's, else this one, else the output
+                bucket's. The key's policy then lets CloudWatch Logs use it. Not fit are keys that are only referred to
+                (``Key.from_key_arn``), and keys that go with their stack, which the log does not.
+            customer_managed_key: False uses the keys of S3 and HealthImaging for what is made here.
+            job_name: how the names of the import's jobs begin, 1 to 43 characters of ``A-Z a-z 0-9 . _ / # -``. The
+                function appends ``-`` and 20 hexadecimal digits that mark the attempt. Changing it does not import
+                again. Default: the name of the stack and the logical id of the import.
+            run_id: any text that is not empty. A value not used before imports again on the next deploy, one used
+                before finds its job again. Default: the value of the CDK context key ``run_id``
+                (``cdk deploy -c run_id=...``), else the import's latest run, so that a deploy without it does not
+                import again.
+            metadata_mappings: DICOM JSON metadata files to import with their studies or series
+                (``importConfiguration``); none unless given.
+            on_empty: what to do when there is nothing to import; the deploy succeeds unless this says otherwise.
+            completion: when the deploy is done with the job: when it has ended, unless this says otherwise. The
+                outcome of a job that nobody waits for reaches metrics (namespace ``HealthImagingCdk``) and the default
+                event bus (:meth:`on_judged`), as every outcome does.
+            timeout: how long to wait for the job, 1 to 55 minutes, since CloudFormation gives up after an hour.
+            tolerance: what may go wrong in a job that still counts as good; anything but importing nothing unless
+                given. Changing it does not import again.
+            quotas: how much one job takes; AWS's defaults unless given.
+            notify: which verdicts the function publishes to a topic, also when no deploy waits for them. Default:
+                failures if ``notification_topic`` is given, else none.
+            notification_topic: the topic that gets them. It is a standard topic in the stack's Region. One that a
+                customer-managed key encrypts must know its key (``Topic.from_topic_attributes(key_arn=...)``). The
+                policies of a topic in another account and of its key must let the ``request_role`` publish. Default:
+                if ``notify`` is given, a topic is created, encrypted with the key for the resources created here.
+            results_expiration: when the results of jobs expire in an output bucket that is made here; never unless
+                given. Records and the manifests they name are kept in any case.
+            access_logs_bucket: where S3 writes server access logs of the buckets that are made here, each under
+                ``<account>/<Region>/<bucket>/<year>/<month>/<day>/``; none are written unless given. It lies in the
+                same account and Region, is encrypted with SSE-S3, and is let take them by its bucket policy, which the
+                owner of an imported one sees to
+                (https://docs.aws.amazon.com/AmazonS3/latest/userguide/enable-server-access-logging.html).
+            outputs: whether the stack tells the data store, the job, what it did, and the manifest as outputs; they
+                are attributes in any case, and a stack takes 200 outputs. The policies for the account of a foreign
+                source are outputs always.
+            removal_policy: what becomes of the store, the buckets and the key that are made here when they leave the
+                stack; they are retained unless this says otherwise.
+
+        Raises:
+            ValueError: arguments break rules; the message names all of them.
+        """
+        check_kinds(locals())
+        source = with_owner(source or ImportSource(None, DEFAULT_PREFIX), Stack.of(scope))
+        check_import(
+            stack=Stack.of(scope),
+            datastore=datastore,
+            data_access_role=data_access_role,
+            source=source,
+            output_bucket=output_bucket,
+            output_prefix=output_prefix,
+            job_name=job_name,
+            run_id=run_id,
+            run_id_in_context=scope.node.try_get_context("run_id"),
+            metadata_mappings=metadata_mappings,
+            timeout=timeout,
+            tolerance=tolerance,
+            quotas=quotas,
+            results_expiration=results_expiration,
+            access_logs_bucket=access_logs_bucket,
+            encryption_key=encryption_key,
+            customer_managed_key=customer_managed_key,
+            notify=notify,
+            notification_topic=notification_topic,
+        )
+        super().__init__(scope, construct_id)
+        warn_of_region(self)
+        makes_topic = notify is not None and notification_topic is None
+        makes_something = datastore is None or source.input_bucket is None or output_bucket is None or makes_topic
+        self._encryption_key = encryption_key
+        if makes_something and customer_managed_key and encryption_key is None:
+            self._encryption_key = make_key(self, removal_policy)
+        self._datastore: IDatastore = datastore or Datastore(
+            self, "Datastore", encryption_key=self._encryption_key, removal_policy=removal_policy
+        )
+        self._input_bucket = source.input_bucket or make_bucket(
+            self, "InputBucket", self._encryption_key, removal_policy
+        )
+        self._output_bucket = output_bucket or make_bucket(self, "OutputBucket", self._encryption_key, removal_policy)
+        if access_logs_bucket is not None:
+            for bucket, given in ((self._input_bucket, source.input_bucket), (self._output_bucket, output_bucket)):
+                if given is None:
+                    log_accesses(bucket, access_logs_bucket)
+        if results_expiration is not None:
+            expire_results(self._output_bucket, output_prefix, self._datastore, results_expiration)
+        guard = RecordsGuard.of(self._output_bucket) if output_bucket else RecordsGuard(self._output_bucket)
+        self.node.add_validation(RecordsExpiry(self, self._output_bucket, output_prefix))
+        self._notification_topic = make_topic(self, self._encryption_key) if makes_topic else notification_topic
+        topic_key = notification_topic.master_key if notification_topic is not None else self._encryption_key
+        staged = source.stage(self)
+        self._input_prefix, self._output_prefix = staged.prefix, output_prefix
+        storage = ImportStorage(self._input_bucket, staged.prefix, self._output_bucket, output_prefix)
+        # The other account names both roles in its policies, which it attaches before they exist.
+        foreign = source.owner_account_id is not None and source.owner_account_id != Stack.of(self).account
+        # The policy of a bucket in another stack names the provider role, too.
+        fixed = (foreign, foreign or (guard is not None and not guard.is_in(Stack.of(self))))
+        names = [
+            fixed_role_name(self, use) if it else None for use, it in zip(("DataAccess", "Request"), fixed, strict=True)
+        ]
+        self._data_access_role = data_access_role or DataAccessRole(
+            self,
+            "DataAccessRole",
+            datastore=self._datastore,
+            input_bucket=self._input_bucket,
+            input_prefix=staged.prefix,
+            output_bucket=self._output_bucket,
+            output_prefix=output_prefix,
+            require_source_arn=require_source_arn,
+            role_name=names[0],
+        )
+        properties: contract.ImportProperties = {
+            "DatastoreId": self._datastore.datastore_id,
+            "DataAccessRoleArn": self._data_access_role.role_arn,
+            "InputBucket": self._input_bucket.bucket_name,
+            "InputPrefix": staged.prefix,
+            "InputOwnerAccountId": owner_to_send(source, Stack.of(self)),
+            "OutputBucket": self._output_bucket.bucket_name,
+            "OutputPrefix": output_prefix,
+            "JobName": job_name,
+            "RunId": self._run_id(run_id),
+            "MetadataMappings": [mapping_member(mapping) for mapping in metadata_mappings] or None,
+            "AssetBucket": staged.asset.s3_bucket_name if staged.asset else None,
+            "AssetKey": staged.asset.s3_object_key if staged.asset else None,
+            "OnEmpty": on_empty.value,
+            **quota_properties(quotas),
+            "Completion": completion.value,
+            **tolerance_properties(tolerance),
+            "ImportAgain": self._import_again(explicit=run_id is not None),
+            **notification_properties(self._notification_topic, notify),
+        }
+        job = ProviderResource(
+            self,
+            "Job",
+            resource_type=contract.ResourceType.IMPORT,
+            role_name=names[1],
+            statements=provider_statements(
+                self,
+                storage,
+                datastore=self._datastore,
+                data_access_role=self._data_access_role,
+                asset=staged.asset,
+                topic=self._notification_topic,
+                topic_key=topic_key,
+            ),
+            rights=rights_of(self._data_access_role),
+            # A store never changes its key, whatever else is created here later.
+            keys=[self._datastore.encryption_key, self._encryption_key, self._output_bucket.encryption_key],
+            wait=timeout,
+            properties=properties,
+        )
+        self._order(job, guard, names[1])
+        open_endpoints(self, storage, source, staged, self._notification_topic, creates_output=output_bucket is None)
+        self._import_name = contract.import_name(
+            Stack.of(self).stack_name, cast("CfnElement", job.resource.node.default_child).logical_id
+        )
+        self._request_role = job.role
+        self._resource = job.resource
+        roles = (None if data_access_role else names[0], self._data_access_role), (names[1], job.role)
+        reader_arn, lister_arn = (role_arn(self, name) if name else role.role_arn for name, role in roles)
+        self._source_policies = SourcePolicies(self, self._input_bucket, staged.prefix, reader_arn, lister_arn)
+        if outputs:
+            self._make_outputs()
+        if foreign:
+            self._source_policies.add_outputs()
+
+    @property
+    def datastore(self) -> IDatastore:
+        """The data store that is imported into."""
+        return self._datastore
+
+    @property
+    def input_bucket(self) -> s3.IBucket:
+        """The bucket that is read."""
+        return self._input_bucket
+
+    @property
+    def input_prefix(self) -> str:
+        """The prefix that is read."""
+        return self._input_prefix
+
+    @property
+    def output_bucket(self) -> s3.IBucket:
+        """The bucket that takes results and records."""
+        return self._output_bucket
+
+    @property
+    def output_prefix(self) -> str:
+        """The prefix that takes results and records."""
+        return self._output_prefix
+
+    @property
+    def data_access_role(self) -> iam.IRole:
+        """The role that HealthImaging assumes."""
+        return self._data_access_role
+
+    @property
+    def request_role(self) -> iam.IRole:
+        """The role of this import's own function, which lists the source before a job is started.
+
+        A source bucket in another account has to let it list, as it has to let the data-access role list and read.
+        """
+        return self._request_role
+
+    @property
+    def source_bucket_policy(self) -> iam.PolicyDocument:
+        """What the policy of a source bucket in another account has to allow (docs/cross-account.md).
+
+        The data-access role lists and reads, the ``request_role`` lists the input prefix. Both are named by the
+        condition ``aws:PrincipalArn``, so that the other account can attach this before they exist.
+        """
+        return self._source_policies.of_bucket()
+
+    @property
+    def source_key_policy(self) -> iam.PolicyDocument | None:
+        """What the policy of the source bucket's key has to allow, if the bucket is known to have one."""
+        return self._source_policies.of_key()
+
+    @property
+    def encryption_key(self) -> kms.IKey | None:
+        """The customer-managed key of what is made here, if there is one."""
+        return self._encryption_key
+
+    @property
+    def notification_topic(self) -> sns.ITopic | None:
+        """The topic that gets the verdicts on jobs, if there is one."""
+        return self._notification_topic
+
+    @property
+    def import_name(self) -> str:
+        """What the import is called in metrics and events: the name of its stack and its logical id."""
+        return self._import_name
+
+    def _run_id(self, given: str | None) -> str | None:
+        """What the code says, else what the command line says, else nothing: the function knows the latest run."""
+        if given is not None:
+            return given
+        context = self.node.try_get_context("run_id")
+        return None if context is None else str(context)
+
+    def _import_again(self, *, explicit: bool) -> str:
+        command = f"cdk deploy {root_stack(self).node.path}"
+        return f"change run_id and {command}" if explicit else f"{command} -c run_id=ANY_NEW_VALUE"
+
+    def _order(self, job: ProviderResource, guard: RecordsGuard | None, role_name: str | None) -> None:
+        """Have everything the job needs there before its first request, and until after its last."""
+        needs: list[IDependable] = [self._data_access_role]  # with the policies that others attach to it
+        image_set_deletion = self._datastore.node.try_find_child("ImageSetDeletion")
+        if isinstance(image_set_deletion, ProviderResource):  # and not a rule of this name
+            # On deletion the other way round: the job ends first, then its image sets are deleted.
+            needs.append(image_set_deletion)
+        notifications = self.node.try_find_child("Notifications")
+        if notifications is not None:  # the topic that is created here, with its policy
+            needs.append(notifications)
+        if guard is not None:
+            if role_name is not None and not guard.is_in(Stack.of(self)):
+                # A name is unique in an account, whatever path an aspect gives the role.
+                guard.admit(self._output_prefix, *(role_arn(self, name) for name in (role_name, f"*/{role_name}")))
+            else:
+                guard.admit(self._output_prefix, job.role.role_arn)
+            needs.append(cast("s3.BucketPolicy", self._output_bucket.policy))
+        job.resource.node.add_dependency(*needs)
+
+    def _make_outputs(self) -> None:
+        CfnOutput(self, "DatastoreId", value=self.datastore_id, description="The HealthImaging data store")
+        CfnOutput(self, "JobId", value=self.job_id, description="The DICOM import job")
+        CfnOutput(self, "Summary", value=f"{self.summary} (next step: {self.next_step})", description="What it did")
+        CfnOutput(self, "ManifestUri", value=self.manifest_uri, description="The manifest of the job")
+
+
+__all__ = ["DicomImport"]

@@ -1,0 +1,4 @@
+"""What watches imports.
+
+Alarms, and a dashboard.
+"""
