@@ -24,6 +24,7 @@ lint: install
 	ruff check
 	ruff format --check
 	mypy
+	PYTHONPATH=constructs:lambda:local lint-imports --no-cache
 
 install: .venv/ready tools/node_modules/ready
 

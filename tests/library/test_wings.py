@@ -1,0 +1,96 @@
+"""Which modules may import which: the contracts of `make lint` fail when an arrow is drawn back."""
+
+from __future__ import annotations
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LIBRARY = ROOT / "constructs" / "healthimaging_cdk"
+IMPORT_ROOTS = ("constructs", "lambda", "local")
+WINGS = ["_common", "_provider", "datastore", "dicom_import", "monitoring", "network"]
+
+DOWNWARDS = "the wings of the library import each other downwards"
+PRIVATE = "private modules are imported in their own package alone"
+CIRCLE = "no modules import each other in a circle"
+SHARED = "the library shares two modules with the function"
+FUNCTION = "the layers of the function import each other downwards"
+FUNCTION_ALONE = "the function knows neither the library nor the local cloud"
+CLOUD_ALONE = "the local cloud does not know the library"
+
+
+def lint_imports(checkout: Path) -> str:
+    """The contracts that import-linter finds broken in a checkout, as it prints them."""
+    command = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    path = os.pathsep.join(str(checkout / root) for root in IMPORT_ROOTS)
+    result = subprocess.run(
+        [sys.executable, "-c", command, "--no-cache"],
+        cwd=checkout,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Contracts: " in result.stdout, result.stdout + result.stderr
+    broken = [line.removesuffix(" BROKEN") for line in result.stdout.splitlines() if line.endswith(" BROKEN")]
+    assert (result.returncode == 0) == (not broken)
+    return "; ".join(broken)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for root in IMPORT_ROOTS:
+        shutil.copytree(ROOT / root, tmp_path / root, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def test_every_contract_is_kept() -> None:
+    assert "" == lint_imports(ROOT)
+
+
+@pytest.mark.parametrize(
+    ("module", "imported", "contract"),
+    [
+        ("healthimaging_cdk/_common/metrics", "healthimaging_cdk._provider.provider", DOWNWARDS),
+        ("healthimaging_cdk/_provider/provider", "healthimaging_cdk.datastore.datastore", DOWNWARDS),
+        ("healthimaging_cdk/_provider/function_network", "healthimaging_cdk.network.import_network", DOWNWARDS),
+        ("healthimaging_cdk/datastore/_tags", "healthimaging_cdk.dicom_import.options", DOWNWARDS),
+        ("healthimaging_cdk/network/import_network", "healthimaging_cdk.dicom_import.options", DOWNWARDS),
+        ("healthimaging_cdk/dicom_import/source", "healthimaging_cdk.network.import_network", DOWNWARDS),
+        ("healthimaging_cdk/dicom_import/options", "healthimaging_cdk.monitoring.import_alarms", DOWNWARDS),
+        ("healthimaging_cdk/monitoring/import_alarms", "healthimaging_cdk.datastore._tags", PRIVATE),
+        ("healthimaging_cdk/datastore/_tags", "healthimaging_cdk.datastore.datastore", CIRCLE),
+        ("healthimaging_cdk/_common/runtime", "healthimaging_import.handler", SHARED),
+        ("healthimaging_import/importing/runner", "healthimaging_import.cfn.request", FUNCTION),
+        ("healthimaging_import/importing/runner", "healthimaging_import.resources.tags", FUNCTION),
+        ("healthimaging_import/aws/clients", "healthimaging_import.importing.jobs", FUNCTION),
+        ("healthimaging_import/resources/tags", "healthimaging_import.handler", FUNCTION),
+        ("healthimaging_import/contract", "healthimaging_cdk", FUNCTION_ALONE),
+        ("healthimaging_local/cloud", "healthimaging_cdk", CLOUD_ALONE),
+    ],
+)
+def test_fails_an_arrow_that_is_drawn_back(checkout: Path, module: str, imported: str, contract: str) -> None:
+    (path,) = checkout.glob(f"*/{module}.py")
+    with path.open("a", encoding="utf-8") as source:
+        # An arrow that only a type checker follows is an arrow.
+        source.write(f"\nfrom typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    import {imported}\n")
+    assert contract in lint_imports(checkout)
+
+
+def test_fails_a_wing_without_a_place_among_the_others(checkout: Path) -> None:
+    (checkout / "constructs" / "healthimaging_cdk" / "review").mkdir()
+    (checkout / "constructs" / "healthimaging_cdk" / "review" / "__init__.py").touch()
+    assert DOWNWARDS == lint_imports(checkout)
+
+
+def test_every_wing_says_what_lives_there() -> None:
+    said = {path.parent.name: ast.get_docstring(ast.parse(path.read_text())) for path in LIBRARY.glob("*/__init__.py")}
+    assert WINGS == sorted(said)
+    assert all(said.values())
