@@ -175,7 +175,7 @@ def _two_imports(app: App, folder: Path) -> None:
         output_bucket=first.output_bucket,
         output_prefix="second-results/",
     )
-    second.node.add_dependency(first)
+    second.execute_after(first)
 
 
 def _shared_output_bucket(app: App, _: Path) -> None:

@@ -227,7 +227,7 @@ def test_a_rule_in_another_stack_names_the_stack_of_the_import(app, stack):
 def test_the_job_can_be_ordered_after_the_rule(stack, synthesize):
     import_ = DicomImport(stack, "Import")
     rule = import_.on_failed("Rule")
-    import_.node.add_dependency(rule)
+    import_.execute_after(rule)
     job = synthesize(stack).only("Custom::HealthImagingImport")
     assert stack.get_logical_id(rule.node.default_child) in job["DependsOn"]
 

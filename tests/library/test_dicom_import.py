@@ -6,11 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
-from aws_cdk import App, CfnResource, Duration, Names, NestedStack, RemovalPolicy, Size, Stack, Stage, Token, assertions
+from aws_cdk import App, Duration, NestedStack, RemovalPolicy, Size, Stack, Stage, Token, assertions
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
-from constructs import Node
 
 from healthimaging_cdk import (
     Completion,
@@ -306,29 +305,6 @@ def test_a_relative_directory_is_that_of_the_working_directory_wherever_it_is(tm
         DicomImport(stack, "Import", source=ImportSource.directory("phantoms"))
         templates.append(synthesize(stack).document)
     assert templates[0] == templates[1]
-
-
-def test_a_dependency_of_the_import_orders_the_job_alone(stack, synthesize):
-    import_ = DicomImport(stack, "Import")
-    filler = CfnResource(stack, "Filler", type="Test::Fill", properties={"Bucket": import_.input_bucket.bucket_name})
-    import_.node.add_dependency(filler)
-    found = synthesize(stack)
-    waiting = [name for name, resource in found.resources.items() if "Filler" in resource.get("DependsOn", [])]
-    assert ["ImportJob8DEEC202"] == waiting
-
-
-def test_the_imports_node_is_otherwise_the_node_of_any_construct(stack):
-    import_ = DicomImport(stack, "Import")
-    assert ("Import", "Stack/Import") == (import_.node.id, import_.node.path)
-    assert import_.node.find_child("Datastore") is import_.datastore
-
-
-def test_the_imports_node_is_one_for_jsii_too(stack):
-    import_ = DicomImport(stack, "Import")
-    assert isinstance(import_.node, Node)
-    assert Names.unique_id(import_) == Names.node_unique_id(import_.node)
-    assert "Stack/Import" == Node.of(import_).path
-    assert type(Node.of(import_)) is Node  # what jsii hands out is its own
 
 
 def test_the_job_waits_for_policies_added_to_the_data_access_role(stack, synthesize):

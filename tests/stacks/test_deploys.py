@@ -286,7 +286,7 @@ def deny(import_: DicomImport, *actions: str) -> None:
     """Take a right away from our own function's role."""
     role = import_.node.find_child("Job").node.find_child("Role")
     role.add_to_policy(iam.PolicyStatement(effect=iam.Effect.DENY, actions=list(actions), resources=["*"]))
-    import_.node.add_dependency(role)
+    import_.execute_after(role)
 
 
 @pytest.mark.parametrize("action", ["medical-imaging:StartDICOMImportJob", "iam:PassRole", "s3:ListBucket"])

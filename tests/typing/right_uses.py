@@ -135,6 +135,6 @@ assert_type(ImportQuotas().total, Size)
 assert_type(healthimaging_cdk.Completion, type[Completion])
 
 images.bucket.grant_read(images.dicom_import.data_access_role)
-images.dicom_import.node.add_dependency(images.bucket)
+images.dicom_import.execute_after(images.bucket)
 CfnOutput(images, "Files", value=images.dicom_import.number_of_imported_files)
 Tags.of(images.store).add("team", "radiology")

@@ -11,7 +11,7 @@ from os import PathLike
 from typing import Any, Protocol
 
 from aws_cdk import Annotations, Duration, IResource, RemovalPolicy, Stack, Token
-from constructs import IConstruct
+from constructs import DependencyGroup, IConstruct
 
 from healthimaging_cdk._common.runtime import service_model
 
@@ -125,6 +125,11 @@ def quoted(value: object) -> str:
 
 
 CONSTRUCT = having("node", "a construct", "pass the stack, or self within a construct")
+DEPENDABLE = Kind(
+    "a construct or a DependencyGroup",
+    lambda value: isinstance(value, DependencyGroup) or _has(value, "node"),
+    "pass the construct itself",
+)
 TEXT = instance_of(
     str, "a str", "pass str(...) of a number, value_as_string of a CfnParameter, Token.as_string(...) of a token"
 )

@@ -26,7 +26,7 @@ class ImportEvents:
     text from it. Notifications (``notification_topic``) come from the function alone.
 
     The rule is made beside the job, not before it. It is there long before a job can end; if it must be, order the two
-    with ``import_.node.add_dependency(rule)``.
+    with ``import_.execute_after(rule)``.
     """
 
     @property

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from aws_cdk import CfnOutput
+from constructs import Construct
+
 from healthimaging_cdk._common.runtime import contract
 
 if TYPE_CHECKING:
@@ -100,4 +103,13 @@ class ImportResults:
         return self._attribute(contract.ImportAttribute.NEXT_STEP)
 
 
-__all__ = ["ImportResults"]
+def make_outputs(scope: Construct, results: ImportResults) -> None:
+    """Show whoever deploys the stack what the import did."""
+    summary = f"{results.summary} (next step: {results.next_step})"
+    CfnOutput(scope, "DatastoreId", value=results.datastore_id, description="The HealthImaging data store")
+    CfnOutput(scope, "JobId", value=results.job_id, description="The DICOM import job")
+    CfnOutput(scope, "Summary", value=summary, description="What it did")
+    CfnOutput(scope, "ManifestUri", value=results.manifest_uri, description="The manifest of the job")
+
+
+__all__ = ["ImportResults", "make_outputs"]

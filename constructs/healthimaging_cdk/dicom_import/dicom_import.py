@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
-from aws_cdk import CfnElement, CfnOutput, Duration, RemovalPolicy, Stack
+from aws_cdk import CfnElement, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct, IDependable
 
+from healthimaging_cdk._common.creation_order import CreationOrder
 from healthimaging_cdk._common.runtime import contract
-from healthimaging_cdk._common.validation import warn_of_region
+from healthimaging_cdk._common.validation import DEPENDABLE, Violations, list_of, warn_of_region
 from healthimaging_cdk._provider.provider_resource import ProviderResource
 from healthimaging_cdk.datastore.datastore import Datastore, IDatastore
 from healthimaging_cdk.dicom_import._checks import check_import, check_kinds
-from healthimaging_cdk.dicom_import._cross_account import SourcePolicies, fixed_role_name, role_arn, root_stack
+from healthimaging_cdk.dicom_import._cross_account import SourcePolicies, fixed_role_name, role_arn
 from healthimaging_cdk.dicom_import._events import ImportEvents
-from healthimaging_cdk.dicom_import._job_node import JobNode
 from healthimaging_cdk.dicom_import._metrics import ImportMetrics
 from healthimaging_cdk.dicom_import._notifications import make_topic, notification_properties
 from healthimaging_cdk.dicom_import._permissions import open_endpoints, provider_statements
 from healthimaging_cdk.dicom_import._records import RecordsExpiry, RecordsGuard
-from healthimaging_cdk.dicom_import._results import ImportResults
+from healthimaging_cdk.dicom_import._results import ImportResults, make_outputs
 from healthimaging_cdk.dicom_import._storage import ImportStorage, expire_results, log_accesses, make_bucket, make_key
 from healthimaging_cdk.dicom_import.data_access_role import DataAccessRole, rights_of
 from healthimaging_cdk.dicom_import.options import (
@@ -33,8 +33,10 @@ from healthimaging_cdk.dicom_import.options import (
     MetadataMapping,
     Notify,
     OnEmpty,
+    how_to_import_again,
     mapping_member,
     quota_properties,
+    run_id_for,
     tolerance_properties,
 )
 from healthimaging_cdk.dicom_import.source import DEFAULT_PREFIX, ImportSource, owner_to_send, with_owner
@@ -59,7 +61,7 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
     replaced and not changed. The records in the output bucket can be written by the import's own function alone, if the
     bucket is created here; docs/permissions.md says what to deny on a bucket of your own.
 
-    ``node.add_dependency(x)`` orders the job after ``x``, not the buckets and the store.
+    ``execute_after(x)`` orders the job after ``x``, not the buckets and the store.
 
     If the first deploy of a stack fails, the rollback leaves behind what is retained: the data store, the buckets, the
     key and the log group. docs/recovering.md shows how to adopt or remove them. Keep data and import in two stacks, as
@@ -72,9 +74,6 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
     See:
         https://docs.aws.amazon.com/healthimaging/latest/APIReference/API_StartDICOMImportJob.html
     """
-
-    if not TYPE_CHECKING:
-        node = JobNode()
 
     def __init__(
         self,
@@ -240,7 +239,7 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
             "OutputBucket": self._output_bucket.bucket_name,
             "OutputPrefix": output_prefix,
             "JobName": job_name,
-            "RunId": self._run_id(run_id),
+            "RunId": run_id_for(self, run_id),
             "MetadataMappings": [mapping_member(mapping) for mapping in metadata_mappings] or None,
             "AssetBucket": staged.asset.s3_bucket_name if staged.asset else None,
             "AssetKey": staged.asset.s3_object_key if staged.asset else None,
@@ -248,7 +247,7 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
             **quota_properties(quotas),
             "Completion": completion.value,
             **tolerance_properties(tolerance),
-            "ImportAgain": self._import_again(explicit=run_id is not None),
+            "ImportAgain": how_to_import_again(self, explicit=run_id is not None),
             **notification_properties(self._notification_topic, notify),
         }
         job = ProviderResource(
@@ -278,13 +277,35 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
         )
         self._request_role = job.role
         self._resource = job.resource
+        self._creation_order = CreationOrder(self, job.resource)
+        self.node.add_validation(self._creation_order)
         roles = (None if data_access_role else names[0], self._data_access_role), (names[1], job.role)
         reader_arn, lister_arn = (role_arn(self, name) if name else role.role_arn for name, role in roles)
         self._source_policies = SourcePolicies(self, self._input_bucket, staged.prefix, reader_arn, lister_arn)
         if outputs:
-            self._make_outputs()
+            make_outputs(self, self)
         if foreign:
             self._source_policies.add_outputs()
+
+    def execute_after(self, *dependencies: IDependable) -> None:
+        """Start the job after other constructs are created, and let nothing else of this import wait for them.
+
+        What fills the input bucket depends on that bucket, so the bucket must not wait for it:
+        ``import_.node.add_dependency`` orders all that is created here, as for any construct. Synth fails if a
+        dependency in turn waits for what waits for it.
+
+        Args:
+            dependencies: the constructs to wait for, with all that is in them.
+
+        Raises:
+            ValueError: a dependency is no construct.
+
+        Example:
+            >>> import_.execute_after(index, topic)
+        """
+        Violations("DicomImport.execute_after").require_kinds({"dependencies": list_of(DEPENDABLE)}, locals())
+        self._creation_order.is_ordered = True
+        self._resource.node.add_dependency(*dependencies)
 
     @property
     def datastore(self) -> IDatastore:
@@ -353,17 +374,6 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
         """What the import is called in metrics and events: the name of its stack and its logical id."""
         return self._import_name
 
-    def _run_id(self, given: str | None) -> str | None:
-        """What the code says, else what the command line says, else nothing: the function knows the latest run."""
-        if given is not None:
-            return given
-        context = self.node.try_get_context("run_id")
-        return None if context is None else str(context)
-
-    def _import_again(self, *, explicit: bool) -> str:
-        command = f"cdk deploy {root_stack(self).node.path}"
-        return f"change run_id and {command}" if explicit else f"{command} -c run_id=ANY_NEW_VALUE"
-
     def _order(self, job: ProviderResource, guard: RecordsGuard | None, role_name: str | None) -> None:
         """Have everything the job needs there before its first request, and until after its last."""
         needs: list[IDependable] = [self._data_access_role]  # with the policies that others attach to it
@@ -382,12 +392,6 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
                 guard.admit(self._output_prefix, job.role.role_arn)
             needs.append(cast("s3.BucketPolicy", self._output_bucket.policy))
         job.resource.node.add_dependency(*needs)
-
-    def _make_outputs(self) -> None:
-        CfnOutput(self, "DatastoreId", value=self.datastore_id, description="The HealthImaging data store")
-        CfnOutput(self, "JobId", value=self.job_id, description="The DICOM import job")
-        CfnOutput(self, "Summary", value=f"{self.summary} (next step: {self.next_step})", description="What it did")
-        CfnOutput(self, "ManifestUri", value=self.manifest_uri, description="The manifest of the job")
 
 
 __all__ = ["DicomImport"]
