@@ -14,7 +14,7 @@ from healthimaging_cdk import Datastore, DicomImport, ImportSource, LosslessStor
 from stacks.data_stack import DataStack
 from stacks.import_stack import ImportStack
 from tests.judges.intrinsics import creation_order
-from tests.library.test_many import Templates, env, only, templates_of
+from tests.library._provider.test_many import Templates, env, only, templates_of
 
 KEY, LOG_GROUP = "AWS::KMS::Key", "AWS::Logs::LogGroup"
 DATASTORE_ID = "0123456789abcdef0123456789abcdef"
