@@ -56,6 +56,8 @@ class _Graph:
 
     def circle_through(self, start: str) -> list[str]:
         """The shortest way from a resource back to it, both ends included; empty if there is none."""
+        if start not in self._resources:  # a nested stack's
+            return []
         ways = [[start]]
         seen: set[str] = set()
         for way in ways:  # grows as it is read

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 import pytest
-from aws_cdk import CfnResource, Fn, Stack
+from aws_cdk import CfnResource, Fn, NestedStack, Stack
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from constructs import DependencyGroup
@@ -90,6 +90,13 @@ def test_fails_to_execute_after_what_is_no_construct(stack):
     import_ = DicomImport(stack, "Import")
     with pytest.raises(ValueError, match=r"^DicomImport.execute_after: dependencies\[0\] must be a construct or a Dep"):
         import_.execute_after("Filler")
+
+
+def test_what_a_nested_stack_holds_is_in_no_circle_of_its_parent(stack, synthesize):
+    import_ = DicomImport(stack, "Import")
+    sqs.Queue(NestedStack(import_, "Nested"), "Queue")
+    import_.node.add_dependency(CfnResource(stack, "Filler", type="Test::Fill"))
+    assert "ImportJob8DEEC202" in waiting_for_filler(stack, synthesize)
 
 
 def test_an_import_is_executed_after_another(stack, synthesize):
