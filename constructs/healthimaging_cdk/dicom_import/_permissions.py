@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from aws_cdk import Annotations, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk.aws_kms import IKey
-from aws_cdk.aws_s3_assets import Asset
 from constructs import Construct
 
 from healthimaging_cdk._common.iam_actions import PASSED_TO_HEALTHIMAGING, key_rights
@@ -17,9 +16,9 @@ from healthimaging_cdk._common.validation import differing_places
 from healthimaging_cdk._provider.function_network import network_of
 from healthimaging_cdk._provider.provider import default_event_bus
 from healthimaging_cdk.datastore.datastore import IDatastore
+from healthimaging_cdk.dicom_import._import_options import ImportOptions
 from healthimaging_cdk.dicom_import._notifications import publish_statement
 from healthimaging_cdk.dicom_import._storage import ImportStorage
-from healthimaging_cdk.dicom_import.source import ImportSource, StagedSource
 
 if TYPE_CHECKING:
     from aws_cdk.aws_sns import ITopic
@@ -37,7 +36,6 @@ def provider_statements(
     *,
     datastore: IDatastore,
     data_access_role: iam.IRole,
-    asset: Asset | None,
     topic: ITopic | None,
     topic_key: IKey | None,
 ) -> list[iam.PolicyStatement]:
@@ -71,11 +69,11 @@ def provider_statements(
     ]
     writes = ["kms:Decrypt", "kms:GenerateDataKey"]
     keys = [(output.encryption_key, writes)]
-    if asset:
+    if storage.asset:
         statements += [
             iam.PolicyStatement(
                 actions=["s3:GetObject"],
-                resources=[asset.bucket.arn_for_objects(asset.s3_object_key)],
+                resources=[storage.asset.bucket.arn_for_objects(storage.asset.s3_object_key)],
             ),
             iam.PolicyStatement(
                 actions=["s3:AbortMultipartUpload", "s3:PutObject"],
@@ -92,11 +90,8 @@ def provider_statements(
 def open_endpoints(
     import_: Construct,
     storage: ImportStorage,
-    source: ImportSource,
-    staged: StagedSource,
+    options: ImportOptions,
     topic: ITopic | None,
-    *,
-    creates_output: bool,
 ) -> None:
     """Let the function reach buckets that nobody could name before, if it goes through endpoints of ours."""
     network = network_of(Stack.of(import_))
@@ -105,10 +100,10 @@ def open_endpoints(
     endpoints = network.endpoints
     if topic is not None:
         endpoints.allow_publish(topic)
-    if staged.asset:
+    if storage.asset:
         # All of them: endpoints of another stack would have to be deployed again for each new asset.
-        endpoints.allow_s3("s3:GetObject", staged.asset.bucket.arn_for_objects("*"))
-    if source.owner_account_id:
+        endpoints.allow_s3("s3:GetObject", storage.asset.bucket.arn_for_objects("*"))
+    if options.files.owner_account_id:
         endpoints.allow_s3("s3:ListBucket", storage.input_bucket.bucket_arn)
     output = storage.output_bucket
     if "account" in differing_places(output.env, Stack.of(import_)):
@@ -116,9 +111,9 @@ def open_endpoints(
         endpoints.allow_s3("s3:GetObject", output.arn_for_objects(f"{storage.output_prefix}*"))
         records = f"{storage.output_prefix}{contract.RECORDS_FOLDER}*"
         endpoints.allow_s3("s3:PutObject", output.arn_for_objects(records))
-    if endpoints.names_buckets and source.input_bucket is None:
+    if endpoints.names_buckets and options.files.input_bucket is None:
         endpoints.allow_bucket(storage.input_bucket)
-    if endpoints.names_buckets and creates_output:
+    if endpoints.names_buckets and options.output_bucket is None:
         endpoints.allow_bucket(storage.output_bucket)
     for argument, bucket in (("source", storage.input_bucket), ("output_bucket", output)):
         # Not refused: from subnets with another way out such calls leave by that.

@@ -9,9 +9,11 @@ from aws_cdk import Duration, RemovalPolicy, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
+from aws_cdk.aws_s3_assets import Asset
 from constructs import Construct
 
 from healthimaging_cdk.datastore.datastore import IDatastore
+from healthimaging_cdk.dicom_import._import_options import ImportOptions
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,8 @@ class ImportStorage:
     input_prefix: str
     output_bucket: s3.IBucket
     output_prefix: str
+    asset: Asset | None
+    """The local files, which the function unpacks into the input bucket."""
 
 
 def make_key(scope: Construct, removal_policy: RemovalPolicy) -> kms.Key:
@@ -33,6 +37,23 @@ def make_key(scope: Construct, removal_policy: RemovalPolicy) -> kms.Key:
         enable_key_rotation=True,
         removal_policy=removal_policy,
     )
+
+
+def create_storage(
+    scope: Construct, options: ImportOptions, key: kms.IKey | None, datastore: IDatastore
+) -> ImportStorage:
+    """Create the buckets that are not given, and what is set on them."""
+    removal_policy, logs = options.removal_policy, options.access_logs_bucket
+    input_bucket = options.files.input_bucket or make_bucket(scope, "InputBucket", key, removal_policy)
+    output_bucket = options.output_bucket or make_bucket(scope, "OutputBucket", key, removal_policy)
+    if logs is not None:
+        for bucket, given in ((input_bucket, options.files.input_bucket), (output_bucket, options.output_bucket)):
+            if given is None:
+                log_accesses(bucket, logs)
+    if options.results_expiration is not None:
+        expire_results(output_bucket, options.output_prefix, datastore, options.results_expiration)
+    staged = options.files.stage(scope)
+    return ImportStorage(input_bucket, staged.prefix, output_bucket, options.output_prefix, staged.asset)
 
 
 def make_bucket(scope: Construct, name: str, key: kms.IKey | None, removal_policy: RemovalPolicy) -> s3.Bucket:

@@ -16,15 +16,15 @@ from healthimaging_cdk._common.runtime import contract
 from healthimaging_cdk._common.validation import DEPENDABLE, Violations, list_of, warn_of_region
 from healthimaging_cdk._provider.provider_resource import ProviderResource
 from healthimaging_cdk.datastore.datastore import Datastore, IDatastore
-from healthimaging_cdk.dicom_import._checks import check_import, check_kinds
 from healthimaging_cdk.dicom_import._cross_account import SourcePolicies, fixed_role_name, role_arn
 from healthimaging_cdk.dicom_import._events import ImportEvents
+from healthimaging_cdk.dicom_import._import_options import ImportOptions
 from healthimaging_cdk.dicom_import._metrics import ImportMetrics
 from healthimaging_cdk.dicom_import._notifications import make_topic, notification_properties
 from healthimaging_cdk.dicom_import._permissions import open_endpoints, provider_statements
 from healthimaging_cdk.dicom_import._records import RecordsExpiry, RecordsGuard
 from healthimaging_cdk.dicom_import._results import ImportResults, make_outputs
-from healthimaging_cdk.dicom_import._storage import ImportStorage, expire_results, log_accesses, make_bucket, make_key
+from healthimaging_cdk.dicom_import._storage import create_storage, make_key
 from healthimaging_cdk.dicom_import.data_access_role import DataAccessRole, rights_of
 from healthimaging_cdk.dicom_import.options import (
     Completion,
@@ -33,13 +33,11 @@ from healthimaging_cdk.dicom_import.options import (
     MetadataMapping,
     Notify,
     OnEmpty,
-    how_to_import_again,
     mapping_member,
     quota_properties,
-    run_id_for,
     tolerance_properties,
 )
-from healthimaging_cdk.dicom_import.source import DEFAULT_PREFIX, ImportSource, owner_to_send, with_owner
+from healthimaging_cdk.dicom_import.source import ImportSource
 
 if TYPE_CHECKING:
     from aws_cdk import aws_sns as sns
@@ -162,116 +160,54 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
         Raises:
             ValueError: arguments break rules; the message names all of them.
         """
-        check_kinds(locals())
-        source = with_owner(source or ImportSource(None, DEFAULT_PREFIX), Stack.of(scope))
-        check_import(
-            stack=Stack.of(scope),
+        options = ImportOptions(
+            scope=scope,
+            construct_id=construct_id,
             datastore=datastore,
-            data_access_role=data_access_role,
             source=source,
             output_bucket=output_bucket,
             output_prefix=output_prefix,
+            data_access_role=data_access_role,
+            require_source_arn=require_source_arn,
+            encryption_key=encryption_key,
+            customer_managed_key=customer_managed_key,
             job_name=job_name,
             run_id=run_id,
-            run_id_in_context=scope.node.try_get_context("run_id"),
             metadata_mappings=metadata_mappings,
+            on_empty=on_empty,
+            completion=completion,
             timeout=timeout,
             tolerance=tolerance,
             quotas=quotas,
-            results_expiration=results_expiration,
-            access_logs_bucket=access_logs_bucket,
-            encryption_key=encryption_key,
-            customer_managed_key=customer_managed_key,
             notify=notify,
             notification_topic=notification_topic,
+            results_expiration=results_expiration,
+            access_logs_bucket=access_logs_bucket,
+            outputs=outputs,
+            removal_policy=removal_policy,
         )
         super().__init__(scope, construct_id)
         warn_of_region(self)
-        makes_topic = notify is not None and notification_topic is None
-        makes_something = datastore is None or source.input_bucket is None or output_bucket is None or makes_topic
-        self._encryption_key = encryption_key
-        if makes_something and customer_managed_key and encryption_key is None:
-            self._encryption_key = make_key(self, removal_policy)
+        self._encryption_key = make_key(self, removal_policy) if options.creates_key else encryption_key
         self._datastore: IDatastore = datastore or Datastore(
             self, "Datastore", encryption_key=self._encryption_key, removal_policy=removal_policy
         )
-        self._input_bucket = source.input_bucket or make_bucket(
-            self, "InputBucket", self._encryption_key, removal_policy
+        self._storage = create_storage(self, options, self._encryption_key, self._datastore)
+        guard = RecordsGuard.of(self.output_bucket) if output_bucket else RecordsGuard(self.output_bucket)
+        self.node.add_validation(RecordsExpiry(self, self.output_bucket, output_prefix))
+        self._notification_topic = (
+            make_topic(self, self._encryption_key) if options.creates_topic else notification_topic
         )
-        self._output_bucket = output_bucket or make_bucket(self, "OutputBucket", self._encryption_key, removal_policy)
-        if access_logs_bucket is not None:
-            for bucket, given in ((self._input_bucket, source.input_bucket), (self._output_bucket, output_bucket)):
-                if given is None:
-                    log_accesses(bucket, access_logs_bucket)
-        if results_expiration is not None:
-            expire_results(self._output_bucket, output_prefix, self._datastore, results_expiration)
-        guard = RecordsGuard.of(self._output_bucket) if output_bucket else RecordsGuard(self._output_bucket)
-        self.node.add_validation(RecordsExpiry(self, self._output_bucket, output_prefix))
-        self._notification_topic = make_topic(self, self._encryption_key) if makes_topic else notification_topic
-        topic_key = notification_topic.master_key if notification_topic is not None else self._encryption_key
-        staged = source.stage(self)
-        self._input_prefix, self._output_prefix = staged.prefix, output_prefix
-        storage = ImportStorage(self._input_bucket, staged.prefix, self._output_bucket, output_prefix)
-        # The other account names both roles in its policies, which it attaches before they exist.
-        foreign = source.owner_account_id is not None and source.owner_account_id != Stack.of(self).account
-        # The policy of a bucket in another stack names the provider role, too.
-        fixed = (foreign, foreign or (guard is not None and not guard.is_in(Stack.of(self))))
-        names = [
-            fixed_role_name(self, use) if it else None for use, it in zip(("DataAccess", "Request"), fixed, strict=True)
-        ]
-        self._data_access_role = data_access_role or DataAccessRole(
-            self,
-            "DataAccessRole",
-            datastore=self._datastore,
-            input_bucket=self._input_bucket,
-            input_prefix=staged.prefix,
-            output_bucket=self._output_bucket,
-            output_prefix=output_prefix,
-            require_source_arn=require_source_arn,
-            role_name=names[0],
-        )
-        properties: contract.ImportProperties = {
-            "DatastoreId": self._datastore.datastore_id,
-            "DataAccessRoleArn": self._data_access_role.role_arn,
-            "InputBucket": self._input_bucket.bucket_name,
-            "InputPrefix": staged.prefix,
-            "InputOwnerAccountId": owner_to_send(source, Stack.of(self)),
-            "OutputBucket": self._output_bucket.bucket_name,
-            "OutputPrefix": output_prefix,
-            "JobName": job_name,
-            "RunId": run_id_for(self, run_id),
-            "MetadataMappings": [mapping_member(mapping) for mapping in metadata_mappings] or None,
-            "AssetBucket": staged.asset.s3_bucket_name if staged.asset else None,
-            "AssetKey": staged.asset.s3_object_key if staged.asset else None,
-            "OnEmpty": on_empty.value,
-            **quota_properties(quotas),
-            "Completion": completion.value,
-            **tolerance_properties(tolerance),
-            "ImportAgain": how_to_import_again(self, explicit=run_id is not None),
-            **notification_properties(self._notification_topic, notify),
-        }
-        job = ProviderResource(
-            self,
-            "Job",
-            resource_type=contract.ResourceType.IMPORT,
-            role_name=names[1],
-            statements=provider_statements(
-                self,
-                storage,
-                datastore=self._datastore,
-                data_access_role=self._data_access_role,
-                asset=staged.asset,
-                topic=self._notification_topic,
-                topic_key=topic_key,
-            ),
-            rights=rights_of(self._data_access_role),
-            # A store never changes its key, whatever else is created here later.
-            keys=[self._datastore.encryption_key, self._encryption_key, self._output_bucket.encryption_key],
-            wait=timeout,
-            properties=properties,
-        )
-        self._order(job, guard, names[1])
-        open_endpoints(self, storage, source, staged, self._notification_topic, creates_output=output_bucket is None)
+        # The other account names both roles in its policies, which it attaches before they exist. The policy of a
+        # bucket in another stack names the provider role, too.
+        foreign = options.is_cross_account
+        reader_name = fixed_role_name(self, "DataAccess") if foreign else None
+        is_named = foreign or (guard is not None and not guard.is_in(Stack.of(self)))
+        provider_name = fixed_role_name(self, "Request") if is_named else None
+        self._data_access_role = data_access_role or self._create_data_access_role(options, reader_name)
+        job = self._create_job(options, provider_name)
+        self._order(job, guard, provider_name)
+        open_endpoints(self, self._storage, options, self._notification_topic)
         self._import_name = contract.import_name(
             Stack.of(self).stack_name, cast("CfnElement", job.resource.node.default_child).logical_id
         )
@@ -279,13 +215,68 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
         self._resource = job.resource
         self._creation_order = CreationOrder(self, job.resource)
         self.node.add_validation(self._creation_order)
-        roles = (None if data_access_role else names[0], self._data_access_role), (names[1], job.role)
+        roles = (None if data_access_role else reader_name, self._data_access_role), (provider_name, job.role)
         reader_arn, lister_arn = (role_arn(self, name) if name else role.role_arn for name, role in roles)
-        self._source_policies = SourcePolicies(self, self._input_bucket, staged.prefix, reader_arn, lister_arn)
+        self._source_policies = SourcePolicies(self, self.input_bucket, self.input_prefix, reader_arn, lister_arn)
         if outputs:
             make_outputs(self, self)
         if foreign:
             self._source_policies.add_outputs()
+
+    def _create_data_access_role(self, options: ImportOptions, role_name: str | None) -> DataAccessRole:
+        return DataAccessRole(
+            self,
+            "DataAccessRole",
+            datastore=self._datastore,
+            input_bucket=self.input_bucket,
+            input_prefix=self.input_prefix,
+            output_bucket=self.output_bucket,
+            output_prefix=self.output_prefix,
+            require_source_arn=options.require_source_arn,
+            role_name=role_name,
+        )
+
+    def _create_job(self, options: ImportOptions, role_name: str | None) -> ProviderResource:
+        given, asset = options.notification_topic, self._storage.asset
+        properties: contract.ImportProperties = {
+            "DatastoreId": self._datastore.datastore_id,
+            "DataAccessRoleArn": self._data_access_role.role_arn,
+            "InputBucket": self.input_bucket.bucket_name,
+            "InputPrefix": self.input_prefix,
+            "InputOwnerAccountId": options.owner_to_send,
+            "OutputBucket": self.output_bucket.bucket_name,
+            "OutputPrefix": self.output_prefix,
+            "JobName": options.job_name,
+            "RunId": options.effective_run_id,
+            "MetadataMappings": [mapping_member(mapping) for mapping in options.metadata_mappings] or None,
+            "AssetBucket": asset.s3_bucket_name if asset else None,
+            "AssetKey": asset.s3_object_key if asset else None,
+            "OnEmpty": options.on_empty.value,
+            **quota_properties(options.quotas),
+            "Completion": options.completion.value,
+            **tolerance_properties(options.tolerance),
+            "ImportAgain": options.how_to_import_again,
+            **notification_properties(self._notification_topic, options.notify),
+        }
+        return ProviderResource(
+            self,
+            "Job",
+            resource_type=contract.ResourceType.IMPORT,
+            role_name=role_name,
+            statements=provider_statements(
+                self,
+                self._storage,
+                datastore=self._datastore,
+                data_access_role=self._data_access_role,
+                topic=self._notification_topic,
+                topic_key=self._encryption_key if given is None else given.master_key,
+            ),
+            rights=rights_of(self._data_access_role),
+            # A store never changes its key, whatever else is created here later.
+            keys=[self._datastore.encryption_key, self._encryption_key, self.output_bucket.encryption_key],
+            wait=options.timeout,
+            properties=properties,
+        )
 
     def execute_after(self, *dependencies: IDependable) -> None:
         """Start the job after other constructs are created, and let nothing else of this import wait for them.
@@ -315,22 +306,22 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
     @property
     def input_bucket(self) -> s3.IBucket:
         """The bucket that is read."""
-        return self._input_bucket
+        return self._storage.input_bucket
 
     @property
     def input_prefix(self) -> str:
         """The prefix that is read."""
-        return self._input_prefix
+        return self._storage.input_prefix
 
     @property
     def output_bucket(self) -> s3.IBucket:
         """The bucket that takes results and records."""
-        return self._output_bucket
+        return self._storage.output_bucket
 
     @property
     def output_prefix(self) -> str:
         """The prefix that takes results and records."""
-        return self._output_prefix
+        return self._storage.output_prefix
 
     @property
     def data_access_role(self) -> iam.IRole:
@@ -387,10 +378,10 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
         if guard is not None:
             if role_name is not None and not guard.is_in(Stack.of(self)):
                 # A name is unique in an account, whatever path an aspect gives the role.
-                guard.admit(self._output_prefix, *(role_arn(self, name) for name in (role_name, f"*/{role_name}")))
+                guard.admit(self.output_prefix, *(role_arn(self, name) for name in (role_name, f"*/{role_name}")))
             else:
-                guard.admit(self._output_prefix, job.role.role_arn)
-            needs.append(cast("s3.BucketPolicy", self._output_bucket.policy))
+                guard.admit(self.output_prefix, job.role.role_arn)
+            needs.append(cast("s3.BucketPolicy", self.output_bucket.policy))
         job.resource.node.add_dependency(*needs)
 
 

@@ -6,10 +6,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from aws_cdk import Size
-from constructs import Construct
 
 from healthimaging_cdk._common.runtime import contract, service_model
-from healthimaging_cdk.dicom_import._cross_account import root_stack
 
 
 class OnEmpty(Enum):
@@ -135,20 +133,6 @@ def quota_properties(quotas: ImportQuotas | None) -> contract.ImportProperties:
         "MaxBytes": int(quotas.total.to_bytes()),
         "MaxFileBytes": int(quotas.file.to_bytes()),
     }
-
-
-def run_id_for(scope: Construct, given: str | None) -> str | None:
-    """What the code says, else what the command line says, else nothing: the function knows the latest run."""
-    if given is not None:
-        return given
-    context = scope.node.try_get_context("run_id")
-    return None if context is None else str(context)
-
-
-def how_to_import_again(scope: Construct, *, explicit: bool) -> str:
-    """The command that imports again, where the code says a run_id and where it does not."""
-    command = f"cdk deploy {root_stack(scope).node.path}"
-    return f"change run_id and {command}" if explicit else f"{command} -c run_id=ANY_NEW_VALUE"
 
 
 __all__ = ["Completion", "ImportQuotas", "ImportTolerance", "MetadataMapping", "Notify", "OnEmpty"]

@@ -379,7 +379,7 @@ def test_a_message_shows_little_of_what_was_passed(made):
 @pytest.mark.parametrize(
     ("module", "table", "function"),
     [
-        ("dicom_import._checks", "_KINDS", DicomImport.__init__),
+        ("dicom_import._import_options", "KINDS", DicomImport.__init__),
         ("datastore.datastore", "_KINDS", Datastore.__init__),
         ("datastore.datastore", "_KINDS_BY_ARN", Datastore.from_datastore_arn),
         ("datastore.datastore", "_KINDS_BY_ID", Datastore.from_datastore_id),

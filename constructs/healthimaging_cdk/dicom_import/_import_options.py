@@ -1,0 +1,315 @@
+"""The arguments of an import: what is wrong with them, as far as synth can know, and what follows from them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from aws_cdk import Duration, RemovalPolicy, Size, Stack, Token
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from healthimaging_cdk._common.runtime import contract
+from healthimaging_cdk._common.validation import (
+    BUCKET,
+    CONSTRUCT,
+    DATASTORE,
+    FLAG,
+    KEY,
+    NUMBER,
+    REMOVAL_POLICY,
+    ROLE,
+    TEXT,
+    TOPIC,
+    WHOLE_NUMBER,
+    Kind,
+    Violations,
+    duration,
+    instance_of,
+    is_token,
+    list_of,
+    one_of,
+    optional,
+    quoted,
+)
+from healthimaging_cdk._provider.function_network import network_of
+from healthimaging_cdk.datastore.datastore import IDatastore
+from healthimaging_cdk.dicom_import._cross_account import root_stack
+from healthimaging_cdk.dicom_import.options import (
+    Completion,
+    ImportQuotas,
+    ImportTolerance,
+    MetadataMapping,
+    Notify,
+    OnEmpty,
+    mapping_member,
+)
+from healthimaging_cdk.dicom_import.source import DEFAULT_PREFIX, ImportSource, owner_to_send, with_owner
+
+if TYPE_CHECKING:
+    from aws_cdk import aws_sns as sns
+
+_JOB_NAME = re.compile(rf"[A-Za-z0-9._/#-]{{1,{contract.MAX_JOB_NAME}}}")
+_SHORTEST_TIMEOUT = Duration.minutes(1)
+_LONGEST_TIMEOUT = Duration.minutes(55)
+_MOST_MAPPING_BYTES = 100_000
+_WHOLE = 100
+_SIZE = instance_of(Size, "a Size", "use for example Size.gibibytes(20)")
+_SOURCE = instance_of(ImportSource, "an ImportSource", "use ImportSource.bucket or ImportSource.directory")
+_MAPPING = instance_of(
+    MetadataMapping,
+    "a MetadataMapping",
+    "use MetadataMapping(study_instance_uid, metadata_file_path)",
+    {"study_instance_uid": TEXT, "metadata_file_path": TEXT, "series_instance_uid": optional(TEXT)},
+)
+_TOLERANCE = instance_of(
+    ImportTolerance,
+    "an ImportTolerance",
+    "use for example ImportTolerance(rejected_files=0)",
+    {
+        "rejected_files": optional(WHOLE_NUMBER),
+        "rejected_percent": optional(NUMBER),
+        "non_primary_image_sets": FLAG,
+        "warnings": FLAG,
+    },
+)
+_QUOTAS = instance_of(
+    ImportQuotas,
+    "an ImportQuotas",
+    "use for example ImportQuotas(files=20_000)",
+    {"files": WHOLE_NUMBER, "total": _SIZE, "file": _SIZE},
+)
+
+
+def _of(kind: Kind) -> dict[str, Kind]:
+    return {"kind": kind}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions:
+    """The arguments of a DicomImport, which says what they mean. There are none that break a rule.
+
+    Raises:
+        ValueError: arguments break rules; the message names all of them.
+    """
+
+    scope: Construct = field(metadata=_of(CONSTRUCT))
+    construct_id: str = field(metadata=_of(TEXT))
+    datastore: IDatastore | None = field(metadata=_of(optional(DATASTORE)))
+    source: ImportSource | None = field(metadata=_of(optional(_SOURCE)))
+    output_bucket: s3.IBucket | None = field(metadata=_of(optional(BUCKET)))
+    output_prefix: str = field(metadata=_of(TEXT))
+    data_access_role: iam.IRole | None = field(metadata=_of(optional(ROLE)))
+    require_source_arn: bool = field(metadata=_of(FLAG))
+    encryption_key: kms.IKey | None = field(metadata=_of(optional(KEY)))
+    customer_managed_key: bool = field(metadata=_of(FLAG))
+    job_name: str | None = field(metadata=_of(optional(TEXT)))
+    run_id: str | None = field(metadata=_of(optional(TEXT)))
+    metadata_mappings: Sequence[MetadataMapping] = field(metadata=_of(list_of(_MAPPING)))
+    on_empty: OnEmpty = field(metadata=_of(one_of(OnEmpty)))
+    completion: Completion = field(metadata=_of(one_of(Completion)))
+    timeout: Duration = field(metadata=_of(duration("minutes(50)")))
+    tolerance: ImportTolerance | None = field(metadata=_of(optional(_TOLERANCE)))
+    quotas: ImportQuotas | None = field(metadata=_of(optional(_QUOTAS)))
+    notify: Notify | None = field(metadata=_of(optional(one_of(Notify))))
+    notification_topic: sns.ITopic | None = field(metadata=_of(optional(TOPIC)))
+    results_expiration: Duration | None = field(metadata=_of(optional(duration("days(90)"))))
+    access_logs_bucket: s3.IBucket | None = field(metadata=_of(optional(BUCKET)))
+    outputs: bool = field(metadata=_of(FLAG))
+    removal_policy: RemovalPolicy = field(metadata=_of(REMOVAL_POLICY))
+
+    def __post_init__(self) -> None:
+        """Check of what kind the arguments are before anything reads their attributes, and then their values."""
+        violations = Violations("DicomImport")
+        violations.require_kinds(KINDS, vars(self))
+        _check_job_name(violations, self.job_name)
+        _check_run_id(violations, self.run_id, self._run_id_in_context)
+        violations.check_prefix("output_prefix", self.output_prefix)
+        self._check_buckets(violations)
+        _check_mappings(violations, self.metadata_mappings)
+        _check_numbers(violations, self.timeout, self.tolerance or ImportTolerance(), self.quotas or ImportQuotas())
+        self._check_key(violations)
+        self._check_endpoints(violations)
+        self._check_access_logs(violations)
+        # A function of this stack starts the job, in its own account and Region. IAM passes roles within an account.
+        there, role = "import from a stack there", "use a role of the stack's account"
+        violations.check_place("datastore", self.datastore, self.stack, account=there, region=there)
+        violations.check_place("data_access_role", self.data_access_role, self.stack, account=role)
+        own = "use a key of the stack's Region"
+        violations.check_place("encryption_key", self.encryption_key, self.stack, region=own)
+        _check_topic(violations, self.notification_topic, self.stack)
+        violations.raise_any()
+
+    @cached_property
+    def stack(self) -> Stack:
+        """The stack of the import."""
+        return Stack.of(self.scope)
+
+    @cached_property
+    def files(self) -> ImportSource:
+        """Where the files are: the source as the stack sees it, or a bucket that is created."""
+        return with_owner(self.source or ImportSource(None, DEFAULT_PREFIX), self.stack)
+
+    @property
+    def owner_to_send(self) -> str | None:
+        """The owner of the source bucket, where HealthImaging asks for it."""
+        return owner_to_send(self.files, self.stack)
+
+    @property
+    def is_cross_account(self) -> bool:
+        """Whether the source bucket is another account's, which has to let the roles of the import in."""
+        return self.files.owner_account_id is not None and self.files.owner_account_id != self.stack.account
+
+    @property
+    def creates_buckets(self) -> bool:
+        """Whether the input bucket or the output bucket is created."""
+        return self.files.input_bucket is None or self.output_bucket is None
+
+    @property
+    def creates_topic(self) -> bool:
+        """Whether the notification topic is created."""
+        return self.notify is not None and self.notification_topic is None
+
+    @property
+    def creates_something(self) -> bool:
+        """Whether anything is created that a key would encrypt."""
+        return self.datastore is None or self.creates_buckets or self.creates_topic
+
+    @property
+    def creates_key(self) -> bool:
+        """Whether a key is created."""
+        return self.creates_something and self.customer_managed_key and self.encryption_key is None
+
+    @property
+    def effective_run_id(self) -> str | None:
+        """What the code says, else what the command line says, else nothing: the function knows the latest run."""
+        if self.run_id is not None or self._run_id_in_context is None:
+            return self.run_id
+        return str(self._run_id_in_context)
+
+    @property
+    def how_to_import_again(self) -> str:
+        """The command that imports again, where the code says a run_id and where it does not."""
+        command = f"cdk deploy {root_stack(self.scope).node.path}"
+        return f"{command} -c run_id=ANY_NEW_VALUE" if self.run_id is None else f"change run_id and {command}"
+
+    @property
+    def _run_id_in_context(self) -> object:
+        return self.scope.node.try_get_context("run_id")
+
+    def _check_buckets(self, violations: Violations) -> None:
+        source, output = self.files.input_bucket, self.output_bucket
+        if source is not None:
+            violations.check_bucket_uri("source", source.bucket_name, self.files.prefix)
+        if output is not None:
+            violations.check_bucket_uri("output_bucket", output.bucket_name, self.output_prefix)
+            if source is not None and source.bucket_name == output.bucket_name:
+                violations.check_overlap(self.files.prefix, self.output_prefix)
+            if self.results_expiration is not None:
+                violations.add("results_expiration is for an output bucket made here: add a lifecycle rule to your own")
+        if self.results_expiration is not None and not self.results_expiration.is_unresolved():
+            days = self.results_expiration.to_days(integral=False)
+            if days % 1 or days < 1:
+                violations.add(f"results_expiration takes whole days, 1 at least, got {days:g} days")
+
+    def _check_key(self, violations: Violations) -> None:
+        if self.encryption_key is not None and not self.customer_managed_key:
+            violations.add("encryption_key and customer_managed_key=False exclude each other: leave one away")
+        if self.encryption_key is not None and not self.creates_something:
+            violations.add("encryption_key is for what is made here, and nothing is: leave it away")
+
+    def _check_endpoints(self, violations: Violations) -> None:
+        network = network_of(self.stack)
+        if network is None or network.endpoints is None:
+            return
+        endpoints = network.endpoints
+        if not endpoints.reaches(self.datastore):
+            violations.add(
+                "the data store cannot be reached through the endpoints of the stack's network: give datastore and "
+                "name it in datastores of HealthImagingEndpoints, or leave those away"
+            )
+        if endpoints.names_buckets and self.creates_buckets and not network.endpoints_are_here:
+            violations.add(
+                "a bucket made here cannot be reached through endpoints of another stack that name their buckets: give "
+                "source and output_bucket and name both there, or leave buckets of HealthImagingEndpoints away"
+            )
+
+    def _check_access_logs(self, violations: Violations) -> None:
+        if self.access_logs_bucket is not None and not self.creates_buckets:
+            violations.add(
+                "access_logs_bucket is for buckets made here, and none is: set server_access_logs_bucket of yours"
+            )
+        if self.access_logs_bucket is not None and self.access_logs_bucket.encryption_key is not None:
+            violations.add(
+                "access_logs_bucket has a KMS key, and S3 writes access logs only under SSE-S3: pass another one"
+            )
+        there = "S3 writes access logs into a bucket of the same account and Region"
+        violations.check_place("access_logs_bucket", self.access_logs_bucket, self.stack, account=there, region=there)
+
+
+KINDS: dict[str, Kind] = {it.name: it.metadata["kind"] for it in fields(ImportOptions)}
+"""Of what kind each argument is."""
+
+
+def _check_job_name(violations: Violations, job_name: str | None) -> None:
+    if job_name is None or Token.is_unresolved(job_name) or _JOB_NAME.fullmatch(job_name):
+        return
+    violations.add(
+        f"job_name must be 1 to {contract.MAX_JOB_NAME} characters of A-Z a-z 0-9 . _ / # -, got {quoted(job_name)} "
+        f"({len(job_name)} characters): shorten it or replace other characters, or omit it"
+    )
+
+
+def _check_run_id(violations: Violations, run_id: str | None, in_context: object) -> None:
+    """An empty one is most often a variable of a CI job that is not set; taken as a run, it would import again."""
+    if run_id is not None:
+        if not run_id.strip():
+            violations.add("run_id is empty: omit it, or give a value")
+    elif in_context is not None and not str(in_context).strip():
+        violations.add("run_id is empty in the CDK context (-c run_id=): omit -c run_id, or give a value")
+
+
+def _check_topic(violations: Violations, topic: sns.ITopic | None, stack: Stack) -> None:
+    """Check what the function can publish to. The topic may be in another account, whose policies let it publish."""
+    if topic is not None and topic.fifo:
+        violations.add(
+            "notification_topic is a FIFO topic, which takes no notifications of an import: use a standard topic"
+        )
+    here = "use a topic of the stack's Region, the function publishes in no other"
+    violations.check_place("notification_topic", topic, stack, region=here)
+
+
+def _check_mappings(violations: Violations, metadata_mappings: Sequence[MetadataMapping]) -> None:
+    mappings = [mapping_member(mapping) for mapping in metadata_mappings]
+    if mappings and not any(Token.is_unresolved(value) for mapping in mappings for value in mapping.values()):
+        violations.check_shape("metadata_mappings", mappings, "DicomMetadataMappings")
+    size = len(json.dumps(mappings))
+    if size > _MOST_MAPPING_BYTES:
+        violations.add(
+            f"metadata_mappings take {size} bytes of the template, at most {_MOST_MAPPING_BYTES} fit into a "
+            "CloudFormation request: split them into several imports"
+        )
+
+
+def _check_numbers(violations: Violations, timeout: Duration, tolerance: ImportTolerance, quotas: ImportQuotas) -> None:
+    seconds = None if timeout.is_unresolved() else timeout.to_seconds(integral=False)
+    if seconds is None or seconds % 1 or not _SHORTEST_TIMEOUT.to_seconds() <= seconds <= _LONGEST_TIMEOUT.to_seconds():
+        given = "a token" if seconds is None else f"{seconds:g} seconds"
+        violations.add(f"timeout takes 1 to 55 minutes in whole seconds, known at synth, got {given}")
+    numbers = (quotas.files, tolerance.rejected_files, tolerance.rejected_percent)
+    sizes = (quotas.total, quotas.file)
+    if any(number is not None and is_token(number) for number in numbers) or any(it.is_unresolved() for it in sizes):
+        violations.add("tolerance and quotas have to be known at synth, got a token")
+        return
+    if tolerance.rejected_files is not None and tolerance.rejected_files < 0:
+        violations.add(f"tolerance.rejected_files must not be negative, got {tolerance.rejected_files}")
+    if tolerance.rejected_percent is not None and not 0 <= tolerance.rejected_percent <= _WHOLE:
+        violations.add(f"tolerance.rejected_percent takes 0 to 100, got {tolerance.rejected_percent}")
+    if quotas.files < 1 or any(size.to_bytes() < 1 for size in sizes):
+        violations.add("quotas must be at least 1 file and 1 byte")
