@@ -9,16 +9,19 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Byte code is compiled once, at installation: a synth without it takes three times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-unit test-cloud lint install install-cloud install-judges clean
+.PHONY: bench demo test test-unit test-cloud lint install install-cloud install-judges clean
 
 demo: install install-cloud
 	PYTHONPATH=local python -m healthimaging_local.demo
 
 test: lint install-cloud install-judges
-	python -m pytest
+	python -m pytest -n 2 --dist loadfile
 
 test-unit: install
 	python -m pytest -m "not cloud and not judges" tests/library tests/handler tests/model
+
+bench: install
+	PYTHONPATH=local python -m benchmarks
 
 lint: install
 	ruff check

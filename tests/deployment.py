@@ -187,9 +187,10 @@ class Account:
         """Everything that any function has logged."""
         logs = self.cloud.client("logs")
         lines = []
-        for group in logs.describe_log_groups()["logGroups"]:
-            events = logs.filter_log_events(logGroupName=group["logGroupName"])["events"]
-            lines += [event["message"].rstrip("\n") for event in events]
+        groups = logs.get_paginator("describe_log_groups").paginate()
+        for group in [group for page in groups for group in page["logGroups"]]:
+            pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group["logGroupName"])
+            lines += [event["message"].rstrip("\n") for page in pages for event in page["events"]]
         return "\n".join(lines)
 
     def _parameters(self, assembly: Path, artifact: str) -> dict[str, Any]:

@@ -115,7 +115,7 @@ def _step(state: State, context: Any) -> State:  # noqa: ANN401
 
         left = step_context.remaining
         result = run_step(step_context)
-        state.pop("failing_since", None)
+        state.pop("failing", None)
         state["tries"] = 0
         if isinstance(result, float) and left <= 0:
             reason = f"the request was still at work after {int(step_context.elapsed)} seconds; deploy again to go on"
@@ -141,7 +141,9 @@ def _try_again(
     state: State, context: StepContext, error: RetryableError | TerminalError, patience: float | None
 ) -> Response | float:
     """Wait before the next try, or give up where the time for it is over."""
-    since = state.setdefault("failing_since", time.time())
+    code, since = state.get("failing", [None, 0.0])
+    if code != error.code:
+        code, since = state["failing"] = [error.code, time.time()]
     left = context.remaining
     if left <= 0 or (patience is not None and time.time() - since > patience):
         return _give_up(context, str(error))
@@ -170,7 +172,7 @@ def _respond(state: State, context: Any) -> State:  # noqa: ANN401
         if state["tries_to_respond"] < _RESPOND_TRIES:
             return {**state, "next": "wait", "wait_seconds": _RESPOND_PAUSE}
     state = {name: value for name, value in state.items() if name not in ("response", "error")}
-    if not response.detached or step_context.mode is Mode.DELETE:
+    if not response.detached or step_context.request.request_type == "Delete":
         return {**state, "next": "end", "success": response.success}
     _note_responded(step_context)
     return {**state, "mode": Mode.DETACHED, "success": response.success, "next": "wait", "wait_seconds": 1}
@@ -193,7 +195,7 @@ def _give_up(context: StepContext, reason: str, *, is_lost: bool = False) -> Res
         return give_up(context, reason, is_lost=is_lost)
     except Exception as error:  # noqa: BLE001 - responding must not fail
         log.line("not closed", error=type(error).__name__)
-        may_run = context.request.resource_type == ResourceType.IMPORT and context.mode is not Mode.DELETE
+        may_run = context.request.resource_type == ResourceType.IMPORT and context.request.request_type != "Delete"
         success = context.mode is Mode.ROLLBACK or context.request.leaves_nothing
         return Response(success=success, reason=reason, detached=may_run)
 
@@ -231,7 +233,9 @@ def _rescue_execution(state: State, status: str) -> None:
     if waits:
         send(context.request, response)
     if waits and response.detached:
-        _start_execution(context.request, f"{context.request.request_id}-detached", {**state, "mode": Mode.DETACHED})
+        event = {**state["event"], "ResponseURL": ""}
+        name = f"{context.request.request_id}-detached"
+        _start_execution(context.request, name, {**state, "event": event, "mode": Mode.DETACHED})
 
 
 def _has_responded(context: StepContext) -> bool:

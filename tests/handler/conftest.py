@@ -14,6 +14,7 @@ from healthimaging_import.aws import clients
 from healthimaging_import.aws.clients import Aws
 from healthimaging_import.cfn import response
 from healthimaging_import.importing import publish
+from healthimaging_import.importing import records as records_module
 from healthimaging_import.importing.context import ImportContext
 from healthimaging_import.importing.lifecycle import Mode, Owner
 from healthimaging_import.importing.records import Records
@@ -49,6 +50,7 @@ def aws(server: Server, monkeypatch: pytest.MonkeyPatch) -> FakeAws:
     monkeypatch.setattr(response, "_PUT_PAUSES", (0, 0, 0, 0))
     monkeypatch.setattr(publish, "_PAUSES", (0, 0))
     clients._sessions.clear()
+    monkeypatch.setattr(records_module, "time", server.aws.clock)
     return server.aws
 
 

@@ -12,7 +12,7 @@ from healthimaging_import import handler, resources
 from healthimaging_import.aws.clients import Aws
 from healthimaging_import.contract import ResourceType, Verdict
 from healthimaging_import.errors import RetryableError, TerminalError
-from healthimaging_import.importing import job_output, judging, publish, runner, starting
+from healthimaging_import.importing import job_output, judging, publish, starting
 from healthimaging_import.importing.lifecycle import Mode
 from healthimaging_import.importing.records import Records
 from healthimaging_import.importing.verdict import Counts, ImportResult, Tolerance

@@ -72,9 +72,26 @@ def test_why_the_function_was_called_is_found_out_once(
     assert mode == machine.step("step", state)["mode"]
 
 
-def test_a_deletion_asks_nobody_why(aws: FakeAws, machine: Machine) -> None:
+@pytest.mark.parametrize(
+    ("status", "mode"),
+    [
+        ("DELETE_IN_PROGRESS", "DELETE"),
+        ("ROLLBACK_IN_PROGRESS", "DELETE"),
+        ("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "CLEANUP"),
+        ("UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS", "CLEANUP"),
+        ("CREATE_IN_PROGRESS", "CLEANUP"),  # made up by somebody
+    ],
+)
+def test_the_deletion_of_an_import_knows_whether_the_stack_lives_on(
+    aws: FakeAws, machine: Machine, status: str, mode: str
+) -> None:
+    aws.stack_status = status
+    assert mode == machine.receive(event(aws, "import-delete"))["mode"]
+
+
+def test_a_deletion_that_may_not_ask_is_one_of_the_whole_stack(aws: FakeAws, machine: Machine) -> None:
+    aws.fail("CloudFormation.DescribeStacks", "ValidationError", 400)
     assert "DELETE" == machine.receive(event(aws, "import-delete"))["mode"]
-    assert 0 == aws.count("CloudFormation.DescribeStacks")
 
 
 def test_fails_when_cloudformation_does_nothing_with_the_stack(aws: FakeAws, clock: Clock) -> None:
@@ -295,8 +312,10 @@ def test_fails_in_time_while_the_job_runs_and_a_later_deploy_reads_its_verdict(
     told = response(source)
     (job,) = source.jobs()
     assert "FAILED" == told["Status"]
-    assert told["Reason"].startswith(f"import job {job.id} had not ended after 3")
-    assert " seconds. It may still be running: deploy again to read its verdict, no second job is st" in told["Reason"]
+    began_with = f"import job {job.id} of data store {source.datastore_id} had not ended after 3"
+    assert told["Reason"].startswith(began_with)
+    # After a first deploy there is no stack to deploy again.
+    assert told["Reason"].endswith(" seconds and may still be running")
     assert 300 <= machine.clock.seconds - began < 340
     machine.before_step = lambda number: source.wait_for_jobs() if number else None
     machine.request(event(source, "import-create", request_id="later"))
@@ -390,7 +409,7 @@ def test_fails_for_a_resource_type_of_a_newer_library(aws: FakeAws, machine: Mac
 def test_fails_with_type_and_place_but_without_the_text_of_an_error(aws: FakeAws, machine: Machine) -> None:
     machine.request(event(aws, "import-create", MaxFiles="DOE^JANE"))
     reason = response(aws)["Reason"]
-    assert reason.startswith("the function failed with ValueError at dicom_import.py:")
+    assert reason.startswith("the function failed with ValueError at import_properties.py:")
     assert reason.endswith(": this is an error in healthimaging-cdk")
 
 
@@ -546,7 +565,7 @@ def test_a_job_that_runs_for_more_than_a_day_is_told_of(source: FakeAws, machine
     machine.request({**state["event"], "RequestId": "later", "ResponseURL": source.response_url()})
     assert "FAILED" == source.responses[1]["Status"]
     assert (
-        "what became of it could not be determined; deploy again with a run_id not used before"
+        "what became of the job could not be determined; deploy again with a run_id not used before"
         in (source.responses[1]["Reason"])
     )
     assert (["UNKNOWN"], 1) == (verdicts(source), len(source.jobs()))
@@ -664,6 +683,7 @@ def test_a_deletion_waits_for_the_job_that_runs(source: FakeAws, machine: Machin
     source.jobs_may_run.clear()
     machine.step("step", machine.receive(event(source, "import-create")))
     machine.before_step = lambda number: source.wait_for_jobs() if number == 3 else None
+    source.stack_status = "DELETE_IN_PROGRESS"
     machine.request(event(source, "import-delete"))
     assert "SUCCESS" == response(source)["Status"]
     assert 3 == len(machine.waited)
@@ -1094,6 +1114,7 @@ def test_the_place_of_the_manifest_is_told_and_not_logged(
     aws.wait_for_jobs()
     machine.clock.seconds += 1
     if deleted:
+        aws.stack_status = "DELETE_IN_PROGRESS"
         machine.request(event(aws, "import-delete", request_id="deletion", **properties))
         step = "not refused"
     else:

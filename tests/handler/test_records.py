@@ -18,8 +18,8 @@ from healthimaging_import.aws.clients import Aws
 from healthimaging_import.contract import Verdict
 from healthimaging_import.errors import RetryableError, TerminalError
 from healthimaging_import.importing.lifecycle import Owner, State
-from healthimaging_import.importing.record import Record
-from healthimaging_import.importing.records import LONGEST_RECORD, Records, Run
+from healthimaging_import.importing.record import LONGEST_DOCUMENT, Record
+from healthimaging_import.importing.records import Records, Run
 from healthimaging_import.importing.request import ImportRequest
 from healthimaging_import.importing.runs import is_current, resolve_run
 from healthimaging_import.importing.verdict import Counts, ImportResult
@@ -259,7 +259,7 @@ def test_fails_for_a_record_of_two_mebibytes_without_reading_it_all(records: Rec
         stubber.add_response("get_object", {"Body": StreamingBody(stream, size), "ETag": '"1"'})
         with pytest.raises(TerminalError, match="is damaged"):
             records.load(INTENT)
-    assert LONGEST_RECORD + 1 == stream.taken == 1024**2 + 1
+    assert LONGEST_DOCUMENT + 1 == stream.taken == 1024**2 + 1
 
 
 @pytest.mark.parametrize(
@@ -404,6 +404,8 @@ def test_the_run_that_was_started_last_is_remembered(records: Records, request_f
         request = request_for(run_id=run_id)
         records.note_started(run_of(request))
         assert run_id == resolve_run(records, request_for())
+        assert not is_current(records, request, None)  # its record is gone
+        records.save(dataclasses.replace(RECORD, intent=request.intent), None)
         assert is_current(records, request, None)
 
 

@@ -333,7 +333,12 @@ def test_no_response_goes_elsewhere(
 def test_cloudformations_own_addresses_are_known(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     url = f"https://{host}/arn?X-Amz-Signature=1"
-    assert Request.parse({**CREATE, "ResponseURL": url}).is_from_cloudformation
+    place = host.split(".", maxsplit=1)[0].rpartition("-")[2]
+    region = {"euwest1": "eu-west-1", "cnnorth1": "cn-north-1"}.get(place, "us-east-1")
+    stack_id = CREATE["StackId"].replace("us-east-1", region)
+    assert Request.parse({**CREATE, "ResponseURL": url, "StackId": stack_id}).is_from_cloudformation
+    elsewhere = CREATE["StackId"].replace("us-east-1", "us-west-2")
+    assert not Request.parse({**CREATE, "ResponseURL": url, "StackId": elsewhere}).is_from_cloudformation
 
 
 def test_a_cloud_that_is_not_aws_takes_responses_where_it_takes_everything(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from healthimaging_import import handler
 from healthimaging_import.aws import clients
 from healthimaging_import.cfn import response
 from healthimaging_import.contract import ImportAttribute, ResourceType
-from healthimaging_import.importing import publish
+from healthimaging_import.importing import publish, records
 from healthimaging_import.importing.request import ImportRequest
 from healthimaging_import.resources.dicom_import import import_request
 from tests.model.fakes import (
@@ -50,6 +50,7 @@ NUMBERS = {
     "NumberOfGeneratedImageSets": lambda job: job.imported,
 }
 _ASYNC_TRIES = 3
+_RESPOND_TRIES = 5
 _LONGEST_INVOCATION = 900
 
 
@@ -85,6 +86,7 @@ class Request:
     stopped: bool = False
     answered_by_first_call: bool = False
     died_answering: bool = False
+    failed_to_respond: int = 0
     came_late: bool = False
     """KNOWN: its first call died; the next one, up to five minutes later, is taken for the deploy of that time."""
     was_not_noted: bool = False
@@ -200,7 +202,7 @@ class Stage:
         """Put the fakes in place."""
         self._create_client = clients._create_client
         clients._create_client = lambda service, *_: client_of(self.world, service)
-        self._replaced = [(module, module.time) for module in (handler, response, publish)]
+        self._replaced = [(module, module.time) for module in (handler, response, publish, records)]
         for module, _ in self._replaced:
             module.time = self.world.clock()  # type: ignore[attr-defined]
         self._urllib = response.urllib
@@ -287,7 +289,9 @@ class Stage:
         job = world.jobs.get(data.get("JobId", ""))
         if status is None or status == "NOT_STARTED":
             # An update that CloudFormation waits for no more, since it rolls back, starts nothing either.
-            is_last = all(one.at <= request.at for one in self.requests.values())
+            # Where a record seems to be gone, an update of the same meaning takes the import for done.
+            is_last = "GetObject: error NoSuchKey" not in world.struck
+            is_last &= all(one.at <= request.at for one in self.requests.values())
             if is_last and not request.forgiving and not re.search("ROLLBACK|DELETE", world.stack_status):
                 world.violation("an import that must not be skipped was skipped")
         elif status == "NOTHING_TO_IMPORT":
@@ -395,7 +399,9 @@ class Stage:
             self.requests[request_id].was_not_closed = True
         if '"step": "not noted"' in output:
             self.requests[request_id].was_not_noted = True
-        if '"step": "not rescued"' in output:
+        if '"step": "not responded"' in output:
+            self.requests[request_id].failed_to_respond += 1
+        if '"step": "not rescued"' in output or self.requests[request_id].failed_to_respond >= _RESPOND_TRIES:
             self.gave_up_answering.add(request_id)
 
     def _run_invocation(self, call: Invocation) -> None:
@@ -585,6 +591,9 @@ class Stage:
             world.violation(f"a job had two verdicts: {said}")
         self._check_records()
         hindered = any(what.startswith(("PutEvents", "AssumeRole", "*")) for what in world.struck)
+        # KNOWN: a deletion that may write no record in all its time takes the rights of whoever polls the job.
+        is_deleted = any(one.kind in ("Delete", "Cleanup") for one in self.requests.values())
+        hindered |= is_deleted and any(what.startswith("PutObject") for what in world.struck)
         hindered |= any(one.rescue_died or one.was_not_closed for one in self.requests.values())
         if self.busy or hindered:
             return
@@ -614,10 +623,11 @@ def _answered_blindly(request: Request) -> bool:
     """KNOWN: where nobody can tell, or nobody asks, whether an answer went out before.
 
     - The first call answers for itself (it may not start an execution, or died three times): nothing remembers that.
-    - That it went out could not be written down, and somebody stopped the execution after that.
+    - That it went out is written down nowhere, since the request owns no record or could not write it, and somebody
+      stopped the execution after that.
     - The function dies in the very call in which the answer went out, until Step Functions and Lambda give up.
     """
-    return request.answered_by_first_call or request.died_answering or request.was_not_noted
+    return request.answered_by_first_call or request.died_answering or request.was_not_noted or request.stopped
 
 
 def _asker(execution: str) -> str:

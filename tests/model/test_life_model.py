@@ -331,7 +331,7 @@ class Life(RuleBasedStateMachine):
 
 TestLife = Life.TestCase
 TestLife.settings = settings(
-    max_examples=2000 if THOROUGH else 150,
+    max_examples=10_000 if THOROUGH else 150,
     stateful_step_count=12,
     derandomize=not THOROUGH,
     database=None,

@@ -49,7 +49,7 @@ def decide(record: Record | None, mode: Mode, *, is_current: bool) -> Action:
 
 
 def test_every_combination_has_an_action():
-    assert 340 == len(ALL)
+    assert 408 == len(ALL)
     assert set(Action) == {decide(record, mode, is_current=current) for record, mode, current in ALL}
 
 
@@ -77,10 +77,11 @@ def test_a_later_request_takes_ownership_and_an_earlier_one_never_gets_it_back()
     for record, mode, current in ALL:
         action = decide(record, mode, is_current=current)
         if record and not record.state.is_end and record.owner != ME:
-            is_later = record.owner.began_at < ME.began_at and mode is not Mode.DETACHED
-            assert (Action.TAKE_OWNERSHIP if is_later else Action.STOP) == action
+            is_later = record.owner.began_at < ME.began_at and mode not in (Mode.DETACHED, Mode.CLEANUP)
+            waits = mode in (Mode.DELETE, Mode.CLEANUP)
+            assert (Action.TAKE_OWNERSHIP if is_later else Action.WATCH if waits else Action.STOP) == action
         else:
-            assert action not in (Action.TAKE_OWNERSHIP, Action.STOP)
+            assert action not in (Action.TAKE_OWNERSHIP, Action.STOP, Action.WATCH)
 
 
 def test_a_verdict_is_published_before_anything_else_is_done():
@@ -115,7 +116,7 @@ def test_a_submitted_job_is_never_judged_by_its_deploy():
 
 
 def test_whoever_may_not_start_ends_an_attempt_that_was_not_sent():
-    for mode in (Mode.ROLLBACK, Mode.DELETE, Mode.DETACHED):
+    for mode in (Mode.ROLLBACK, Mode.DELETE, Mode.CLEANUP, Mode.DETACHED):
         assert Action.REFUSE == decide(Record(State.CLAIMED), mode, is_current=False)
 
 

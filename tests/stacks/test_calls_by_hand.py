@@ -82,19 +82,27 @@ def state(event: dict[str, Any], mode: str, **members: Any) -> dict[str, Any]:
     return {"event": event, "mode": mode, "deploy": "", "began_at": time.time(), "carried": {}, **members}
 
 
+def mark(account: Account, event: dict[str, Any]) -> list[dict[str, Any]]:
+    """Mark the store as one whose image sets may go, and return them. A made-up deletion takes the mark away."""
+    properties = event["ResourceProperties"]
+    tags = {"healthimaging-cdk:auto-delete-image-sets": "true"}
+    account.healthimaging.tag_resource(resourceArn=properties["DatastoreArn"], tags=tags)
+    return account.image_sets(properties["DatastoreId"])
+
+
 @pytest.mark.parametrize("carried", [{}, {"requested": []}, {"requested": ["0" * 32], "locked": []}])
 def test_a_made_up_step_of_a_deletion_deletes_nothing_of_a_living_stack(account, living, carried):
-    datastore_id = account.resource_id(living, "AWS::HealthImaging::Datastore")
-    before = account.image_sets(datastore_id)
     event = made_up(account, living, DELETION, RequestType="Delete")
+    before = mark(account, event)
     answer = account.invoke(living, {"step": "step", "state": state(event, "DELETE", carried=carried)})
     assert {"next": "respond", "success": True} == {"next": answer["next"], "success": answer["response"]["success"]}
     assert [] == account.cloud.calls("DeleteImageSet")
-    assert (1, before) == (len(before), account.image_sets(datastore_id))
+    assert (1, before) == (len(before), account.image_sets(event["ResourceProperties"]["DatastoreId"]))
 
 
 def test_a_made_up_step_of_the_first_version_deletes_nothing_of_a_living_stack(account, living):
     event = made_up(account, living, DELETION, RequestType="Delete", ResponseURL="")
+    assert 1 == len(mark(account, event))
     old = {"event": event, "began_at": time.time(), "progress": {"going": []}}
     answer = account.invoke(living, {"step": "advance", "state": old})
     assert "answer" == answer["next"]
@@ -103,6 +111,7 @@ def test_a_made_up_step_of_the_first_version_deletes_nothing_of_a_living_stack(a
 
 def test_a_made_up_deletion_of_the_whole_request_deletes_nothing_of_a_living_stack(account, living, elsewhere):
     event = made_up(account, living, DELETION, RequestType="Delete", ResponseURL=elsewhere.url)
+    assert 1 == len(mark(account, event))
     account.invoke(living, event)
     assert eventually(lambda: ended(account, living, REQUEST_ID))
     assert [] == account.cloud.calls("DeleteImageSet")

@@ -93,12 +93,6 @@ REASONS = [
     ),
     Reason(
         "StoreStoreRole",
-        "cloudformation:DescribeStacks",
-        "*",
-        "tells the rollback of a refused change from the change (tests/handler)",
-    ),
-    Reason(
-        "StoreStoreRole",
         "medical-imaging:TagResource",
         "*:datastore/[*]",
         "CreateDatastore with tags takes it (service authorization reference); the local cloud does not ask",

@@ -105,7 +105,7 @@ def test_a_job_whose_verdict_could_not_be_determined_tells_the_topic(account):
     first, _, job, _ = message["Message"].splitlines()
     assert first.endswith(": UNKNOWN")
     assert f"Job {deployed.output('JobId')} of data store {deployed.output('DatastoreId')}, status UNKNOWN" == job
-    assert ["UNKNOWN"] == account.verdicts(deployed.output("JobId"))
+    assert ["UNKNOWN"] == eventually(lambda: account.verdicts(deployed.output("JobId")))
 
 
 def test_a_verdict_that_somebody_else_puts_on_the_bus_notifies_nobody(account):

@@ -181,7 +181,8 @@ def test_what_a_record_of_somebody_else_asks_for_is_not_sent(account):
         "dataAccessRoleArn": "arn:aws:iam::111122223333:role/other",
     }
     claim = {"state": "CLAIMED", "attempt": 7, "lease_until": 0.0, "job": {}, "verdict": None, "published": False}
-    it.overwrite(**claim, parameters=parameters)
+    result = {**it.record["result"], "job_id": "", "job_status": "NOT_STARTED"}
+    it.overwrite(**claim, parameters=parameters, result=result)
     deployed = it.deploy(job_name="renamed")
     assert "UPDATE_COMPLETE" == deployed.status, deployed.reason
     assert it.first.output("JobId") != deployed.output("JobId")

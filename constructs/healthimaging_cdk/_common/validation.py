@@ -231,7 +231,7 @@ class Violations:
         for what, (there, its_own) in differing_places(resource.env, here).items():
             advice = {"account": account, "Region": region}[what]
             if advice:
-                self.add(f"{argument} lies in {what} {there} and {user} in {its_own}: {advice}")
+                self.add(f"{argument} is in {what} {there} and {user} in {its_own}: {advice}")
 
     def _when_known(self, check: Callable[[], list[str]], *values: str) -> None:
         if not any(Token.is_unresolved(value) for value in values):

@@ -137,5 +137,5 @@ def _warn_of_place(store: Resource, rule: events.Rule) -> None:
         Annotations.of(rule).add_warning_v2(
             "healthimaging-cdk:eventsOfAnotherEnvironment",
             f"the data store sends its events to the default event bus of {' and '.join(differing)}: make the rule in "
-            "a stack there (its target may lie in this stack), or acknowledge this warning if something forwards them",
+            "a stack there (its target may be in this stack), or acknowledge this warning if something forwards them",
         )

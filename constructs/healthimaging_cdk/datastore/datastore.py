@@ -263,7 +263,7 @@ class Datastore(_DatastoreBase):
         violations.require_kinds(_KINDS_BY_ARN, locals())
         violations.check_shape("datastore_arn", datastore_arn, "Arn")
         if "/imageset/" in datastore_arn:
-            violations.add("datastore_arn names an image set: leave '/imageset/...' away")
+            violations.add("datastore_arn names an image set: remove '/imageset/...'")
         violations.raise_any()
         return _ImportedDatastore(scope, construct_id, datastore_arn, encryption_key)
 

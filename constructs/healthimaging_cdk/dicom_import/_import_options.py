@@ -212,7 +212,10 @@ class ImportOptions:
             if source is not None and source.bucket_name == output.bucket_name:
                 violations.check_overlap(self.files.prefix, self.output_prefix)
             if self.results_expiration is not None:
-                violations.add("results_expiration is for an output bucket made here: add a lifecycle rule to your own")
+                violations.add(
+                    "results_expiration is for an output bucket that this import creates: add a lifecycle rule to "
+                    "your own"
+                )
         if self.results_expiration is not None and not self.results_expiration.is_unresolved():
             days = self.results_expiration.to_days(integral=False)
             if days % 1 or days < 1:
@@ -220,9 +223,9 @@ class ImportOptions:
 
     def _check_key(self, violations: Violations) -> None:
         if self.encryption_key is not None and not self.customer_managed_key:
-            violations.add("encryption_key and customer_managed_key=False exclude each other: leave one away")
+            violations.add("encryption_key and customer_managed_key=False exclude each other: omit one")
         if self.encryption_key is not None and not self.creates_something:
-            violations.add("encryption_key is for what is made here, and nothing is: leave it away")
+            violations.add("encryption_key is for resources that this import creates, and it creates none: omit it")
 
     def _check_endpoints(self, violations: Violations) -> None:
         network = network_of(self.stack)
@@ -232,18 +235,20 @@ class ImportOptions:
         if not endpoints.reaches(self.datastore):
             violations.add(
                 "the data store cannot be reached through the endpoints of the stack's network: give datastore and "
-                "name it in datastores of HealthImagingEndpoints, or leave those away"
+                "name it in datastores of HealthImagingEndpoints, or omit those"
             )
         if endpoints.names_buckets and self.creates_buckets and not network.endpoints_are_here:
             violations.add(
-                "a bucket made here cannot be reached through endpoints of another stack that name their buckets: give "
-                "source and output_bucket and name both there, or leave buckets of HealthImagingEndpoints away"
+                "a bucket that this import creates cannot be reached through endpoints of another stack that name "
+                "their buckets: give "
+                "source and output_bucket and name both there, or omit buckets of HealthImagingEndpoints"
             )
 
     def _check_access_logs(self, violations: Violations) -> None:
         if self.access_logs_bucket is not None and not self.creates_buckets:
             violations.add(
-                "access_logs_bucket is for buckets made here, and none is: set server_access_logs_bucket of yours"
+                "access_logs_bucket is for buckets that this import creates, and it creates none: "
+                "set server_access_logs_bucket of yours"
             )
         if self.access_logs_bucket is not None and self.access_logs_bucket.encryption_key is not None:
             violations.add(

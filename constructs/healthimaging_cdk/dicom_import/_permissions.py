@@ -121,6 +121,6 @@ def open_endpoints(
         if there:
             Annotations.of(import_).add_warning_v2(
                 "healthimaging-cdk:bucketBeyondEndpoint",
-                f"{argument} lies in Region {there}, and the endpoint of Amazon S3 leads to {here} alone: "
+                f"{argument} is in Region {there}, and the endpoint of Amazon S3 leads to {here} alone: "
                 "use a bucket there, or acknowledge this warning if the function's subnets have another way out",
             )

@@ -124,8 +124,8 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
             job_name: how the names of the import's jobs begin, 1 to 43 characters of ``A-Z a-z 0-9 . _ / # -``. The
                 function appends ``-`` and 20 hexadecimal digits that mark the attempt. Changing it does not import
                 again. Default: the name of the stack and the logical id of the import.
-            run_id: any text that is not empty. A value not used before imports again on the next deploy, one used
-                before finds its job again. Default: the value of the CDK context key ``run_id``
+            run_id: any text that is not empty. A value that is not the last one imports again on the next deploy.
+                Default: the value of the CDK context key ``run_id``
                 (``cdk deploy -c run_id=...``), else the import's latest run, so that a deploy without it does not
                 import again.
             metadata_mappings: DICOM JSON metadata files to import with their studies or series

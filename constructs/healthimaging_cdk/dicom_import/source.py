@@ -52,8 +52,8 @@ class ImportSource:
             account = _said_account(self.input_bucket)
             if account and account != self.owner_account_id:
                 violations.add(
-                    f"owner_account_id is {self.owner_account_id} and the bucket lies in account {account}: leave "
-                    "owner_account_id away, or import the bucket with the account it lies in"
+                    f"owner_account_id is {self.owner_account_id} and the bucket is in account {account}: omit "
+                    "owner_account_id, or import the bucket with its own account"
                 )
         if self.path is not None and not self.path.is_dir():
             violations.add(f"path must be a directory, got {str(self.path)!r}")

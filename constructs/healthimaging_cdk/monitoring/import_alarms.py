@@ -103,8 +103,8 @@ class ImportAlarms(Construct):
         self._failed_imports = cloudwatch.Alarm(
             self,
             "FailedImports",
-            alarm_description=f"{what}: a job did not import what it should, or was lost sight of; the event DICOM "
-            "Import Judged names it",
+            alarm_description=f"{what}: a job did not import what it should, or its verdict could not be determined; "
+            "the event DICOM Import Judged names it",
             metric=import_.metric_imports_failed(),
             threshold=0,
             comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
@@ -137,7 +137,7 @@ class ImportAlarms(Construct):
 
     @property
     def failed_imports(self) -> cloudwatch.Alarm:
-        """A job did not import what it should, or was lost sight of."""
+        """A job did not import what it should, or its verdict could not be determined."""
         return self._failed_imports
 
     @property

@@ -96,5 +96,5 @@ def check_datastores(violations: Violations, datastores: Sequence[IDatastore], s
     if size > _MOST_CHARACTERS:
         violations.add(
             f"datastores are {len(datastores)}, whose names take {size} characters of an endpoint policy, which takes "
-            f"{_MOST_CHARACTERS}: leave datastores away"
+            f"{_MOST_CHARACTERS}: omit datastores"
         )

@@ -49,7 +49,7 @@ def check_vpc(
         violations.add(f"{argument} matches no subnet that the VPC is known to have ({error}): select others")
         return
     if is_known and not found:
-        violations.add(f"{argument} matches no subnet: select at least one, or leave it away")
+        violations.add(f"{argument} matches no subnet: select at least one, or omit it")
     if why_not_public and not {subnet.node.path for subnet in found}.isdisjoint(
         subnet.node.path for subnet in vpc.public_subnets
     ):

@@ -147,7 +147,7 @@ class HealthImagingEndpoints(Construct):
             violations.add("leave_out names every endpoint: make no HealthImagingEndpoints instead")
         for name, given in (("datastores", datastores), ("buckets", buckets), ("clients", clients)):
             if given is not None and not given:
-                violations.add(f"{name} is empty, which lets nobody through: leave it away, or name at least one")
+                violations.add(f"{name} is empty, which lets nobody through: omit it, or name at least one")
         theirs = "endpoints are made by the account that owns the VPC and shares it: make them there"
         check_vpc(violations, vpc, stack, subnets=("subnets", subnets), why_not_shared=theirs)
         check_what_the_vpc_tells(violations, vpc, cidr=clients is None, route_tables=_S3 not in leave_out)

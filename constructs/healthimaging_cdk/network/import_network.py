@@ -94,23 +94,23 @@ class ImportNetwork(Construct):
         violations.require_kinds(_KINDS, locals())
         stack = Stack.of(scope)
         if security_groups is not None and not security_groups:
-            violations.add("security_groups is empty: leave it away, and one is made")
+            violations.add("security_groups is empty: omit it, and one is made")
         if network_of(stack) is not None:
             violations.add("the stack has a network already: its imports share one function, say once where it runs")
         elif Provider.exists_for(stack):
             violations.add(
                 "the stack has its function already: make the network before the first import, and before data stores "
-                "that the function makes or empties (endpoints cannot name those: leave datastores away)"
+                "that the function makes or empties (endpoints cannot name those: omit datastores)"
             )
         if (
             endpoints is not None
             and all(map(knows_its_id, (endpoints.vpc, vpc)))
             and endpoints.vpc.vpc_id != vpc.vpc_id
         ):
-            violations.add(f"endpoints lie in VPC {endpoints.vpc.vpc_id}, got vpc {vpc.vpc_id}: use endpoints of that")
+            violations.add(f"endpoints are in VPC {endpoints.vpc.vpc_id}, got vpc {vpc.vpc_id}: use endpoints of that")
         if endpoints is not None and not endpoints.serves_imports:
             violations.add(
-                "endpoints are made with for_imports=False, and the function needs them: leave it away, and name in "
+                "endpoints are made with for_imports=False, and the function needs them: omit it, and name in "
                 "leave_out what the VPC has already"
             )
         check_vpc(

@@ -18,8 +18,8 @@ from healthimaging_import.aws.errors import FAILURES, translate
 from healthimaging_import.service_model import MODELS
 
 T = TypeVar("T")
-CALL_SECONDS = 25
-"""How long one call without retries can take: to connect, and to read."""
+CALL_SECONDS = 40
+"""How long one call without retries can take: to connect, to one address after the other, and to read."""
 _CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 4}, connect_timeout=5, read_timeout=20)
 _ONCE = _CONFIG.merge(Config(retries={"mode": "standard", "total_max_attempts": 1}))
 _SENT_ONCE = frozenset({"StartDICOMImportJob"})

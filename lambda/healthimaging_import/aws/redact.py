@@ -107,6 +107,6 @@ def _remedy(action: str, reason: re.Match[str] | None) -> str:
         return (
             "the bucket's policy denies the request, for example one that asks for the header "
             "x-amz-server-side-encryption, which is not sent: rely on the bucket's default encryption and take the "
-            "condition out of the policy"
+            "condition out of the policy; a bucket that an import created takes records from its own app only"
         )
     return ""

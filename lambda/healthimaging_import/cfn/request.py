@@ -13,7 +13,9 @@ from urllib.parse import urlsplit
 
 from healthimaging_import.contract import DEFAULT_WAIT_SECONDS, RESPONSE_BUCKET, ResourceType
 
-_RESPONSE_HOST = re.compile(RESPONSE_BUCKET + r"[a-z0-9]+\.s3([.-](dualstack\.)?[a-z0-9-]+)?\.amazonaws\.com(\.cn)?")
+_RESPONSE_HOST = re.compile(
+    RESPONSE_BUCKET + r"(?P<region>[a-z0-9]+)\.s3([.-](dualstack\.)?[a-z0-9-]+)?\.amazonaws\.com(\.cn)?"
+)
 _RIGHTS = (
     "Grants",
     "RoleArn",
@@ -105,4 +107,6 @@ class Request:
         endpoint = urlsplit(os.environ.get("AWS_ENDPOINT_URL", "")).netloc
         if endpoint:
             return url.netloc == endpoint
-        return url.scheme == "https" and _RESPONSE_HOST.fullmatch(url.netloc) is not None
+        found = _RESPONSE_HOST.fullmatch(url.netloc) if url.scheme == "https" else None
+        # Anybody may own a bucket of a like name.
+        return found is not None and found["region"] == self.stack_id.split(":")[3].replace("-", "")

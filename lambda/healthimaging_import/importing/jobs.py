@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +14,7 @@ from healthimaging_import.importing.request import ImportRequest
 
 _CLOCKS_DIFFER_BY = 60.0
 _PAGE = 50
+_MARKED = re.compile(r"-[0-9a-f]{20}\Z")
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,8 @@ class Job:
         mark = request.mark(attempt)
         if str(sent_name).endswith(mark):
             return self.name.endswith(mark)
-        # The first version marked no job.
-        return self.input_uri.rstrip("/") == request.input_uri.rstrip("/")
+        # The first version marked no job; whatever bears a mark is another's.
+        return not _MARKED.search(self.name) and self.input_uri.rstrip("/") == request.input_uri.rstrip("/")
 
 
 def start_job(aws: Aws, parameters: Mapping[str, Any]) -> dict[str, str]:

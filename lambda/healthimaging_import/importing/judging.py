@@ -26,6 +26,10 @@ _UNKNOWN_JOB_PATIENCE_SECONDS = 300
 """How long HealthImaging may say that it does not know a job it has just answered with."""
 
 
+class UnknownJobError(TerminalError):
+    """A record names a job that is not of its import."""
+
+
 def poll(context: ImportContext, found: VersionedRecord) -> VersionedRecord | ImportResult:
     """Look at the job; when it has ended, judge it."""
     record = found.record
@@ -58,7 +62,7 @@ def poll(context: ImportContext, found: VersionedRecord) -> VersionedRecord | Im
 def _check_job(context: ImportContext, record: Record, job: Job) -> None:
     """Make sure that the job is of this import: what the record names is input."""
     if not job.is_of(context.request, record.attempt, record.parameters.get("jobName")):
-        raise TerminalError(
+        raise UnknownJobError(
             f"the record of this import names job {record.job['jobId']}, which this import did not start: somebody "
             f"else has written the record; {NEW_RUN}"
         )
@@ -133,7 +137,10 @@ def publish_verdict(context: ImportContext, found: VersionedRecord) -> Versioned
     if record.owner.request_id != context.me.request_id and verdict is not Verdict.UNKNOWN:
         confirm(context, record)
     if verdict is Verdict.SUCCEEDED:
-        context.records.note_imported(Run(request.series, request.run_id, request.intent, record.submitted_at))
+        try:
+            context.records.note_imported(Run(request.series, request.run_id, request.intent, record.submitted_at))
+        except TerminalError as error:
+            log.line("not noted", reason=str(error))
     publish(
         context.aws,
         import_name=request.import_name,
@@ -147,26 +154,31 @@ def publish_verdict(context: ImportContext, found: VersionedRecord) -> Versioned
     return context.records.change(found, published=True)
 
 
-def confirm(context: ImportContext, record: Record) -> None:
+def confirm(context: ImportContext, record: Record) -> ImportResult:
     """Compare a verdict that another request has written with what HealthImaging and the job itself say.
 
     Raises:
         TerminalError: there is no such job, or it has other numbers.
     """
     job_id, result = record.job["jobId"], record.result
+    folder = f"s3://{context.request.output_bucket}/{context.request.output_prefix}"
+    result = replace(result, failures_uri=result.failures_uri if result.failures_uri.startswith(folder) else "")
+    if record.verdict is Verdict.SUCCEEDED and result.counts.imported == 0:
+        raise TerminalError(f"the record of this import calls a job that imported nothing a success; {NEW_RUN}")
     try:
         job = get_job(context.aws, context.request.datastore_id, job_id)
     except TerminalError as error:
         if error.code != "ResourceNotFoundException":
             raise
         if context.clock() - record.submitted_at > _ARCHIVED_SECONDS:
-            return
+            return result
         msg = f"the record of this import names job {job_id}, which HealthImaging does not know; {NEW_RUN}"
         raise TerminalError(msg) from None
     _check_job(context, record, job)
-    body = read_manifest_body(context.aws, job.folder) if result.manifest_uri else None
     claim = f"the record of this import says that job {job_id} is {result.job_status}"
     if job.status != result.job_status:
         raise TerminalError(f"{claim}, it is {job.status}; {NEW_RUN}")
+    body = read_manifest_body(context.aws, job.folder)
     if body is not None and read_manifest(body).counts != replace(result.counts, warnings={}):
         raise TerminalError(f"{claim} with other numbers than its manifest has; {NEW_RUN}")
+    return result

@@ -23,6 +23,8 @@ class Mode(StrEnum):
     """An update that puts back what was there before: it starts nothing and never fails."""
     DELETE = "DELETE"
     """A deletion: it starts nothing and never fails."""
+    CLEANUP = "CLEANUP"
+    """The deletion of what an update has replaced, while the stack lives on: it waits, and leaves the record alone."""
     DETACHED = "DETACHED"
     """CloudFormation has its response; the job is polled for its verdict."""
 
@@ -61,6 +63,8 @@ class Action(StrEnum):
     """Leave it to the later request that owns the record."""
     START = "START"
     """Look at the source, take the lease, ask whether the request is still wanted, and start the job."""
+    WATCH = "WATCH"
+    """Wait for a job that another request polls."""
     WAIT = "WAIT"
     """Wait until a start that may be on its way has arrived or is over."""
     FIND = "FIND"
@@ -119,8 +123,12 @@ def next_action(  # noqa: PLR0911 - one line of the table each
     if record.state.is_end:
         may_repeat = record.state is State.REFUSED or record.verdict is Verdict.FAILED or not is_current
         return Action.CLAIM if mode.may_start and is_later and not is_mine and may_repeat else Action.RESPOND
+    if not is_mine and mode is Mode.CLEANUP:
+        return Action.WATCH
+    if not is_mine and is_later and mode is not Mode.DETACHED:
+        return Action.TAKE_OWNERSHIP
     if not is_mine:
-        return Action.TAKE_OWNERSHIP if is_later and mode is not Mode.DETACHED else Action.STOP
+        return Action.WATCH if mode is Mode.DELETE else Action.STOP
     if record.state is State.RUNNING:
         return Action.RESPOND if mode is Mode.SUBMIT else Action.POLL
     if record.lease_until == 0:

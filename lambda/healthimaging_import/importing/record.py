@@ -21,7 +21,13 @@ from healthimaging_import.importing.lifecycle import Owner, State
 from healthimaging_import.importing.verdict import ImportResult
 
 SCHEMA = 2
+LONGEST_DOCUMENT = 1024**2
+"""Bytes. The largest record holds a thousand metadata mappings."""
 _JOB_ID = re.compile(r"[0-9a-z]{1,32}")
+_WARNING = re.compile(r"[0-9]{1,6}|unread|unreadable")
+_JOB_STATUSES = ("SUBMITTED", "IN_PROGRESS", "COMPLETED", "FAILED", "UNKNOWN", "NOT_STARTED", "NOTHING_TO_IMPORT")
+_CLOCKS_DIFFER_BY = 60.0
+_LONGEST_LEASE = 120.0
 
 
 @dataclass(frozen=True)
@@ -61,8 +67,8 @@ class Record:
         return json.dumps(document, sort_keys=True).encode()
 
     @staticmethod
-    def decode(body: bytes, intent: str) -> Record:
-        """Read a stored record, of this version or of the first one.
+    def decode(body: bytes, intent: str, now: float) -> Record:
+        """Read a stored record, of this version or of the first one; no time in it may be later than now.
 
         Raises:
             TerminalError: it is damaged, of another intent, or of a newer version.
@@ -70,7 +76,7 @@ class Record:
         try:
             document = decode_document(body, f"{intent}.json")
             record = _from_first_version(document) if document["schema"] == 1 else _from_this_version(document)
-            if record.intent == intent and _is_whole(record):
+            if record.intent == intent and _is_whole(record, now + _CLOCKS_DIFFER_BY):
                 return record
         except DECODE_ERRORS:
             pass
@@ -79,6 +85,8 @@ class Record:
 
 def decode_document(body: bytes, name: str) -> dict[str, Any]:
     """Decode a stored document, of a version that this one reads."""
+    if len(body) > LONGEST_DOCUMENT:
+        raise ValueError
     document: dict[str, Any] = json.loads(body)
     schema = document["schema"]
     if not isinstance(schema, int):
@@ -141,7 +149,7 @@ def _from_first_version(document: Mapping[str, Any]) -> Record:
     )
 
 
-def _is_whole(record: Record) -> bool:
+def _is_whole(record: Record, latest: float) -> bool:
     """Whether a record holds what its state promises."""
     texts = (record.intent, record.owner.request_id, record.reason, record.responded_to)
     numbers = (record.attempt, record.claimed_at, record.lease_until, record.ended_at, record.owner.began_at)
@@ -151,6 +159,10 @@ def _is_whole(record: Record) -> bool:
         and record.attempt >= 1
         and isinstance(record.parameters, dict)
         and isinstance(record.published, bool)
+        and record.result.job_id in ("", record.job.get("jobId"))
+        and record.result.job_status in _JOB_STATUSES
+        and all(_WARNING.fullmatch(code) for code in record.result.counts.warnings)
+        and max(record.claimed_at, record.owner.began_at, record.lease_until - _LONGEST_LEASE) <= latest
         and bool(datetime.fromisoformat(record.job.get("submittedAt", "2026-01-01")))
     ):
         return False

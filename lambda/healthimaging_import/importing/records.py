@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +12,8 @@ from typing import Any
 from healthimaging_import.aws.clients import Aws
 from healthimaging_import.contract import RECORDS_FOLDER
 from healthimaging_import.errors import DECODE_ERRORS, RetryableError, TerminalError
-from healthimaging_import.importing.record import SCHEMA, Record, damaged, decode_document
+from healthimaging_import.importing.record import LONGEST_DOCUMENT, SCHEMA, Record, damaged, decode_document
 from healthimaging_import.importing.request import ImportRequest
-
-LONGEST_RECORD = 1024**2
-"""Bytes. The largest record holds a thousand metadata mappings."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ class Records:
     def load(self, intent: str) -> VersionedRecord | None:
         """Return the record of an intent; None where nobody has claimed it."""
         found = self._read(f"{intent}.json", "import record")
-        return VersionedRecord(Record.decode(found[0], intent), found[1]) if found else None
+        return VersionedRecord(Record.decode(found[0], intent, time.time()), found[1]) if found else None
 
     def save(self, record: Record, expected: VersionedRecord | None) -> VersionedRecord:
         """Write a record, if it is still as it was read.
@@ -117,12 +115,9 @@ class Records:
 
     def _read(self, name: str, purpose: str) -> tuple[bytes, str] | None:
         def read(answer: Mapping[str, Any]) -> tuple[bytes, str]:
-            return answer["Body"].read(LONGEST_RECORD + 1), str(answer["ETag"])
+            return answer["Body"].read(LONGEST_DOCUMENT + 1), str(answer["ETag"])
 
-        found = self._aws.read_object(self._bucket, self._prefix + name, read, purpose=purpose)
-        if found and len(found[0]) > LONGEST_RECORD:
-            raise damaged(name)
-        return found
+        return self._aws.read_object(self._bucket, self._prefix + name, read, purpose=purpose)
 
     def _write(self, name: str, body: bytes, etag: str | None, purpose: str) -> str:
         """Write over what has that tag; an empty one stands for nothing, None for anything."""

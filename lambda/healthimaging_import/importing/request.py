@@ -75,6 +75,11 @@ class ImportRequest:
         return self.scope
 
     @property
+    def output(self) -> tuple[str, str]:
+        """Where the jobs write, and the records are."""
+        return self.output_bucket, self.output_prefix
+
+    @property
     def input_uri(self) -> str:
         """The source as StartDICOMImportJob takes it."""
         return f"s3://{self.input_bucket}/{self.input_prefix}"

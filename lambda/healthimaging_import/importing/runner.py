@@ -14,12 +14,22 @@ from healthimaging_import.contract import Verdict
 from healthimaging_import.errors import RetryableError, TerminalError
 from healthimaging_import.importing.context import NEW_RUN, ImportContext
 from healthimaging_import.importing.jobs import get_job
-from healthimaging_import.importing.judging import confirm, poll, publish_verdict, result_of, write_verdict
+from healthimaging_import.importing.judging import (
+    UnknownJobError,
+    confirm,
+    poll,
+    publish_verdict,
+    result_of,
+    write_verdict,
+)
 from healthimaging_import.importing.lifecycle import Action, Mode, State, next_action
 from healthimaging_import.importing.record import Record
 from healthimaging_import.importing.records import VersionedRecord
 from healthimaging_import.importing.starting import claim, find, refuse, start
 from healthimaging_import.importing.verdict import NOTHING_TO_IMPORT, ImportResult
+
+_UNJUDGED_SECONDS = 180
+"""How long whoever polls a job may take to judge it: a pause, a step, and a manifest that is late."""
 
 
 class ReplacedError(TerminalError):
@@ -65,11 +75,25 @@ def close(context: ImportContext, reason: str) -> Record | None:
     if record.state is State.CLAIMED and record.lease_until == 0:
         found = refuse(context, found, reason)
     elif not record.state.is_end and context.mode in (Mode.DELETE, Mode.DETACHED):
-        reason = f"{reason}; what became of it could not be determined; {NEW_RUN}"
-        found = write_verdict(context, found, Verdict.UNKNOWN, reason, result_of(record))
+        found = _judge_at_last(context, found, reason)
     if found.record.state is State.JUDGED and not found.record.published:
         found = publish_verdict(context, found)
     return found.record
+
+
+def _judge_at_last(context: ImportContext, found: VersionedRecord, reason: str) -> VersionedRecord:
+    """Look at the job once more; where that brings no verdict, there will be none."""
+    if found.record.state is State.RUNNING:
+        try:
+            judged = poll(context, found)
+            if isinstance(judged, VersionedRecord):
+                return judged
+        except UnknownJobError:
+            found = context.records.change(found, job={}, state=State.CLAIMED)  # another's job has its own verdict
+        except (RetryableError, TerminalError) as error:
+            log.line("not judged", reason=str(error))
+    reason = f"{reason}; what became of the job could not be determined; {NEW_RUN}"
+    return write_verdict(context, found, Verdict.UNKNOWN, reason, result_of(found.record))
 
 
 def _take_ownership(context: ImportContext, found: VersionedRecord) -> VersionedRecord | ImportResult:
@@ -89,6 +113,21 @@ def _stop(_: ImportContext, __: VersionedRecord) -> ImportResult:
     raise ReplacedError("a later request for this import replaced this one; a job of it may still be running")
 
 
+def watch(context: ImportContext, found: VersionedRecord) -> ImportResult:
+    """Wait for a job that another request polls, and for its verdict; where none comes, nobody polls it any more."""
+    record = found.record
+    if record.state is not State.RUNNING:
+        if context.clock() < record.lease_until:
+            return _wait(context, found)
+        return ImportResult()
+    running = ImportResult(record.job["jobId"], "IN_PROGRESS", record.job["submittedAt"])
+    job = get_job(context.aws, context.request.datastore_id, record.job["jobId"])
+    if job.has_ended:
+        since = context.carried.setdefault("ended_since", context.clock())
+        return running if context.clock() - since < _UNJUDGED_SECONDS else ImportResult()
+    return running
+
+
 def _wait(context: ImportContext, found: VersionedRecord) -> ImportResult:
     raise RetryableError(
         "the start of an import job may be on its way", after=found.record.lease_until - context.clock()
@@ -105,12 +144,13 @@ def _respond(context: ImportContext, found: VersionedRecord | None) -> ImportRes
         return ImportResult(job_status=NOTHING_TO_IMPORT)
     if record.state is State.REFUSED and not context.mode.may_start:
         return ImportResult()
+    is_mine = record.owner.request_id == context.me.request_id
     if record.verdict is not Verdict.SUCCEEDED:
         raise EndedError(record.reason)
-    if record.owner.request_id != context.me.request_id:
-        confirm(context, record)
-        log.line("remembered", job_id=record.result.job_id, attempt=record.attempt)
-    return record.result
+    if is_mine:
+        return record.result
+    log.line("remembered", job_id=record.result.job_id, attempt=record.attempt)
+    return confirm(context, record)
 
 
 _DO: dict[Action, Callable[[ImportContext, Any], VersionedRecord | ImportResult]] = {
@@ -118,6 +158,7 @@ _DO: dict[Action, Callable[[ImportContext, Any], VersionedRecord | ImportResult]
     Action.TAKE_OWNERSHIP: _take_ownership,
     Action.STOP: _stop,
     Action.START: start,
+    Action.WATCH: watch,
     Action.WAIT: _wait,
     Action.FIND: find,
     Action.REFUSE: refuse,

@@ -28,15 +28,23 @@ def resolve_run(records: Records, request: ImportRequest) -> str:
     return ""
 
 
-def is_current(records: Records, request: ImportRequest, before: ImportRequest | None) -> bool:
+def is_current(
+    records: Records, request: ImportRequest, before: ImportRequest | None, *, is_plain: bool = False
+) -> bool:
     """Whether what a deploy asks for is what the data store was given last, as far as this import knows.
 
     Args:
         records: the import's records.
         request: what is asked for.
         before: what was asked for by the deploy before, if there was one.
+        is_plain: whether no run is named: a run of the same meaning is meant, whichever it was.
     """
     if before is not None and before.intent == request.intent:
         return True
+    if before is not None and before.output != request.output:
+        return False  # what was started meanwhile is noted there
     started = records.last_runs(request.series).started
-    return started is not None and started.intent == request.intent
+    is_last = started is not None and started.intent == request.intent
+    is_of_series = is_plain and before is not None and before.series == request.series
+    # Where its record is gone, only an update of the same meaning may take the import for done.
+    return (is_last or is_of_series) and records.load(request.intent) is not None

@@ -59,6 +59,7 @@ def start(context: ImportContext, found: VersionedRecord) -> VersionedRecord | I
             return refuse(
                 context, found, "this request was replaced before it started a job: the stack is rolled back or deleted"
             )
+        context.aws.client("medical-imaging", once=True)  # which may take a while, and must not after the next line
         if context.clock() > found.record.lease_until - CALL_SECONDS:
             raise RetryableError("the lease was over before the job could be started")  # noqa: TRY301 - as the calls do
         is_sent = True

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from typing import cast
+from urllib.parse import quote, unquote
 
 from healthimaging_import import log
 from healthimaging_import.cfn.request import Request
 from healthimaging_import.cfn.response import Response
-from healthimaging_import.contract import Completion, ImportAttribute, ImportProperties, Notify, OnEmpty, Verdict
+from healthimaging_import.contract import Completion, ImportProperties, Notify, Verdict
 from healthimaging_import.errors import RetryableError, TerminalError
 from healthimaging_import.importing.context import ImportContext
 from healthimaging_import.importing.lifecycle import Mode, Owner, State
 from healthimaging_import.importing.publish import publish
 from healthimaging_import.importing.records import Records
-from healthimaging_import.importing.request import Asset, ImportRequest
-from healthimaging_import.importing.runner import EndedError, ReplacedError, close, run
+from healthimaging_import.importing.request import ImportRequest
+from healthimaging_import.importing.runner import EndedError, ReplacedError, close, run, watch
 from healthimaging_import.importing.runs import is_current, resolve_run
-from healthimaging_import.importing.verdict import NOT_STARTED, NOTHING_TO_IMPORT, ImportResult, Tolerance
-from healthimaging_import.resources.step import UNKNOWN, StepContext, StepResult
-from healthimaging_import.service_model import Quotas
+from healthimaging_import.importing.verdict import ImportResult
+from healthimaging_import.resources.import_attributes import attributes
+from healthimaging_import.resources.import_properties import import_request, tolerance
+from healthimaging_import.resources.step import StepContext, StepResult
 
+_RUN = "-run-"
+_LONGEST_RUN = 500
 _LATE_SECONDS = 30
 """How much later than its timeout a request may take its last step; one that is later comes from a lost step."""
 _SHORTEST_DETACHED_PAUSE = 60.0
@@ -28,23 +32,29 @@ _SHORTEST_DETACHED_PAUSE = 60.0
 
 def step(context: StepContext) -> StepResult:
     """Do the next step of an import; a rollback waits for the job of what it undoes first."""
-    if _is_undoing(context):
-        pause = _wait_for_undone(context)
-        if pause is not None:
-            return pause
+    if (
+        context.mode is Mode.CLEANUP
+        and _known_run(context) is None
+        and "RunId" not in context.request.resource_properties
+    ):
+        return _response(context, ImportResult())  # nobody can tell which job was of the old id
+    pause = _wait_for_undone(context) if _is_undoing(context) else _wait_for_started(context)
+    if pause is not None:
+        return pause
     try:
         result = run(_import_context(context))
     except ReplacedError as error:
-        data = _attributes(context, ImportResult())
-        return Response(success=not context.mode.may_start, reason=str(error), data=data)
+        return _response(context, ImportResult(), "" if not context.mode.may_start else str(error))
     except EndedError as error:
         if context.mode is not Mode.DETACHED:
             raise
         return Response(success=False, reason=str(error))
     is_running = result.is_running
+    if is_running:
+        context.carried["job_id"] = result.job_id
     if is_running and not (context.mode in (Mode.DEPLOY, Mode.ROLLBACK) and _is_submit(context)):
         return _pause(context)
-    return Response(success=True, data=_attributes(context, result), detached=is_running)
+    return _response(context, result, detached=is_running)
 
 
 def give_up(context: StepContext, reason: str, *, is_lost: bool = False) -> Response:
@@ -65,17 +75,44 @@ def give_up(context: StepContext, reason: str, *, is_lost: bool = False) -> Resp
     if record is None and is_owned and context.mode is Mode.DETACHED:
         _publish_unknown(context)
     job_id = record.job["jobId"] if record and may_run and record.state is State.RUNNING else ""
+    if record is None and may_run and not is_undoing:
+        job_id = str(context.carried.get("job_id", ""))
     is_good = not context.mode.may_start or bool(job_id and (_is_submit(context) or (is_over and _is_detach(context))))
     if is_good:
         result = ImportResult(job_id, "IN_PROGRESS") if job_id and not is_undoing else ImportResult()
-        may_run = may_run and context.mode is not Mode.DELETE
-        return Response(success=True, data=_attributes(context, result), detached=may_run)
+        if is_undoing:
+            result = _remembered(context)
+        return _response(context, result, detached=may_run and context.request.request_type != "Delete")
     if job_id and is_over:
+        store = context.request.resource_properties.get("DatastoreId")
+        seconds = int(context.elapsed)
         reason = (
-            f"import job {job_id} had not ended after {int(context.elapsed)} seconds. It may still be running: deploy "
-            "again to read its verdict, no second job is started"
+            f"import job {job_id} of data store {store} had not ended after {seconds} seconds and may still be running"
         )
-    return Response(success=False, reason=reason, detached=may_run)
+        if context.request.request_type == "Update":
+            reason += ": a deploy waits for it while it runs, and imports again only if it has failed"
+    return _response(context, ImportResult(), reason, detached=may_run)
+
+
+def _remembered(context: StepContext) -> ImportResult:
+    """Return what a rollback restores, where it is known."""
+    try:
+        return run(_import_context(context))
+    except (RetryableError, TerminalError):
+        return ImportResult()
+
+
+def _response(context: StepContext, result: ImportResult, failure: str = "", *, detached: bool = False) -> Response:
+    """Respond, with the physical id of what was asked for where that is there now, or has to be deleted."""
+    request = context.request
+    is_new = not failure or request.request_type == "Create"
+    return Response(
+        success=not failure,
+        reason=failure,
+        data={} if failure else attributes(context, result),
+        physical_resource_id=_physical_id(context) if is_new and request.request_type != "Delete" else "",
+        detached=detached,
+    )
 
 
 def _publish_unknown(context: StepContext) -> None:
@@ -128,6 +165,20 @@ def _wait_for_undone(context: StepContext) -> float | None:
     return None
 
 
+def _wait_for_started(context: StepContext) -> float | None:
+    """Wait, before the import is deleted, for the job of an update that was rolled back: its rights go as well."""
+    if context.mode is not Mode.DELETE or context.carried.get("started_ended"):
+        return None
+    imports = _import_context(context)
+    started = imports.records.last_runs(imports.request.series).started
+    found = imports.records.load(started.intent) if started and started.intent != imports.request.intent else None
+    if found and not found.record.state.is_end and watch(imports, found).is_running:
+        return _pause(context)
+    context.carried["started_ended"] = True
+    context.carried.pop("ended_since", None)
+    return None
+
+
 def _import_context(context: StepContext, *, undone: bool = False) -> ImportContext:
     """Bring together what the import logic needs; the run is resolved once."""
     request, carried = context.request, context.carried
@@ -138,10 +189,12 @@ def _import_context(context: StepContext, *, undone: bool = False) -> ImportCont
     key = "undone_run_id" if undone else "run_id"
     if key not in carried:
         given = properties.get("RunId")
+        given = _known_run(context) if given is None and not undone else given
         carried[key] = str(given) if given is not None else resolve_run(records, wanted)
     wanted = wanted.for_run(carried[key])
     if "is_current" not in carried and context.mode.may_start:
-        carried["is_current"] = is_current(records, wanted, _deployed_before(request, wanted.run_id))
+        before, is_plain = _deployed_before(request, wanted.run_id), properties.get("RunId") is None
+        carried["is_current"] = is_current(records, wanted, before, is_plain=is_plain)
     mode = Mode.SUBMIT if context.mode is Mode.DEPLOY and _is_submit(context) else context.mode
     return ImportContext(
         request=wanted,
@@ -150,7 +203,7 @@ def _import_context(context: StepContext, *, undone: bool = False) -> ImportCont
         mode=mode,
         me=Owner(request.request_id, context.began_at),
         clock=context.clock,
-        tolerance=_tolerance(properties),
+        tolerance=tolerance(properties),
         is_current=bool(carried.get("is_current")),
         is_still_wanted=lambda: _is_still_wanted(context),
         judge_until=context.deadline if mode is Mode.DEPLOY and _is_detach(context) else float("inf"),
@@ -162,13 +215,33 @@ def _import_context(context: StepContext, *, undone: bool = False) -> ImportCont
 
 
 def _deployed_before(request: Request, run_id: str) -> ImportRequest | None:
-    """Return what the deploy before asked for; where neither said so, it meant the same run."""
+    """Return what the deploy before asked for; where neither names a run, both mean the same."""
     old = cast("ImportProperties", request.old_resource_properties)
     if not old:
         return None
     before, now = old.get("RunId"), request.resource_properties.get("RunId")
-    meant = run_id if before is None and now is None else str(before or "")
-    return import_request(request.scope, old).for_run(meant)
+    return import_request(request.scope, old).for_run(run_id if before is None and now is None else str(before or ""))
+
+
+def _physical_id(context: StepContext) -> str:
+    """Return the physical id of what was asked for: its rights and its run, which the deletion of it has to know."""
+    run_id = context.carried.get("run_id")
+    if run_id is None:
+        return context.request.physical_resource_id
+    return f"{context.request.new_physical_resource_id}{_RUN}{quote(run_id, safe='')[:_LONGEST_RUN]}"
+
+
+def _known_run(context: StepContext) -> str | None:
+    """Return the run that a deletion or a rollback means where its properties name none: that of the physical id.
+
+    The id of a rollback is that of what it undoes where that had been done; then its rights are others.
+    """
+    base, mark, quoted = context.request.physical_resource_id.partition(_RUN)
+    is_restored = base == context.request.new_physical_resource_id or context.mode is not Mode.ROLLBACK
+    is_known = bool(mark) and len(quoted) < _LONGEST_RUN and is_restored and not context.mode.may_start
+    run_id = unquote(quoted) if is_known else None
+    is_undone = run_id is not None and run_id == context.request.old_resource_properties.get("RunId")
+    return None if is_undone else run_id
 
 
 def _is_still_wanted(context: StepContext) -> bool:
@@ -207,94 +280,3 @@ def _pause(context: StepContext) -> float:
     """A tenth of the time gone by: a two-minute job is noticed within seconds, an hour costs some eighty calls."""
     shortest = _SHORTEST_DETACHED_PAUSE if context.mode is Mode.DETACHED else 2.0
     return min(max(shortest, context.elapsed / 10), 60.0)
-
-
-def import_request(scope: str, properties: ImportProperties) -> ImportRequest:
-    """Read the typed request in an import's properties. CloudFormation sends every number as a string."""
-    asset = None
-    if properties.get("AssetBucket"):
-        asset = Asset(str(properties["AssetBucket"]), str(properties["AssetKey"]))
-    return ImportRequest(
-        scope=scope,
-        datastore_id=str(properties["DatastoreId"]),
-        data_access_role_arn=str(properties["DataAccessRoleArn"]),
-        input_bucket=str(properties["InputBucket"]),
-        input_prefix=str(properties.get("InputPrefix") or ""),
-        output_bucket=str(properties["OutputBucket"]),
-        output_prefix=str(properties.get("OutputPrefix") or ""),
-        job_name=properties.get("JobName"),
-        input_owner_account_id=properties.get("InputOwnerAccountId"),
-        metadata_mappings=tuple(properties.get("MetadataMappings") or ()),
-        asset=asset,
-        on_empty=OnEmpty(str(properties.get("OnEmpty") or OnEmpty.SKIP)),
-        quotas=Quotas(
-            files=int(properties.get("MaxFiles") or Quotas.files),
-            total_bytes=int(properties.get("MaxBytes") or Quotas.total_bytes),
-            file_bytes=int(properties.get("MaxFileBytes") or Quotas.file_bytes),
-        ),
-    )
-
-
-def _tolerance(properties: ImportProperties) -> Tolerance:
-    files, percent = properties.get("MaxRejectedFiles"), properties.get("MaxRejectedPercent")
-    return Tolerance(
-        rejected_files=None if files is None else int(files),
-        rejected_percent=None if percent is None else float(percent),
-        non_primary_image_sets=str(properties.get("FailOnNonPrimary") or "false") != "true",
-        warnings=str(properties.get("FailOnWarnings") or "false") != "true",
-    )
-
-
-def _attributes(context: StepContext, result: ImportResult) -> dict[str, str]:
-    """Return every attribute, always: CloudFormation fails a stack that reads one that is missing."""
-    properties, counts, is_running = context.request.resource_properties, result.counts, result.is_running
-    name = ImportAttribute
-    numbers = {
-        name.NUMBER_OF_SCANNED_FILES: counts.scanned,
-        name.NUMBER_OF_IMPORTED_FILES: counts.imported,
-        name.NUMBER_OF_FILES_WITH_CUSTOMER_ERROR: counts.customer_errors,
-        name.NUMBER_OF_FILES_WITH_SERVER_ERROR: counts.server_errors,
-        name.NUMBER_OF_GENERATED_IMAGE_SETS: counts.image_sets,
-        name.NUMBER_OF_PRIMARY_IMAGE_SETS: counts.primary_image_sets,
-        name.NUMBER_OF_NON_PRIMARY_IMAGE_SETS: counts.non_primary_image_sets,
-    }
-    summary, next_step = _summary(context, result)
-    values = {
-        name.DATASTORE_ID: str(properties.get("DatastoreId")),
-        name.JOB_ID: result.job_id or "none",
-        name.JOB_STATUS: result.job_status,
-        name.SUBMITTED_AT: result.submitted_at or "none",
-        **{key: UNKNOWN if is_running else str(number) for key, number in numbers.items()},
-        name.WARNINGS: UNKNOWN if is_running else counts.warning_list() or "none",
-        name.MANIFEST_URI: result.manifest_uri or "none",
-        name.SUMMARY: summary,
-        name.NEXT_STEP: next_step,
-    }
-    return {key.value: value for key, value in values.items()}
-
-
-def _summary(context: StepContext, result: ImportResult) -> tuple[str, str]:
-    """Say what became of the import in one line, and what to do next."""
-    properties = context.request.resource_properties
-    before, now = context.request.old_resource_properties.get("DatastoreId"), properties.get("DatastoreId")
-    again = properties.get("ImportAgain", "deploy")
-    moved = f"; this is another data store than before: the image sets of {before} stay there"
-    moved = moved if before not in (None, now) else ""
-    if result.is_running:
-        running = f"{result.job_status}: the job is still running; its verdict reaches metrics and events"
-        return running + moved, "deploy again with any change to see the verdict here"
-    if result.job_status == NOTHING_TO_IMPORT:
-        bucket = properties.get("InputBucket")
-        next_step = f"aws s3 cp --recursive FOLDER s3://{bucket}/INPUT_PREFIX, then: {again}"
-        return f"nothing to import: no file is under the input prefix of bucket {bucket}{moved}", next_step
-    if result.job_status == NOT_STARTED and context.mode.may_start:
-        return (
-            f"nothing was imported again: nothing of meaning has changed, and the earlier record is gone{moved}",
-            f"to import again: {again}",
-        )
-    if result.job_status == NOT_STARTED:
-        return f"no job was started: the stack was rolled back{moved}", "none"
-    next_step = "none"
-    if result.counts.rejected:
-        next_step = f"read why files were rejected in {result.failures_uri.rstrip('/')}/failure.ndjson"
-    return f"{result.job_status}: {result.counts.sentence()}{moved}", next_step

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from healthimaging_import.cfn.request import Request
 from healthimaging_import.cfn.response import Response
-from healthimaging_import.errors import RetryableError
+from healthimaging_import.contract import ResourceType
+from healthimaging_import.errors import RetryableError, TerminalError
 from healthimaging_import.importing.lifecycle import Mode
 
 if TYPE_CHECKING:
@@ -97,9 +98,17 @@ def mode_of(aws: Aws, request: Request) -> tuple[Mode, str]:
     Raises:
         RetryableError: CloudFormation does nothing with the stack: what it says may be about an earlier deploy.
     """
-    if request.request_type == "Delete":
+    is_delete = request.request_type == "Delete"
+    if is_delete and request.resource_type != ResourceType.IMPORT:
         return Mode.DELETE, ""
-    deploy = describe_deploy(aws, request.stack_id)
+    try:
+        deploy = describe_deploy(aws, request.stack_id)
+    except TerminalError:
+        if is_delete:
+            return Mode.DELETE, ""  # which must not fail
+        raise
+    if is_delete:
+        return Mode.DELETE if deploy.status.startswith(("DELETE_", "ROLLBACK_")) else Mode.CLEANUP, deploy.mark
     if deploy.is_over:
         raise RetryableError(f"the stack is {deploy.status}, so nobody waits for this request")
     return Mode.ROLLBACK if deploy.is_undone else Mode.DEPLOY, deploy.mark

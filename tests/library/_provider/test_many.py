@@ -230,7 +230,7 @@ def test_an_outcome_can_be_told_in_another_region(app):
 def test_fails_a_store_that_this_stack_cannot_import_into(app, region, account, lies_in, cross_region_references):
     there = Stack(app, "There", env=env(region, account), cross_region_references=cross_region_references)
     here = Stack(app, "Here", env=env(), cross_region_references=cross_region_references)
-    with pytest.raises(ValueError, match=f"datastore lies in {lies_in} and the stack in .*: import from a stack there"):
+    with pytest.raises(ValueError, match=f"datastore is in {lies_in} and the stack in .*: import from a stack there"):
         DicomImport(here, "Import", datastore=Datastore(there, "Store"))
     assert [] == here.node.children
 
@@ -239,7 +239,7 @@ def test_fails_a_store_that_this_stack_cannot_import_into(app, region, account, 
 def test_fails_a_key_of_another_region(app, construct):
     key = kms.Key(Stack(app, "There", env=env(OTHER_REGION), cross_region_references=True), "Key")
     here = Stack(app, "Here", env=env(), cross_region_references=True)
-    message = f"encryption_key lies in Region {OTHER_REGION} and the stack in {REGION}: use a key of the stack's Region"
+    message = f"encryption_key is in Region {OTHER_REGION} and the stack in {REGION}: use a key of the stack's Region"
     with pytest.raises(ValueError, match=message):
         construct(here, "It", encryption_key=key)
     assert [] == here.node.children
@@ -248,9 +248,7 @@ def test_fails_a_key_of_another_region(app, construct):
 def test_fails_a_role_of_another_account(app):
     here = Stack(app, "Here", env=env())
     role = iam.Role.from_role_arn(here, "Role", f"arn:aws:iam::{OTHER_ACCOUNT}:role/import")
-    with pytest.raises(
-        ValueError, match=f"data_access_role lies in account {OTHER_ACCOUNT} and the stack in {ACCOUNT}"
-    ):
+    with pytest.raises(ValueError, match=f"data_access_role is in account {OTHER_ACCOUNT} and the stack in {ACCOUNT}"):
         DicomImport(here, "Import", data_access_role=role)
 
 

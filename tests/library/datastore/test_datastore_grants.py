@@ -282,7 +282,7 @@ def test_fails_to_start_imports_with_a_role_of_another_account():
     role = iam.Role.from_role_arn(data, "DataAccess", "arn:aws:iam::111122223333:role/data-access")
     with pytest.raises(
         ValueError,
-        match="data_access_role lies in account 111122223333 and the data store in 444455556666: "
+        match="data_access_role is in account 111122223333 and the data store in 444455556666: "
         "use a role of the data store's account",
     ):
         Datastore(data, "Store").grant_start_import(a_role(data), role)

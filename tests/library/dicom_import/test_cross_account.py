@@ -235,7 +235,7 @@ def test_a_role_serves_the_stores_of_every_region(stack):
 
 
 def test_fails_a_data_access_role_for_the_store_of_another_account(stack):
-    message = f"datastore lies in account {THERE} and the stack in {HERE}: make the role in a stack there"
+    message = f"datastore is in account {THERE} and the stack in {HERE}: make the role in a stack there"
     with pytest.raises(ValueError, match=message):
         role_for(stack, f"arn:aws:medical-imaging:us-east-1:{THERE}:datastore/{'0' * 32}")
 
@@ -282,13 +282,13 @@ def test_a_directory_has_no_owner_wherever_its_bucket_lies(stack, synthesize, tm
 
 
 def test_fails_an_owner_that_the_account_of_the_bucket_contradicts(stack):
-    message = f"owner_account_id is {HERE} and the bucket lies in account {THERE}: leave owner_account_id away"
+    message = f"owner_account_id is {HERE} and the bucket is in account {THERE}: omit owner_account_id"
     with pytest.raises(ValueError, match=f"ImportSource: {message}"):
         known_source(stack, THERE, HERE)
 
 
 def test_fails_an_owner_of_a_bucket_that_is_made_in_another_account(stack):
-    message = f"owner_account_id is {THERE} and the bucket lies in account {HERE}"
+    message = f"owner_account_id is {THERE} and the bucket is in account {HERE}"
     with pytest.raises(ValueError, match=message):
         ImportSource.bucket(s3.Bucket(stack, "Own"), "studies/", owner_account_id=THERE)
 

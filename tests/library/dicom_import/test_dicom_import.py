@@ -449,7 +449,7 @@ def test_fails_with_every_violation_in_one_message_and_leaves_nothing_behind(sta
         "output_prefix must lie outside the input prefix of the same bucket, got 'studies/results/' inside 'studies/'",
         "job_name must be 1 to 43 characters of A-Z a-z 0-9 . _ / # -, got 'a b' (3 characters): shorten it",
         "timeout takes 1 to 55 minutes in whole seconds, known at synth, got 7200 seconds",
-        "results_expiration is for an output bucket made here",
+        "results_expiration is for an output bucket that this import creates",
         "encryption_key and customer_managed_key=False exclude each other",
         "metadata_mappings[0].studyInstanceUID must match",
         "quotas must be at least 1 file",
@@ -612,13 +612,15 @@ def test_fails_options_of_the_wrong_kind_before_anything_is_made(stack):
 def test_fails_a_store_of_another_region(app):
     stack = Stack(app, "Stack", env={"account": "111122223333", "region": "eu-west-1"})
     arn = f"arn:aws:medical-imaging:us-east-1:111122223333:datastore/{DATASTORE_ID}"
-    with pytest.raises(ValueError, match="datastore lies in Region us-east-1 and the stack in eu-west-1"):
+    with pytest.raises(ValueError, match="datastore is in Region us-east-1 and the stack in eu-west-1"):
         DicomImport(stack, "Import", datastore=Datastore.from_datastore_arn(stack, "Store", arn))
 
 
 def test_fails_a_key_for_nothing(stack):
     key = kms.Key(stack, "Key")
-    with pytest.raises(ValueError, match="encryption_key is for what is made here, and nothing is"):
+    with pytest.raises(
+        ValueError, match="encryption_key is for resources that this import creates, and it creates none"
+    ):
         DicomImport(stack, "Import", encryption_key=key, **bring_everything(stack))
 
 
@@ -737,7 +739,7 @@ def test_the_bucket_for_access_logs_may_lie_in_another_stack(app):
 
 def test_fails_for_access_logs_of_buckets_that_are_not_made_here(stack):
     logs = s3.Bucket.from_bucket_name(stack, "Logs", "access-logs")
-    with pytest.raises(ValueError, match="access_logs_bucket is for buckets made here"):
+    with pytest.raises(ValueError, match="access_logs_bucket is for buckets that this import creates"):
         DicomImport(stack, "Import", **bring_everything(stack), access_logs_bucket=logs)
 
 

@@ -158,7 +158,7 @@ def test_fails_a_fifo_topic(stack):
 
 def test_fails_a_topic_of_another_region(app):
     stack = Stack(app, "Here", env=HERE)
-    message = "DicomImport: notification_topic lies in Region eu-west-1 and the stack in us-east-1: use a topic of"
+    message = "DicomImport: notification_topic is in Region eu-west-1 and the stack in us-east-1: use a topic of"
     with pytest.raises(ValueError, match=message):
         DicomImport(stack, "Import", notification_topic=topic_of(stack, region="eu-west-1"))
 

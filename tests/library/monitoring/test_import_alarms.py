@@ -224,7 +224,7 @@ def test_fails_with_everything_that_is_wrong_at_once(stack, import_):
 def test_fails_a_topic_of_another_region(app):
     stack = Stack(app, "Here", env={"account": "111122223333", "region": "us-east-1"})
     topic = sns.Topic.from_topic_arn(stack, "OnCall", "arn:aws:sns:eu-west-1:111122223333:on-call")
-    message = "ImportAlarms: notification_topic lies in Region eu-west-1 and the stack in us-east-1: use a topic of"
+    message = "ImportAlarms: notification_topic is in Region eu-west-1 and the stack in us-east-1: use a topic of"
     with pytest.raises(ValueError, match=message):
         ImportAlarms(stack, "Alarms", DicomImport(stack, "Import"), notification_topic=topic)
 

@@ -200,8 +200,8 @@ def test_fails_what_another_account_makes_without_a_name(app):
     away, stack = Stack(app, "Away", env=OTHER_ACCOUNT), central(app)
     import_ = DicomImport(away, "Far")
     message = (
-        "ImportDashboard: datastores: Away/Far/Datastore lies in account 444455556666 and the stack in 111122223333: "
-        "name it by Datastore.from_datastore_arn once it is made; alarms: Away/Alarms/FailedImports lies in account "
+        "ImportDashboard: datastores: Away/Far/Datastore is in account 444455556666 and the stack in 111122223333: "
+        "name it by Datastore.from_datastore_arn once it is made; alarms: Away/Alarms/FailedImports is in account "
         "444455556666 and the stack in 111122223333: show it on a dashboard there"
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}; alarms: Away/Alarms/RejectedFiles"):

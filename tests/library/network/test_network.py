@@ -212,7 +212,7 @@ def test_fails_a_second_network(stack, vpc):
 
 
 def test_fails_no_security_group(stack, vpc):
-    with pytest.raises(ValueError, match="security_groups is empty: leave it away, and one is made"):
+    with pytest.raises(ValueError, match="security_groups is empty: omit it, and one is made"):
         ImportNetwork(stack, "Network", vpc=vpc, security_groups=[])
 
 
@@ -276,7 +276,7 @@ def test_subnets_may_be_selected_by_a_dictionary(stack, vpc):
 @pytest.mark.parametrize("construct", [ImportNetwork, HealthImagingEndpoints])
 def test_fails_a_vpc_of_another_region(app, stack, construct):
     vpc = ec2.Vpc(Stack(app, "There", env={**HERE, "region": "us-west-2"}), "Vpc")
-    with pytest.raises(ValueError, match="vpc lies in Region us-west-2 and the stack in us-east-1: use a VPC of the"):
+    with pytest.raises(ValueError, match="vpc is in Region us-west-2 and the stack in us-east-1: use a VPC of the"):
         construct(stack, "It", vpc=vpc)
     assert [] == stack.node.children
 
@@ -456,7 +456,7 @@ def test_endpoints_and_network_are_of_one_vpc(stack, vpc):
         stack, "Other", vpc_id="vpc-2", vpc_cidr_block="10.1.0.0/16", availability_zones=["us-east-1a"]
     )
     endpoints = HealthImagingEndpoints(stack, "Endpoints", vpc=vpc)
-    with pytest.raises(ValueError, match="endpoints lie in VPC vpc-1, got vpc vpc-2"):
+    with pytest.raises(ValueError, match="endpoints are in VPC vpc-1, got vpc vpc-2"):
         ImportNetwork(stack, "Network", vpc=other, endpoints=endpoints)
 
 
@@ -623,8 +623,8 @@ def test_the_ways_out_of_a_vpc_that_tells_little(stack, synthesize):
 @pytest.mark.parametrize(
     ("arn", "message"),
     [
-        ("us-west-2:111122223333", r"datastores\[1\] lies in Region us-west-2 and the stack in us-east-1: make"),
-        ("us-east-1:444455556666", r"datastores\[1\] lies in account 444455556666 and the stack in 111122223333: make"),
+        ("us-west-2:111122223333", r"datastores\[1\] is in Region us-west-2 and the stack in us-east-1: make"),
+        ("us-east-1:444455556666", r"datastores\[1\] is in account 444455556666 and the stack in 111122223333: make"),
     ],
 )
 def test_fails_a_data_store_of_another_place(stack, vpc, arn, message):
@@ -636,7 +636,7 @@ def test_fails_a_data_store_of_another_place(stack, vpc, arn, message):
 def test_as_many_data_stores_can_be_named_as_a_policy_takes(stack, vpc, synthesize):
     arn = "arn:aws:medical-imaging:us-east-1:111122223333:datastore/"
     stores = [Datastore.from_datastore_arn(stack, f"Store{n}", f"{arn}{n:032}") for n in range(106)]
-    with pytest.raises(ValueError, match=r"datastores are 106, whose names take \d+ characters .*: leave datastores"):
+    with pytest.raises(ValueError, match=r"datastores are 106, whose names take \d+ characters .*: omit datastores"):
         HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, datastores=stores)
     HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, datastores=stores[:104])
     policy = by_service(synthesize(stack))["medical-imaging"]["Properties"]["PolicyDocument"]
@@ -697,7 +697,7 @@ def test_a_bucket_of_another_region_is_warned_of(stack, vpc, what):
     given = {"source": ImportSource.bucket(far)} if what == "source" else {"output_bucket": far}
     import_ = DicomImport(stack, "Import", **given)
     (warning,) = [entry.data for entry in import_.node.metadata if entry.type == "aws:cdk:warning"]
-    assert f"{what} lies in Region eu-west-1, and the endpoint of Amazon S3 leads to us-east-1" in warning
+    assert f"{what} is in Region eu-west-1, and the endpoint of Amazon S3 leads to us-east-1" in warning
 
 
 # -- networks that nothing uses --------------------------------------------------------------------------------------
