@@ -659,6 +659,11 @@ def _tolerates(wanted: Properties, job: Job) -> bool:
     )
 
 
+def verdicts(world: World) -> list[str]:
+    """The verdicts that were put on the bus, in order."""
+    return [json.loads(event["Detail"])["outcome"] for event in world.events]
+
+
 def filled(world: World, *, prefix: str = f"in/{PATIENT}/", files: int = 3) -> None:
     """Put files of a patient into the source."""
     for number in range(files):

@@ -9,27 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.model.fakes import PATIENT, S3, Crash, HealthImaging, Misfortune, Plans, World
-from tests.model.runs import Stage, filled, properties, zipped
-
-
-@pytest.fixture
-def world() -> World:
-    world = World()
-    filled(world)
-    return world
-
-
-@pytest.fixture
-def stage(world: World) -> Iterator[Stage]:
-    stage = Stage(world)
-    with stage.installed():
-        yield stage
-
-
-def verdicts(world: World) -> list[str]:
-    """What was told of jobs, in order."""
-    return [json.loads(event["Detail"])["outcome"] for event in world.events]
+from tests.model.fakes import PATIENT, S3, Crash, HealthImaging, Misfortune, Plans
+from tests.model.runs import Stage, properties, verdicts, zipped
 
 
 def stop(stage: Stage, name: str) -> None:

@@ -3,36 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.model import fakes
 from tests.model.fakes import PATIENT, S3, SOURCE, HealthImaging, Misfortune, Plans, World
-from tests.model.runs import Request, Stage, filled, properties
+from tests.model.runs import Request, Stage, filled, properties, verdicts
 
 RECORDS = "out/.healthimaging-cdk/"
 UNKNOWN_JOB = {"jobId": "f" * 32, "submittedAt": "2027-01-15T08:00:00+00:00"}
-
-
-@pytest.fixture
-def world() -> World:
-    world = World()
-    filled(world)
-    return world
-
-
-@pytest.fixture
-def stage(world: World) -> Iterator[Stage]:
-    stage = Stage(world)
-    with stage.installed():
-        yield stage
-        assert [] == [text for text in world.violations if "patient" in text]
-
-
-def verdicts(world: World) -> list[str]:
-    return [json.loads(event["Detail"])["outcome"] for event in world.events]
 
 
 def update(stage: Stage, new: dict[str, Any], old: dict[str, Any]) -> Request:
