@@ -564,7 +564,8 @@ class Stage:
                 world.violation(f"{request.id} was answered twice: {said}")
             execution = self.executions.get(request.id)
             silent = not (request.answers or request.rescue_died or request.id in self.gave_up_answering)
-            silent &= not (request.stopped and self._is_replaced(request))  # nobody waits for it
+            is_lost = request.stopped or (execution is not None and execution.lost_a_step)
+            silent &= not (is_lost and self._is_replaced(request))  # nobody waits for it
             if (
                 execution
                 and execution.over
