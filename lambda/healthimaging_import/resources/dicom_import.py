@@ -75,7 +75,7 @@ def give_up(context: StepContext, reason: str, *, is_lost: bool = False) -> Resp
     if record is None and is_owned and context.mode is Mode.DETACHED:
         _publish_unknown(context)
     job_id = record.job["jobId"] if record and may_run and record.state is State.RUNNING else ""
-    if record is None and may_run and not is_undoing:
+    if record is None and may_run and context.mode.may_start:
         job_id = str(context.carried.get("job_id", ""))
     is_good = not context.mode.may_start or bool(job_id and (_is_submit(context) or (is_over and _is_detach(context))))
     if is_good:
