@@ -165,18 +165,6 @@ EVENT_SOURCE = "healthimaging-cdk"
 EVENT_DETAIL_TYPE = "DICOM Import Judged"
 """Their detail type."""
 
-
-class VerdictDetail(TypedDict):
-    """The detail of such an event. ``outcome`` is the verdict; the name is older than the word."""
-
-    # "import" is a keyword of Python: the functional syntax would be needed to name it here.
-    datastoreId: str
-    jobId: str
-    jobStatus: str
-    outcome: str
-    counts: dict[str, object]
-
-
 METRIC_NAMESPACE = "HealthImagingCdk"
 """The CloudWatch namespace of an import's own metrics."""
 

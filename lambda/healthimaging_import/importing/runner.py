@@ -144,10 +144,9 @@ def _respond(context: ImportContext, found: VersionedRecord | None) -> ImportRes
         return ImportResult(job_status=NOTHING_TO_IMPORT)
     if record.state is State.REFUSED and not context.mode.may_start:
         return ImportResult()
-    is_mine = record.owner.request_id == context.me.request_id
     if record.verdict is not Verdict.SUCCEEDED:
         raise EndedError(record.reason)
-    if is_mine:
+    if record.owner.request_id == context.me.request_id:
         return record.result
     log.line("remembered", job_id=record.result.job_id, attempt=record.attempt)
     return confirm(context, record)

@@ -79,9 +79,8 @@ def give_up(context: StepContext, reason: str, *, is_lost: bool = False) -> Resp
         job_id = str(context.carried.get("job_id", ""))
     is_good = not context.mode.may_start or bool(job_id and (_is_submit(context) or (is_over and _is_detach(context))))
     if is_good:
-        result = ImportResult(job_id, "IN_PROGRESS") if job_id and not is_undoing else ImportResult()
-        if is_undoing:
-            result = _remembered(context)
+        running = ImportResult(job_id, "IN_PROGRESS") if job_id else ImportResult()
+        result = _remembered(context) if is_undoing else running
         return _response(context, result, detached=may_run and context.request.request_type != "Delete")
     if job_id and is_over:
         store = context.request.resource_properties.get("DatastoreId")
