@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / "constructs" / "healthimaging_cdk"
 IMPORT_ROOTS = ("constructs", "lambda", "local")
-WINGS = ["_common", "_provider", "datastore", "dicom_import", "monitoring", "network"]
+WINGS = ["_common", "_provider", "cli", "datastore", "dicom_import", "monitoring", "network"]
 
 DOWNWARDS = "the wings of the library import each other downwards"
 PRIVATE = "private modules are imported in their own package alone"
@@ -85,8 +85,8 @@ def test_fails_an_arrow_that_is_drawn_back(checkout: Path, module: str, imported
 
 
 def test_fails_a_wing_without_a_place_among_the_others(checkout: Path) -> None:
-    (checkout / "constructs" / "healthimaging_cdk" / "review").mkdir()
-    (checkout / "constructs" / "healthimaging_cdk" / "review" / "__init__.py").touch()
+    (checkout / "constructs" / "healthimaging_cdk" / "homeless").mkdir()
+    (checkout / "constructs" / "healthimaging_cdk" / "homeless" / "__init__.py").touch()
     assert DOWNWARDS == lint_imports(checkout)
 
 
