@@ -43,7 +43,7 @@ def end_with(parent: int) -> None:
 
 
 def main() -> None:
-    """Check the tables, fill them, mend what differs, and serve until stopped."""
+    """Check the tables, fill them, patch what differs, and serve until stopped."""
     try:
         check_tables()
     except EmulatorChangedError as error:
@@ -51,19 +51,13 @@ def main() -> None:
     # Imported only now: these modules use the tables as soon as they load.
     from ministack import app  # noqa: PLC0415
 
-    from healthimaging_local.alarms import mend_alarms  # noqa: PLC0415
     from healthimaging_local.emulator import register  # noqa: PLC0415
-    from healthimaging_local.mends import mend_all  # noqa: PLC0415
-    from healthimaging_local.s3_patches import patch_s3  # noqa: PLC0415
-    from healthimaging_local.stack_patches import patch_stacks  # noqa: PLC0415
+    from healthimaging_local.patches import WITHOUT_VARIABLE, apply_patches  # noqa: PLC0415
 
     # botocore and asyncio say much at DEBUG and nothing of use; the service itself logs no key and no patient data.
     logging.getLogger("botocore").setLevel(logging.WARNING)
     register(settings_from_environment())
-    mend_all()
-    mend_alarms()
-    patch_s3()
-    patch_stacks()
+    apply_patches(os.environ.get(WITHOUT_VARIABLE, "").split())
     if os.environ.get(PARENT_VARIABLE):
         end_with(int(os.environ[PARENT_VARIABLE]))
     app.main()

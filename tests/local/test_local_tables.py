@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from healthimaging_local.cloud import ROOT
+from healthimaging_local.patches import PATCHES, apply_patches
 from healthimaging_local.tables import EMULATOR, NEEDED, PINNED_VERSION, EmulatorChangedError, check_tables
 
 
@@ -28,13 +30,34 @@ def test_the_pinned_version_is_the_required_one() -> None:
 
 def test_every_name_taken_from_the_emulator_is_guarded() -> None:
     guarded = {name for names in NEEDED.values() for name in names}
-    for module in ("access", "alarms", "emulator", "mends", "s3_patches", "stack_patches"):
-        source = (ROOT / "local" / "healthimaging_local" / f"{module}.py").read_text(encoding="utf-8")
+    package = ROOT / "local" / "healthimaging_local"
+    for module in (package / "access.py", package / "emulator.py", *sorted(package.glob("patches/*.py"))):
+        source = module.read_text(encoding="utf-8")
         aliases = set(re.findall(r"^from ministack[\w.]* import (.+)$", source, re.MULTILINE))
         names = {part.split(" as ")[-1].strip() for line in aliases for part in line.split(",")}
         used = {name for alias in names for name in re.findall(rf"(?<![\w.]){alias}\.(\w+)", source)}
-        own = {"amazonaws", "role_trust_policy_for_arn"}  # a service's name, and what a mend adds
-        assert set() == used - guarded - own, module
+        own = {"amazonaws", "role_trust_policy_for_arn"}  # a service's name, and what a patch adds
+        assert set() == used - guarded - own, module.name
+
+
+def test_every_patch_that_is_written_is_applied_once() -> None:
+    folder = ROOT / "local" / "healthimaging_local" / "patches"
+    defined = {
+        path.stem: [
+            node.name
+            for node in ast.parse(path.read_text(encoding="utf-8")).body
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+        ]
+        for path in folder.glob("*.py")
+        if path.stem != "__init__"
+    }
+    assert {group: set(names) for group, names in defined.items()} == {g: set(names) for g, names in PATCHES.items()}
+    assert all(len(names) == len(set(names)) for names in PATCHES.values())
+
+
+def test_fails_to_leave_out_what_is_no_patch() -> None:
+    with pytest.raises(ValueError, match="no patch is called sunshine"):
+        apply_patches(["sunshine"])
 
 
 @pytest.mark.cloud

@@ -11,11 +11,6 @@ from healthimaging_local.ports import Json
 _ROOT_ALWAYS_MAY = frozenset({"s3:DeleteBucketPolicy", "s3:GetBucketPolicy", "s3:PutBucketPolicy"})
 
 
-def patch_s3() -> None:
-    """Apply every patch of this module."""
-    bucket_policies_deny_the_root()
-
-
 def bucket_policies_deny_the_root() -> None:
     """Let a Deny of a bucket's policy stop the root of the bucket's account, which ministack lets do everything.
 

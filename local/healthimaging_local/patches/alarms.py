@@ -36,14 +36,6 @@ _BREACHES: Mapping[str, Callable[[Any, Any], bool]] = {
 }
 
 
-def mend_alarms() -> None:
-    """Apply what this module is for."""
-    log_lines_are_metrics()
-    alarms_take_metric_math()
-    alarms_look_at_each_period()
-    topics_decide_about_alarms()
-
-
 def log_lines_are_metrics() -> None:
     """Make metrics of log lines in CloudWatch's embedded metric format."""
     original = cloudwatch_logs._append_log_events

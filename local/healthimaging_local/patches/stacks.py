@@ -22,14 +22,6 @@ _CLEAN_UP = "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS"
 _NEVER_UPDATED = b"<LastUpdatedTime></LastUpdatedTime>"
 
 
-def patch_stacks() -> None:
-    """Apply every patch of this module. They wrap those of ``mends``, so they come after them."""
-    updates_end_with_a_clean_up()
-    rollbacks_update_custom_resources_back()
-    failed_creates_of_custom_resources_are_deleted()
-    new_stacks_have_no_last_updated_time()
-
-
 def updates_end_with_a_clean_up() -> None:
     """Show UPDATE_COMPLETE_CLEANUP_IN_PROGRESS, and events, while an update deletes what it no longer needs.
 

@@ -1,0 +1,60 @@
+"""Where ministack differs from AWS in a way that matters here: patches, grouped by what they patch.
+
+A group is a module of this package, a patch is a function of it without arguments. docs/local-cloud.md says why each is
+there. A patch has a test that fails without it, which names it: ``@pytest.mark.patch("name")``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from importlib import import_module
+
+WITHOUT_VARIABLE = "HEALTHIMAGING_LOCAL_WITHOUT"
+
+# In the order in which they are applied: a later one may wrap an earlier one.
+PATCHES: Mapping[str, Sequence[str]] = {
+    "identity": (
+        "every_request_is_secure",
+        "trust_alone_allows_assume_role",
+        "put_events_knows_its_source",
+        "principal_arn_is_the_role",
+    ),
+    "workers": ("workers_use_the_runtime_sdk",),
+    "bucket_owners": ("foreign_buckets_know_the_caller", "expected_bucket_owners_count"),
+    "network": (
+        "security_groups_take_further_rules",
+        "vpcs_have_their_block",
+        "functions_have_their_network",
+        "endpoints_are_told_in_full",
+    ),
+    "alarms": (
+        "log_lines_are_metrics",
+        "alarms_take_metric_math",
+        "alarms_look_at_each_period",
+        "topics_decide_about_alarms",
+    ),
+    "bucket_policies": ("bucket_policies_deny_the_root",),
+    "deletes": ("deletes_fail_as_on_aws",),
+    "stacks": (
+        "updates_end_with_a_clean_up",
+        "rollbacks_update_custom_resources_back",
+        "failed_creates_of_custom_resources_are_deleted",
+        "new_stacks_have_no_last_updated_time",
+    ),
+}
+
+
+def apply_patches(without: Collection[str] = ()) -> None:
+    """Apply every patch, except those that are to be left out to see what they are still good for.
+
+    Raises:
+        ValueError: ``without`` names something that is no patch.
+    """
+    unknown = sorted(set(without) - {name for names in PATCHES.values() for name in names})
+    if unknown:
+        raise ValueError(f"no patch is called {', '.join(unknown)}: see healthimaging_local.patches.PATCHES")
+    for group, names in PATCHES.items():
+        module = import_module(f"{__name__}.{group}")
+        for name in names:
+            if name not in without:
+                getattr(module, name)()
