@@ -46,6 +46,7 @@ OTHER_CODES = [
     "AccessDeniedException",
     "AuthorizationError",
     "ExpiredToken",
+    "ExpiredTokenException",
     "Throttling",
     "ThrottlingException",
 ]

@@ -628,3 +628,12 @@ def test_a_record_of_a_newer_version_is_understood(world, stage):
     damaged = stage.request("Update", properties(JobName="y"), properties())
     stage.settle()
     assert "is damaged" in damaged.answers[0]["Reason"]
+
+
+def test_an_execution_that_was_stopped_is_polled_on_though_the_credentials_had_expired(world, stage):
+    world.plans = Plans(seconds=200)
+    request = stage.request("Create", properties())
+    stage.pass_time(10)
+    world.misfortunes = [Misfortune("StartExecution", "error", "ExpiredTokenException")]
+    stop(stage, request.id)
+    assert ["SUCCEEDED"] == verdicts(world)

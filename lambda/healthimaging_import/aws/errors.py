@@ -73,6 +73,7 @@ _HEALTHIMAGING = {
         patience=_CONFLICT_PATIENCE_SECONDS,
     ),
     "AccessDeniedException": _DENIED,
+    "ExpiredTokenException": _EXPIRED,
     "ValidationException": ErrorRule(
         "HealthImaging does not accept the request; correct what it names and deploy again",
         retry_while_propagating=True,
@@ -103,6 +104,7 @@ _OTHERS = {
     "AccessDeniedException": _DENIED,
     "AuthorizationError": _DENIED,
     "ExpiredToken": _EXPIRED,
+    "ExpiredTokenException": _EXPIRED,
     "ThrottlingException": _BUSY,
     "Throttling": _BUSY,
 }
