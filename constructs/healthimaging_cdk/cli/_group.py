@@ -7,7 +7,9 @@ from importlib import import_module
 import click
 
 # The name of a command, and the module of this package whose function `command` it is.
-_COMMANDS: dict[str, str] = {}
+_COMMANDS: dict[str, str] = {
+    "verify-aws": "verify_aws",
+}
 
 
 class _LazyGroup(click.Group):
