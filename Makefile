@@ -9,16 +9,19 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Byte code is compiled once, at installation: a synth without it takes three times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: bench demo test test-unit test-cloud lint install install-cloud install-judges clean
+.PHONY: bench demo docs test test-unit test-cloud lint install install-cloud install-docs install-judges clean
 
 demo: install install-cloud
 	PYTHONPATH=local python -m healthimaging_local.demo
 
-test: lint install-cloud install-judges
+test: lint install-cloud install-docs install-judges
 	python -m pytest -n 2 --dist loadfile
 
 test-unit: install
 	python -m pytest -m "not cloud and not judges" tests/library tests/handler tests/model
+
+docs: install-docs
+	NO_MKDOCS_2_WARNING=1 .docs/bin/mkdocs build --strict
 
 bench: install
 	PYTHONPATH=local python -m benchmarks
@@ -32,6 +35,8 @@ lint: install
 install: .venv/ready tools/node_modules/ready
 
 install-cloud: .cloud/venv/ready .cloud/runtime/ready
+
+install-docs: .docs/ready
 
 install-judges: .judges/ready
 
@@ -58,10 +63,15 @@ tools/node_modules/ready: .venv/ready tools/package.json tools/package-lock.json
 	.cloud/venv/bin/python -m pip install -q --no-deps --upgrade --target .cloud/runtime -r requirements/lambda-runtime.txt
 	touch $@
 
+.docs/ready: requirements/docs.txt
+	$(PYTHON) -m venv .docs
+	.docs/bin/python -m pip install -q -r requirements/docs.txt
+	touch $@
+
 .judges/ready: requirements/judges.txt
 	$(PYTHON) -m venv .judges
 	.judges/bin/python -m pip install -q -r requirements/judges.txt
 	touch $@
 
 clean:
-	rm -rf .venv .cloud .judges tools/node_modules cdk.out dist
+	rm -rf .venv .cloud .docs .judges tools/node_modules cdk.out dist site

@@ -1,7 +1,11 @@
 """The examples of README and docs are code, their tables are whole, and their links lead somewhere."""
 
 import inspect
+import json
 import re
+import subprocess
+from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from aws_cdk import App
@@ -14,6 +18,13 @@ from tests.library.examples import Namespace
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+DOCUMENTS = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/README.md")),
+    *sorted((ROOT / "examples").rglob("README.md")),
+    *PAGES,
+]
+
 PLACEHOLDERS = {
     '"ID"': f'"{"0" * 32}"',
     "REGION:ACCOUNT": "us-east-1:111122223333",
@@ -22,8 +33,18 @@ PLACEHOLDERS = {
 }
 
 
-def examples(text: str) -> list[str]:
-    return re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+def examples(text: str, language: str = "python") -> list[str]:
+    """The blocks of a language, also those that are indented in a list."""
+    found = re.findall(rf"^( *)```{language}\n(.*?)^\1```$", text, flags=re.DOTALL | re.MULTILINE)
+    return [dedent(block) for _, block in found]
+
+
+@pytest.fixture
+def phantoms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder of local files that some examples import."""
+    (tmp_path / "phantoms").mkdir()
+    (tmp_path / "phantoms" / "one.dcm").write_bytes(bytes(128) + b"DICM")
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.parametrize("example", examples(README))
@@ -49,6 +70,7 @@ def pages_with_examples() -> list[str]:
     return sorted(page.name for page in (ROOT / "docs").glob("*.md") if examples(page.read_text(encoding="utf-8")))
 
 
+@pytest.mark.usefixtures("phantoms")
 @pytest.mark.parametrize("page", sorted(set(pages_with_examples()) - NOT_SYNTHESIZED))
 def test_the_examples_of_the_page_synthesize(page):
     names = Namespace()
@@ -65,8 +87,31 @@ def test_the_other_examples_compile(page):
         compile(example, page, "exec")
 
 
+def name_of(document: Path) -> str:
+    return document.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_commands_are_understood_by_a_shell_and_data_by_a_parser(document):
+    text = document.read_text(encoding="utf-8")
+    for block in examples(text, "sh"):
+        assert "" == subprocess.run(["bash", "-n"], input=block, capture_output=True, text=True, check=False).stderr
+    for block in examples(text, "json"):
+        json.loads(block)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_commands_exist(document):
+    blocks = "\n".join(examples(document.read_text(encoding="utf-8"), "sh"))
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert set() == set(re.findall(r"\bmake ([\w-]+)", blocks)) - set(targets)
+    pinned = json.loads((ROOT / "tools" / "package.json").read_text(encoding="utf-8"))["dependencies"]["aws-cdk"]
+    assert {pinned} >= set(re.findall(r"\baws-cdk@(\S+)", blocks))
+
+
 def test_the_regions_with_healthimaging_are_named():
-    assert set(service_model.REGIONS) == set(re.findall(r"\b[a-z]{2}-[a-z]+-[0-9]\b", README))
+    page = (ROOT / "docs" / "getting-started.md").read_text(encoding="utf-8")
+    assert set(service_model.REGIONS) == set(re.findall(r"\b[a-z]{2}-[a-z]+-[0-9]\b", page))
 
 
 def test_every_option_is_in_the_table():
@@ -77,16 +122,10 @@ def test_every_option_is_in_the_table():
     assert options == documented
 
 
-def test_every_page_is_in_the_map():
-    pages = {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")}
-    assert pages == set(re.findall(r"\((docs/[\w-]+\.md)\)", README.partition("## More")[2]))
-
-
-@pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]
-)
-def test_prose_is_wrapped_and_links_lead_somewhere(page):
-    text = (ROOT / page).read_text(encoding="utf-8")
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_prose_is_wrapped_and_links_lead_somewhere(document):
+    text = document.read_text(encoding="utf-8")
     assert [] == [line for line in text.splitlines() if len(line) > 120 and not line.startswith("|")]
-    links = [link for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text) if "://" not in link]
-    assert [] == [link for link in links if not (ROOT / page).parent.joinpath(link).exists()]
+    prose = re.sub(r"^ *```.*?^ *```$|`[^`\n]+`", "", text, flags=re.DOTALL | re.MULTILINE)
+    links = [link for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", prose) if "://" not in link]
+    assert [] == [link for link in links if not document.parent.joinpath(link).exists()]

@@ -1,0 +1,21 @@
+"""Docstrings as they read in a terminal, made into what reads well on a page: cross-references and links to pages."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import griffe
+
+_ROLE = re.compile(r":(?:class|meth|func|attr):`~?\.?([\w.]+)`")
+_PAGE = re.compile(r"(?<![\w/(`])docs/((?:decisions/)?[\w-]+)(?:\.md)?(?![\w/])")
+
+
+class ReadableDocstrings(griffe.Extension):
+    """Rewrites roles of Sphinx and paths of pages in every docstring."""
+
+    def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:  # noqa: ANN401 - griffe passes more than this needs
+        """Rewrite the docstring of a module, a class, a function or an attribute."""
+        if obj.docstring:
+            text = _ROLE.sub(r"`\1`", obj.docstring.value)
+            obj.docstring.value = _PAGE.sub(r"[\1](../\1.md)", text)
