@@ -18,6 +18,7 @@ os.environ.setdefault("CDK_VALIDATION", "false")
 from aws_cdk import App, Stack, assertions
 
 from healthimaging_local import Cloud
+from tests.cli_zip import CliZip
 from tests.deployment import Account
 
 ROOT = Path(__file__).parent.parent
@@ -82,6 +83,13 @@ class Synthesized:
 @pytest.fixture
 def synthesize() -> type[Synthesized]:
     return Synthesized
+
+
+@pytest.fixture(scope="session")
+def cli_zip() -> Iterator[CliZip]:
+    running = CliZip()
+    yield running
+    running.close()
 
 
 @pytest.fixture(scope="session")

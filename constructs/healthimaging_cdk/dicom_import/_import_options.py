@@ -7,9 +7,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from aws_cdk import Duration, RemovalPolicy, Size, Stack, Token
+from aws_cdk import Duration, RemovalPolicy, Size, Stack, Stage, Token
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
@@ -132,6 +132,7 @@ class ImportOptions:
         _check_run_id(violations, self.run_id, self._run_id_in_context)
         violations.check_prefix("output_prefix", self.output_prefix)
         self._check_buckets(violations)
+        self._check_folder(violations)
         _check_mappings(violations, self.metadata_mappings)
         _check_numbers(violations, self.timeout, self.tolerance or ImportTolerance(), self.quotas or ImportQuotas())
         self._check_key(violations)
@@ -220,6 +221,32 @@ class ImportOptions:
             days = self.results_expiration.to_days(integral=False)
             if days % 1 or days < 1:
                 violations.add(f"results_expiration takes whole days, 1 at least, got {days:g} days")
+
+    def _check_folder(self, violations: Violations) -> None:
+        folder, quotas = self.files.folder, self.quotas or ImportQuotas()
+        if folder is None:
+            return
+        app = self.scope.node.root
+        if Stage.is_stage(app) and folder.has_path(cast("Stage", app).outdir):
+            violations.add(
+                f"source: folder {str(self.files.path)!r} holds the app's output ({cast('Stage', app).outdir}), which "
+                "would be copied into itself: put the DICOM P10 files into a folder of their own"
+            )
+        if is_token(quotas.files) or quotas.total.is_unresolved() or quotas.file.is_unresolved():
+            return  # which is refused
+        advice = "split it into several folders, each with its own import, or pass quotas= if AWS has raised yours"
+        held = f"source: folder {str(self.files.path)!r} holds"
+        most_bytes, most_of_one = int(quotas.total.to_bytes()), int(quotas.file.to_bytes())
+        if len(folder.files) > quotas.files:
+            violations.add(f"{held} {len(folder.files)} files, one import job takes {quotas.files}: {advice}")
+        if folder.total_bytes > most_bytes:
+            violations.add(f"{held} {folder.total_bytes} bytes, one import job takes {most_bytes}: {advice}")
+        for name, size in folder.files.items():
+            if size > most_of_one:
+                violations.add(
+                    f"{held} {name!r} of {size} bytes, one file may have {most_of_one}: leave it out by exclude, or "
+                    "pass quotas= if AWS has raised yours"
+                )
 
     def _check_key(self, violations: Violations) -> None:
         if self.encryption_key is not None and not self.customer_managed_key:

@@ -2,27 +2,52 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from aws_cdk import Stack, Token
+from aws_cdk import IgnoreStrategy, Stack, SymlinkFollowMode, Token
 from aws_cdk.aws_s3 import IBucket
 from aws_cdk.aws_s3_assets import Asset
 from constructs import Construct
 
-from healthimaging_cdk._common.validation import BUCKET, PATH, TEXT, Violations, differing_places, instance_of, optional
+from healthimaging_cdk._common.validation import (
+    BUCKET,
+    PATH,
+    TEXT,
+    Violations,
+    differing_places,
+    instance_of,
+    list_of,
+    one_of,
+    optional,
+)
+from healthimaging_cdk.dicom_import._local_folder import LITTER, LocalFolder, survey_folder
 
 DEFAULT_PREFIX = "dicom/"
 """The input prefix in a bucket that the import makes."""
 
+_HASH_BYTES = 65
+"""Of the folder in the bucket that a directory is unpacked into: the asset's hash and a slash."""
+# What CDK means by them is what is done here: links in the folder, or all links.
+_FOLLOW = one_of(SymlinkFollowMode, but=[SymlinkFollowMode.NEVER, SymlinkFollowMode.EXTERNAL])
 _KINDS = {
     "input_bucket": optional(BUCKET),
     "prefix": TEXT,
     "owner_account_id": optional(TEXT),
     "path": optional(instance_of(Path, "a Path", "use ImportSource.directory")),
+    "exclude": list_of(TEXT),
+    "follow_symlinks": _FOLLOW,
 }
 _KINDS_OF_BUCKET = {"bucket": BUCKET, "prefix": TEXT, "owner_account_id": optional(TEXT)}
-_KINDS_OF_DIRECTORY = {"path": PATH, "bucket": optional(BUCKET), "prefix": TEXT}
+_KINDS_OF_DIRECTORY = {
+    "path": PATH,
+    "bucket": optional(BUCKET),
+    "prefix": TEXT,
+    "exclude": list_of(TEXT),
+    "follow_symlinks": _FOLLOW,
+}
 
 
 @dataclass(frozen=True)
@@ -41,6 +66,12 @@ class ImportSource:
     """The account that owns the bucket, where it is not the data store's."""
     path: Path | None = None
     """The local directory, if it is one."""
+    exclude: Sequence[str] = ()
+    """What of a directory is left out, beside the litter of file managers."""
+    follow_symlinks: SymlinkFollowMode = SymlinkFollowMode.BLOCK_EXTERNAL
+    """Which links of a directory are followed."""
+    folder: LocalFolder | None = field(init=False, repr=False, compare=False, default=None)
+    """What the directory holds, if it is one."""
 
     def __post_init__(self) -> None:
         """Check what was given, however it was."""
@@ -55,11 +86,31 @@ class ImportSource:
                     f"owner_account_id is {self.owner_account_id} and the bucket is in account {account}: omit "
                     "owner_account_id, or import the bucket with its own account"
                 )
-        if self.path is not None and not self.path.is_dir():
-            violations.add(f"path must be a directory, got {str(self.path)!r}")
-        elif self.path is not None and not any(file.is_file() for file in self.path.rglob("*")):
-            violations.add(f"path {str(self.path)!r} holds no file: put the DICOM P10 files there before synth")
+        if self.path is not None:
+            self._look_at_directory(violations, self.path)
         violations.raise_any()
+
+    def _look_at_directory(self, violations: Violations, path: Path) -> None:
+        if not path.is_dir():
+            violations.add(f"path must be a directory, got {str(path)!r}")
+            return
+        real = os.path.realpath(path)
+        if os.path.realpath(Path.cwd()).startswith(real.rstrip(os.sep) + os.sep) or Path.cwd().samefile(real):
+            violations.add(
+                f"path {str(path)!r} is or holds the working directory, with the app and its output: put the DICOM P10 "
+                "files into a folder of their own"
+            )
+            return
+        ignore = IgnoreStrategy.glob(real, [*LITTER, *self.exclude]) if self.exclude else None
+        prefix = 0 if Token.is_unresolved(self.prefix) else len(self.prefix.encode())
+        folder = survey_folder(
+            path,
+            is_excluded=ignore.ignores if ignore else None,
+            follows_all_links=self.follow_symlinks is SymlinkFollowMode.ALWAYS,
+            longest_prefix=prefix + _HASH_BYTES,
+        )
+        violations.add(*(f"path {str(path)!r}: {violation}" for violation in folder.violations))
+        object.__setattr__(self, "folder", folder)
 
     @staticmethod
     def bucket(bucket: IBucket, prefix: str = "", *, owner_account_id: str | None = None) -> ImportSource:
@@ -87,27 +138,48 @@ class ImportSource:
         return ImportSource(bucket, prefix, owner_account_id)
 
     @staticmethod
-    def directory(path: str | Path, *, bucket: IBucket | None = None, prefix: str = DEFAULT_PREFIX) -> ImportSource:
+    def directory(
+        path: str | Path,
+        *,
+        bucket: IBucket | None = None,
+        prefix: str = DEFAULT_PREFIX,
+        exclude: Sequence[str] = (),
+        follow_symlinks: SymlinkFollowMode = SymlinkFollowMode.BLOCK_EXTERNAL,
+    ) -> ImportSource:
         """A local directory, deployed as a CDK asset and unpacked before the import starts.
 
         Its files land under ``<prefix><asset hash>/``, so changed files import again by themselves, and files of
-        earlier deploys stay where they are. **Not for patient data**: the zip stays in the account's CDK bootstrap
-        bucket for as long as that bucket keeps its assets.
+        earlier deploys stay where they are. Synth refuses, by name, what would not arrive there as it is
+        (docs/local-files.md). **Not for patient data**: the zip stays in the account's CDK bootstrap bucket for as long
+        as that bucket keeps its assets.
 
         Args:
-            path: the directory, relative to the working directory or absolute.
+            path: the directory, relative to the working directory or absolute. It must not hold the working directory
+                or the output of the app.
             bucket: the bucket to unpack into; without one the import makes a bucket.
             prefix: where in the bucket, ending in ``/``; ``dicom/`` unless given.
+            exclude: glob patterns of what to leave out, as CDK's assets take them; a pattern with ``!`` in front takes
+                in again. Default: what file managers and Git leave behind (``.DS_Store``, ``._*``, ``__MACOSX``,
+                ``Thumbs.db``, ``desktop.ini``, ``.git``), which is left out in any case.
+            follow_symlinks: ``BLOCK_EXTERNAL`` follows links within the directory and refuses those that lead out of
+                it, ``ALWAYS`` follows all. Default: ``BLOCK_EXTERNAL``.
 
         Raises:
-            ValueError: an argument is of a wrong kind, the directory does not exist or holds no file, or the prefix
-                does not end in ``/``.
+            ValueError: an argument is of a wrong kind, the directory does not exist or holds no file, holds something
+                that cannot be imported, or the prefix does not end in ``/``.
 
         Example:
             >>> DicomImport(stack, "Import", source=ImportSource.directory("phantoms"))
         """
-        Violations("ImportSource.directory").require_kinds(_KINDS_OF_DIRECTORY, locals())
-        return ImportSource(bucket, prefix, path=Path(path).absolute())  # jsii has a working directory of its own
+        violations = Violations("ImportSource.directory")
+        violations.require_kinds(_KINDS_OF_DIRECTORY, locals())
+        if not os.fspath(path):
+            violations.add("path is empty, which means the working directory: name a folder")
+        violations.raise_any()
+        # jsii has a working directory of its own
+        return ImportSource(
+            bucket, prefix, path=Path(path).absolute(), exclude=tuple(exclude), follow_symlinks=follow_symlinks
+        )
 
     def stage(self, scope: Construct) -> StagedSource:
         """Make the asset of a local directory; a bucket is used as it is.
@@ -115,9 +187,12 @@ class ImportSource:
         Example:
             >>> prefix = ImportSource.directory("phantoms").stage(stack).prefix
         """
-        if self.path is None:
+        if self.folder is None:
             return StagedSource(self.prefix, None)
-        asset = Asset(scope, "Files", path=str(self.path))
+        # The mode is part of the asset's hash: a folder without links keeps the hash that it had before.
+        follow = SymlinkFollowMode.ALWAYS if self.folder.has_links else None
+        path = os.path.realpath(str(self.path))
+        asset = Asset(scope, "Files", path=path, exclude=[*LITTER, *self.exclude], follow_symlinks=follow)
         return StagedSource(f"{self.prefix}{asset.asset_hash}/", asset)
 
 
