@@ -19,8 +19,9 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from ministack.core import iam_evaluator, responses
-from ministack.services import eventbridge, iam, sts
+from ministack.services import eventbridge, sts
 
+from healthimaging_local.decisions import find_role, role_of
 from healthimaging_local.errors import ServiceError, StorageError
 from healthimaging_local.events import SOURCE
 from healthimaging_local.ports import Caller, Content, Json, StoredObject
@@ -97,9 +98,8 @@ class EmulatorPermissions:
         """
         if not self._enforced:
             return
-        account, name = _role_of(role_arn)
-        role = iam._roles.get_scoped(account, None, name)
-        if role is None or role.get("Arn") != role_arn:
+        role = find_role(role_arn)
+        if role is None:
             raise ServiceError("ValidationException", f"The role {role_arn} does not exist")
         context = iam_evaluator.EvalContext(
             principal_arn=SERVICE_PRINCIPAL,
@@ -120,7 +120,7 @@ class EmulatorPermissions:
 
     def storage_as(self, caller: Caller, role_arn: str) -> RoleStorage:
         """S3 with a session of the role."""
-        account, name = _role_of(role_arn)
+        account, name = role_of(role_arn)
         digest = hashlib.sha256(f"healthimaging/{role_arn}".encode()).hexdigest()
         keys = {
             "aws_access_key_id": f"ASIA{digest[:16].upper()}",
@@ -187,12 +187,6 @@ class RoleStorage:
             raise StorageError(str(fault.get("Code", "")), str(fault.get("Message", ""))) from error
         except BotoCoreError as error:
             raise StorageError(type(error).__name__, str(error)) from error
-
-
-def _role_of(role_arn: str) -> tuple[str, str]:
-    """The account and the name (without its path) of a role's ARN."""
-    parts = role_arn.split(":", 5)
-    return parts[4], parts[5].rsplit("/", 1)[-1]
 
 
 def gateway_endpoint() -> str:

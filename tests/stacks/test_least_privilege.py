@@ -53,12 +53,6 @@ REASONS = [
         "*:event-bus/*",
         f"for lost calls, Lambda {_ITSELF}",
     ),
-    Reason(
-        "HealthImagingImportEngineStateMachineRole",
-        "lambda:InvokeFunction",
-        "*:function:*",
-        f"Step Functions {_ITSELF}",
-    ),
     Reason("ImportDataAccessRole", "kms:Decrypt", "*:key/*", _NO_KMS),
     Reason("ImportDataAccessRole", "kms:GenerateDataKey", "*:key/*", _NO_KMS),
     Reason(

@@ -41,6 +41,14 @@ PATCHES: Mapping[str, Sequence[str]] = {
         "failed_creates_of_custom_resources_are_deleted",
         "new_stacks_have_no_last_updated_time",
     ),
+    "machines": (
+        "executions_remember_their_place",
+        "retries_wait_as_told",
+        "the_same_start_is_answered_again",
+        "executions_can_be_redriven",
+    ),
+    "machine_limits": ("histories_are_limited", "payloads_are_limited", "terminal_errors_are_not_caught_by_all"),
+    "machine_roles": ("machine_roles_are_asked", "machines_need_a_role_that_trusts_them"),
 }
 
 
