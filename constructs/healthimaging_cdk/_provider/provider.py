@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, cast
 
-from aws_cdk import Duration, RemovalPolicy, Stack
+from aws_cdk import AssetStaging, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
@@ -21,6 +21,7 @@ from constructs import Construct, IConstruct
 
 from healthimaging_cdk._common.kms_keys import key_behind
 from healthimaging_cdk._common.runtime import LAMBDA_ROOT
+from healthimaging_cdk._provider._asset_modes import make_readable
 from healthimaging_cdk._provider._log_key import open_to_log_groups, use_through_logs
 from healthimaging_cdk._provider.function_network import network_of, other_stacks, warn_of_function_outside
 from healthimaging_cdk._provider.state_machine import DEFINITION
@@ -85,6 +86,7 @@ class Provider(Construct):
             vpc_subnets=network.subnets if network else None,
             security_groups=network.security_groups if network else None,
         )
+        make_readable(cast("AssetStaging", self.function.node.find_child("Code").node.find_child("Stage")))
         if network:
             self.function.node.add_dependency(*network.needs)
         self.state_machine = self._state_machine(self.function.function_arn)
