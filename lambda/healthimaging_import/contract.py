@@ -68,6 +68,39 @@ class ImportProperties(ProviderProperties, total=False):
     Notify: str | None
 
 
+class BulkSettings(TypedDict, total=False):
+    """What the state machine of a bulk import hands to every step."""
+
+    RoleArn: str
+    """The role that the function assumes."""
+    StateMachineArn: str
+    DatastoreId: str
+    DataAccessRoleArn: str
+    InputBucket: str
+    InputPrefix: str
+    InputOwnerAccountId: str | None
+    OutputBucket: str
+    OutputPrefix: str
+    ImportName: str
+    JobName: str | None
+    MaxFiles: int
+    MaxBytes: int
+    MaxFileBytes: int
+    MaxFolders: int
+    AnyPrefix: bool
+    """Whether a job's prefix may end anywhere."""
+    StartsPerSecond: float
+    ConcurrentJobs: int
+    Attempts: int
+    """How often a job is started at most."""
+    PlanOnly: bool
+    MaxRejectedFiles: int | None
+    MaxRejectedPercent: float | None
+    FailOnNonPrimary: bool | None
+    FailOnWarnings: bool | None
+    StepSeconds: float
+
+
 class TagsProperties(ProviderProperties, total=False):
     """The properties of a data store's tags."""
 
@@ -184,6 +217,12 @@ METRIC_UNITS = {
 
 RECORDS_FOLDER = ".healthimaging-cdk/"
 """Where, under the output prefix, an import keeps its records and the manifests they name."""
+
+BULK_FOLDER = "bulk/"
+"""Where, in the records folder, bulk imports keep their plans, states, results and reports."""
+
+BULK_DETAIL_TYPE = "DICOM Bulk Import Reported"
+"""The detail type of the event that tells how a bulk import ended."""
 
 OPT_IN_TAG = "healthimaging-cdk:auto-delete-image-sets"
 """The tag of a data store whose image sets may be deleted with its stack."""

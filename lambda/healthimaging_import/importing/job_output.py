@@ -52,12 +52,17 @@ def count_warnings(aws: Aws, manifest: Manifest, *, tolerated: bool, is_late: bo
         return {UNREAD: 1}
 
 
+def count_causes(aws: Aws, manifest: Manifest) -> Counter[str]:
+    """Count the rejected files by cause, as far as that can be read: it must not hide the verdict."""
+    try:
+        return _count(aws, manifest.failures_uri, "failure.ndjson", causes) or Counter()
+    except (TerminalError, RetryableError):
+        return Counter()
+
+
 def describe_rejections(aws: Aws, manifest: Manifest) -> str:
     """Name the most frequent causes of rejection, and where to read the rest. They must not hide the verdict."""
-    try:
-        found = _count(aws, manifest.failures_uri, "failure.ndjson", causes)
-    except (TerminalError, RetryableError):
-        return ""
+    found = count_causes(aws, manifest)
     if not found:
         return ""
     among = " in the part that was read" if found.pop(UNREAD, 0) else ""

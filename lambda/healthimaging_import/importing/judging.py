@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from healthimaging_import import log
-from healthimaging_import.aws.redact import redact
 from healthimaging_import.contract import Verdict
 from healthimaging_import.errors import RetryableError, TerminalError
 from healthimaging_import.importing.context import NEW_RUN, ImportContext
 from healthimaging_import.importing.job_output import count_warnings, describe_rejections, read_manifest_body
 from healthimaging_import.importing.jobs import Job, get_job
+from healthimaging_import.importing.judge import MANIFEST_PATIENCE_SECONDS, judge
 from healthimaging_import.importing.lifecycle import State
 from healthimaging_import.importing.manifest import read_manifest
 from healthimaging_import.importing.publish import publish
@@ -18,8 +18,6 @@ from healthimaging_import.importing.record import Record
 from healthimaging_import.importing.records import Run, VersionedRecord
 from healthimaging_import.importing.verdict import ImportResult
 
-_MANIFEST_PATIENCE_SECONDS = {"COMPLETED": 120, "FAILED": 10}
-"""How long a manifest may be late. A job that failed early never writes one."""
 _ARCHIVED_SECONDS = 89 * 24 * 3600
 """HealthImaging lists jobs for 90 days."""
 _UNKNOWN_JOB_PATIENCE_SECONDS = 300
@@ -48,7 +46,7 @@ def poll(context: ImportContext, found: VersionedRecord) -> VersionedRecord | Im
     ended_at = job.ended_at.timestamp() if job.ended_at else record.ended_at or now
     if not job.has_ended or ended_at > context.judge_until:
         return ImportResult(job_id, job.status if not job.has_ended else "IN_PROGRESS", record.job["submittedAt"])
-    is_late = now - ended_at >= _MANIFEST_PATIENCE_SECONDS[job.status]
+    is_late = now - ended_at >= MANIFEST_PATIENCE_SECONDS[job.status]
     body = read_manifest_body(context.aws, job.folder)
     if body is not None:
         return _judge_manifest(context, found, job, body, is_late=is_late)
@@ -71,38 +69,35 @@ def _check_job(context: ImportContext, record: Record, job: Job) -> None:
 def _judge_manifest(
     context: ImportContext, found: VersionedRecord, job: Job, body: bytes, *, is_late: bool
 ) -> VersionedRecord:
-    job_id = found.record.job["jobId"]
+    job_id, result = found.record.job["jobId"], result_of(found.record, job)
     try:
         manifest = read_manifest(body)
     except TerminalError as error:
-        reason = f"import job {job_id} ended with {job.status}, but {error}; {NEW_RUN}"
-        return write_verdict(context, found, Verdict.UNKNOWN, reason, result_of(found.record, job))
+        verdict, reason = judge(job, None, context.tolerance, unread=str(error))
+        return write_verdict(context, found, verdict, f"import job {job_id} {reason}; {NEW_RUN}", result)
     warnings = count_warnings(context.aws, manifest, tolerated=context.tolerance.warnings, is_late=is_late)
     counts = replace(manifest.counts, warnings=warnings)
     uri = context.records.keep_manifest(found.record, body)
-    problems = context.tolerance.problems(job.status, counts)
-    reason = ""
-    if problems:
-        reason = f"import job {job_id} ended with {job.status} but {' and '.join(problems)}: {counts.sentence()}"
+    verdict, reason = judge(job, replace(manifest, counts=counts), context.tolerance)
+    if reason:
+        reason = f"import job {job_id} {reason}: {counts.sentence()}"
         reason += f"{describe_rejections(context.aws, manifest)}; manifest: {uri}"
-    verdict = Verdict.FAILED if problems else Verdict.SUCCEEDED
-    result = replace(result_of(found.record, job), counts=counts, manifest_uri=uri, failures_uri=manifest.failures_uri)
+    result = replace(result, counts=counts, manifest_uri=uri, failures_uri=manifest.failures_uri)
     return write_verdict(context, found, verdict, reason, result)
 
 
 def _judge_without_manifest(context: ImportContext, found: VersionedRecord, job: Job) -> VersionedRecord:
     job_id, datastore_id = found.record.job["jobId"], context.request.datastore_id
-    message = f" ({redact(job.message)})" if job.message else ""
+    verdict, reason = judge(job, None, context.tolerance)
     reason = (
-        f"import job {job_id} ended with {job.status}{message} and left no manifest; read the rest with: "
+        f"import job {job_id} {reason}; read the rest with: "
         f"aws medical-imaging get-dicom-import-job --datastore-id {datastore_id} --job-id {job_id}"
     )
-    if job.status == "COMPLETED":
+    if verdict is Verdict.UNKNOWN:
         reason += f"; what it imported could not be determined; {NEW_RUN}"
-        return write_verdict(context, found, Verdict.UNKNOWN, reason, result_of(found.record, job))
-    if context.request.cross_account_advice:
+    elif context.request.cross_account_advice:
         reason += f"; if it was denied access: {context.request.cross_account_advice}"
-    return write_verdict(context, found, Verdict.FAILED, reason, result_of(found.record, job))
+    return write_verdict(context, found, verdict, reason, result_of(found.record, job))
 
 
 def write_verdict(

@@ -1,0 +1,55 @@
+"""When the next start is due. Pure: it is told the time.
+
+AWS's quota is a token bucket of burst 1. Starts at exactly its rate are throttled most of the time, and a pacer that
+learns the rate from throttles slows down for ever: so the rate is given, and starts keep a little above its interval.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_MARGIN = 1.02
+_AFTER_THROTTLE = 0.06
+_PATIENT_THROTTLES = 4
+_STARTS_PER_GAP = 40
+"""After so many starts one interval is left to others of the account, for example to a deploy."""
+_POLL_PART = 0.03
+_SHORTEST_POLL, _LONGEST_POLL = 5.0, 60.0
+_FIRST_GUESS_SECONDS = 300.0
+
+
+@dataclass
+class Pacer:
+    """The pace of starts; all of it is in the run's state."""
+
+    rate: float
+    """Starts per second."""
+    due: float = 0.0
+    """When the next start is due, in seconds since the epoch."""
+    throttles: int = 0
+    """How many starts in a row were throttled."""
+    starts: int = 0
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two starts."""
+        return _MARGIN / self.rate
+
+    def started(self, now: float) -> None:
+        """Note a start that HealthImaging took."""
+        self.starts += 1
+        self.throttles = 0
+        intervals = 2 if self.starts % _STARTS_PER_GAP == 0 else 1
+        self.due = now + intervals * self.interval
+
+    def throttled(self, now: float) -> None:
+        """Note a start that was throttled: somebody else's was a moment ago, or the bucket is a little behind."""
+        self.throttles += 1
+        doublings = max(0, self.throttles - _PATIENT_THROTTLES)
+        self.due = now + min(_AFTER_THROTTLE * self.interval * 2.0**doublings, 60.0)
+
+
+def poll_interval(mean_job_seconds: float | None) -> float:
+    """Return how often to look at the jobs that run, by how long a job lasts."""
+    seconds = _FIRST_GUESS_SECONDS if mean_job_seconds is None else mean_job_seconds
+    return min(max(_POLL_PART * seconds, _SHORTEST_POLL), _LONGEST_POLL)
