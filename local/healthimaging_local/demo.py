@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from healthimaging_local.cloud import ROOT, Cloud
+from healthimaging_local.cloud import Cloud
 
+ROOT = Path(__file__).resolve().parents[2]
 CDK = ROOT / "tools" / "node_modules" / ".bin" / "cdk"
 DATA_STACK, IMPORT_STACK = "HealthImagingData", "HealthImagingImport"
 GOOD_FILES = (

@@ -30,3 +30,7 @@ class StorageError(Exception):
         super().__init__(message)
         self.code = code
         self.message = message
+
+
+class CloudError(RuntimeError):
+    """The local cloud could not be installed, did not start, ended by itself, or refused a control call."""

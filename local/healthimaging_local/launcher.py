@@ -1,4 +1,4 @@
-"""Starts the emulator with HealthImaging in it: ``python -m healthimaging_local.launcher`` in the cloud's own venv.
+"""Starts the emulator with HealthImaging in it, in the emulator's own environment; ``boot.py`` comes before it.
 
 ``Cloud`` sets the environment this needs; nobody else is expected to start it.
 """
@@ -12,12 +12,16 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from healthimaging_local.state import Settings
 from healthimaging_local.tables import EmulatorChangedError, check_tables
 
 PARENT_VARIABLE = "HEALTHIMAGING_LOCAL_PARENT"
-FOLDER_VARIABLE = "HEALTHIMAGING_LOCAL_FOLDER"
+IDLE_VARIABLE = "HEALTHIMAGING_LOCAL_IDLE_SECONDS"
+REMOVED_VARIABLE = "HEALTHIMAGING_LOCAL_REMOVED"
 JOB_SECONDS_VARIABLE = "HEALTHIMAGING_LOCAL_JOB_SECONDS"
 
 
@@ -29,17 +33,39 @@ def settings_from_environment() -> Settings:
     return settings
 
 
-def end_with(parent: int) -> None:
-    """End this process group, and remove its folder, when the process that started it is gone, however it went."""
+def end_when(is_over: Callable[[], bool], every: float) -> None:
+    """End this process group, and remove what it would leave behind, once ``is_over`` says so."""
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        if os.environ.get(FOLDER_VARIABLE):
-            shutil.rmtree(os.environ[FOLDER_VARIABLE], ignore_errors=True)
+        while not is_over():
+            time.sleep(every)
+        for path in filter(None, os.environ.get(REMOVED_VARIABLE, "").split(os.pathsep)):
+            if Path(path).is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                Path(path).unlink(missing_ok=True)
         os.killpg(os.getpgid(0), signal.SIGKILL)
 
-    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+    threading.Thread(target=watch, name="end-watch", daemon=True).start()
+
+
+def end_with(parent: int) -> None:
+    """End with the process that started this one, however that ended."""
+    end_when(lambda: os.getppid() != parent, every=0.5)
+
+
+def end_after_idle(seconds: float, app: Any) -> None:  # noqa: ANN401 - a module of ministack
+    """End once no request has come for so long: a cloud in the background must not be forgotten."""
+    served = app.app
+    last_request = time.monotonic()
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI
+        nonlocal last_request
+        last_request = time.monotonic()
+        await served(scope, receive, send)
+
+    app.app = application
+    end_when(lambda: time.monotonic() - last_request > seconds, every=min(seconds / 10, 10))
 
 
 def main() -> None:
@@ -60,8 +86,6 @@ def main() -> None:
     apply_patches(os.environ.get(WITHOUT_VARIABLE, "").split())
     if os.environ.get(PARENT_VARIABLE):
         end_with(int(os.environ[PARENT_VARIABLE]))
+    if os.environ.get(IDLE_VARIABLE):
+        end_after_idle(float(os.environ[IDLE_VARIABLE]), app)
     app.main()
-
-
-if __name__ == "__main__":
-    main()

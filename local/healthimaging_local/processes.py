@@ -49,3 +49,14 @@ def command_of(pid: int) -> str:
 def alive(pid: int) -> bool:
     """Whether a process of this id still runs."""
     return bool(command_of(pid))
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether nothing listens on a port of ``host``."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+        return True

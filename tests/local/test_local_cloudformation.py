@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from healthimaging_local import Cloud
-from healthimaging_local.cloud import ROOT
+from tests.conftest import ROOT
 
 pytestmark = pytest.mark.cloud
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from healthimaging_local.cloud import ROOT
+from healthimaging_local.environments import installed_environment
 from healthimaging_local.patches import PATCHES, apply_patches
+from healthimaging_local.paths import PACKAGE, lambda_root
 from healthimaging_local.tables import EMULATOR, NEEDED, PINNED_VERSION, EmulatorChangedError, check_tables
 
 
@@ -24,15 +25,14 @@ def test_fails_with_all_missing_names_and_the_pinned_version() -> None:
 
 
 def test_the_pinned_version_is_the_required_one() -> None:
-    requirements = (ROOT / "requirements" / "cloud.txt").read_text(encoding="utf-8")
+    requirements = (PACKAGE / "requirements" / "emulator.txt").read_text(encoding="utf-8")
     assert f"{EMULATOR}=={PINNED_VERSION}" in requirements.splitlines()
 
 
 def test_every_name_taken_from_the_emulator_is_guarded() -> None:
     guarded = {name for names in NEEDED.values() for name in names}
-    package = ROOT / "local" / "healthimaging_local"
-    modules = [package / f"{name}.py" for name in ("access", "decisions", "emulator", "machine_runs")]
-    for module in (*modules, *sorted(package.glob("patches/*.py"))):
+    modules = [PACKAGE / f"{name}.py" for name in ("access", "decisions", "emulator", "machine_runs")]
+    for module in (*modules, *sorted(PACKAGE.glob("patches/*.py"))):
         source = module.read_text(encoding="utf-8")
         aliases = set(re.findall(r"^from ministack[\w.]* import (.+)$", source, re.MULTILINE))
         names = {part.split(" as ")[-1].strip() for line in aliases for part in line.split(",")}
@@ -42,7 +42,7 @@ def test_every_name_taken_from_the_emulator_is_guarded() -> None:
 
 
 def test_every_patch_that_is_written_is_applied_once() -> None:
-    folder = ROOT / "local" / "healthimaging_local" / "patches"
+    folder = PACKAGE / "patches"
     defined = {
         path.stem: [
             node.name
@@ -72,8 +72,8 @@ def test_fails_at_start_when_a_table_is_gone(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     ended = subprocess.run(
-        [str(ROOT / ".cloud" / "venv" / "bin" / "python"), str(tmp_path / "without.py")],
-        env={"PYTHONPATH": f"{ROOT / 'local'}:{ROOT / 'lambda'}", "TMPDIR": str(tmp_path), "GATEWAY_PORT": "1"},
+        [str(installed_environment().python), str(tmp_path / "without.py")],
+        env={"PYTHONPATH": f"{PACKAGE.parent}:{lambda_root()}", "TMPDIR": str(tmp_path), "GATEWAY_PORT": "1"},
         capture_output=True,
         text=True,
         timeout=60,
