@@ -13,7 +13,11 @@ from tests.judges.judging import ROOT
 
 pytestmark = pytest.mark.judges
 
-_MAPPED = {"constructs/healthimaging_cdk": "healthimaging_cdk", "lambda": "healthimaging_cdk/_lambda"}
+_MAPPED = {
+    "constructs/healthimaging_cdk": "healthimaging_cdk",
+    "lambda": "healthimaging_cdk/_lambda",
+    "local/healthimaging_local": "healthimaging_local",
+}
 
 _THEIR_APP = """
 from aws_cdk import App, Stack

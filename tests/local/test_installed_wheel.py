@@ -1,0 +1,107 @@
+"""The built wheel in an empty environment: the page "Test your own stack" is done block by block."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.judges.checkouts import build_wheel
+
+pytestmark = pytest.mark.cloud
+
+PAGE = (ROOT / "docs" / "test-your-own-stack.md").read_text(encoding="utf-8")
+# What a shell and npm need. Node.js is not among it: the extra brings it.
+TOOLS = ("bash", "cat", "cp", "dirname", "env", "mkdir", "ps", "rm", "sed", "sh", "tr", "uname")
+FILE = re.compile(r"# file: (\S+)\n")
+
+
+@dataclass(frozen=True)
+class Project:
+    """An empty folder beside an environment that knows where the wheel is, and nothing else."""
+
+    folder: Path
+    environ: dict[str, str]
+
+    def run(self, script: str, *, check: bool = True) -> str:
+        ended = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script],
+            cwd=self.folder,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=900,
+            check=False,
+        )
+        assert not check or ended.returncode == 0, f"{script}\n{ended.stdout}"
+        return ended.stdout
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    folder = tmp_path_factory.mktemp("their-project")
+    wheels = tmp_path_factory.mktemp("wheels")
+    build_wheel(wheels)
+    venv = tmp_path_factory.mktemp("venv") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+    tools = tmp_path_factory.mktemp("tools")
+    for name in TOOLS:
+        found = shutil.which(name)
+        assert found, name
+        (tools / name).symlink_to(found)
+    unwanted = ("AWS_", "CDK_", "HEALTHIMAGING_", "JSII_", "PYTEST", "PYTHON", "VIRTUAL_ENV", "COV_")
+    environ = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(unwanted)},
+        "PATH": f"{venv / 'bin'}:{tools}",
+        "PIP_FIND_LINKS": str(wheels),
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "HEALTHIMAGING_LOCAL_HOME": str(tmp_path_factory.mktemp("home")),
+    }
+    made = Project(folder, environ)
+    yield made
+    if (venv / "bin" / "healthimaging-local").exists():
+        made.run("healthimaging-local stop --all")
+
+
+# What the output of a block must hold, by a line of the block.
+EXPECTED = {
+    "healthimaging-local install": ["Installing the emulator", "Installing the boto3 of a Lambda runtime"],
+    "healthimaging-local run -- cdk deploy": ["Imaging.", "1 imported"],
+    "healthimaging-local logs --functions": ["'default' answers at http://127.0.0.1:", '"step"', "1 imported"],
+    "list_datastores": ["datastoreId", "ACTIVE"],
+    "-c run_id=again": ["1 imported", "'default' is stopped"],
+    "status": ["nightly", "review", "'nightly' is stopped", "'review' is stopped"],
+    "pytest -q -n 2": ["3 passed", "3 passed"],
+    "python try_it.py": ["CREATE_COMPLETE"],
+}
+
+
+def blocks() -> list[tuple[str, str]]:
+    return re.findall(r"^```(sh|python)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def test_every_block_of_the_page_does_what_the_page_says(project: Project) -> None:
+    seen = set()
+    for language, text in blocks():
+        if language == "python":
+            name = FILE.match(text)
+            assert name, f"a block without `# file:`:\n{text}"
+            (project.folder / name[1]).write_text(text, encoding="utf-8")
+            continue
+        output = project.run(text)
+        line = next((it for it in EXPECTED if it in text.replace("\\\n", "")), "")
+        seen.add(line)
+        for expected in EXPECTED.get(line, []):
+            assert expected in output, f"{text}\n{output}"
+    assert set(EXPECTED) <= seen
+    assert "no local cloud runs\n" == project.run("healthimaging-local status")
