@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any, cast
 
 from aws_cdk import AssetStaging, Duration, RemovalPolicy, Stack
@@ -32,7 +33,7 @@ _OLDEST_CALL = Duration.minutes(5)
 
 
 class Provider(Construct):
-    """The function, its log group, and the state machine. One in a stack."""
+    """The function and its log group, and for custom resources the state machine. One in a stack."""
 
     def __init__(self, scope: Construct, construct_id: str) -> None:
         super().__init__(scope, construct_id)
@@ -89,8 +90,6 @@ class Provider(Construct):
         make_readable(cast("AssetStaging", self.function.node.find_child("Code").node.find_child("Stage")))
         if network:
             self.function.node.add_dependency(*network.needs)
-        self.state_machine = self._state_machine(self.function.function_arn)
-        self.rescue = self._rescue()
 
     def encrypt_log(self, keys: Iterable[IKey | None]) -> None:
         """Encrypt the log with the first of the keys that is fit for it, unless it has a key already.
@@ -105,7 +104,10 @@ class Provider(Construct):
             self._log.kms_key_id = fit.key_arn
             self._log_policy.add_statements(use_through_logs(fit, stack))
 
-    def _state_machine(self, function_arn: str) -> sfn.CfnStateMachine:
+    @cached_property
+    def state_machine(self) -> sfn.CfnStateMachine:
+        """What responds to CloudFormation step by step; made for the first custom resource."""
+        function_arn = self.function.function_arn
         role = iam.Role(
             self,
             "StateMachineRole",
@@ -132,7 +134,8 @@ class Provider(Construct):
             },
         )
 
-    def _rescue(self) -> Construct:
+    @cached_property
+    def rescue(self) -> Construct:
         """Have the function invoked once more for what ended without a response to CloudFormation.
 
         Lambda puts failed invocations onto the default event bus, Step Functions failed executions. A rule for each

@@ -16,8 +16,8 @@ from healthimaging_import.bulk.planner import Cause, Limits, Part, Planner, Tall
 
 SCHEMA = 1
 JOBS_PER_FILE = 1000
-ASSUMED_JOB_MINUTES = 10.0
-"""How long a full job is taken to last. AWS does not say."""
+_SMALL_JOB_MINUTES, _FULL_JOB_MINUTES = 1.5, 10.0
+"""How long a job is taken to last. AWS says 80 to 120 seconds of small jobs, and nothing of full ones."""
 # us-east-1, USD, 2026-11: S3 PUT and LIST, S3 GET, a GB-second of a function on arm64, a state transition.
 _PUT, _GET, _GB_SECOND, _TRANSITION = 5e-6, 4e-7, 1.33334e-5, 2.5e-5
 _KEYS_PER_LIST = 1000
@@ -50,11 +50,25 @@ class Pace:
     starts_per_second: float
     concurrent_jobs: int
 
-    def hours(self, jobs: int, job_minutes: float = ASSUMED_JOB_MINUTES) -> float:
+    def hours(self, jobs: int, job_minutes: float) -> float:
         """Return the hours that no run of so many jobs goes below: by the start rate, and by the concurrent jobs."""
         by_rate = jobs / self.starts_per_second / 3600
         by_slots = -(-jobs // self.concurrent_jobs) * job_minutes / 60
         return max(by_rate + job_minutes / 60 if jobs else 0.0, by_slots)
+
+
+@dataclass
+class Cut:
+    """What a way to cut the source comes to."""
+
+    jobs: int = 0
+    files: int = 0
+
+    def add(self, parts: Iterator[Part]) -> None:
+        """Count further jobs."""
+        for part in parts:
+            self.jobs += 1
+            self.files += part.files
 
 
 def encode_jobs(jobs: Sequence[PlannedJob]) -> bytes:
@@ -65,6 +79,12 @@ def encode_jobs(jobs: Sequence[PlannedJob]) -> bytes:
 def decode_jobs(body: bytes) -> list[PlannedJob]:
     """Read a file of a plan."""
     return [PlannedJob(**json.loads(line)) for line in body.decode().splitlines() if line]
+
+
+def job_minutes(files: int, jobs: int, limits: Limits) -> float:
+    """Return how long a job is taken to last, in which so many files are on average."""
+    part = min(1.0, files / max(1, jobs) / limits.files)
+    return _SMALL_JOB_MINUTES + part * (_FULL_JOB_MINUTES - _SMALL_JOB_MINUTES)
 
 
 class PlanWriter:
@@ -130,7 +150,7 @@ def make_plan(
     source: Mapping[str, str | None],
     limits: Limits,
     pace: Pace,
-    jobs_of_any_prefix: int | None,
+    any_prefix: Cut | None,
 ) -> dict[str, Any]:
     """Write ``plan.json``, after the planner and the writer have finished.
 
@@ -140,29 +160,30 @@ def make_plan(
         source: ``bucket``, ``prefix`` and ``owner_account_id``.
         limits: how much one job takes.
         pace: what the account and the data store allow, for the estimate; it is no part of the plan's name.
-        jobs_of_any_prefix: how many jobs prefixes that end anywhere would need, where that was counted.
+        any_prefix: what prefixes that end anywhere would come to, where that was counted.
     """
     covered = Tally(sum(file["files"] for file in writer.files), sum(file["bytes"] for file in writer.files))
     meaning = {"schema": SCHEMA, "source": dict(source), "limits": asdict(limits), "files": writer.files}
     uncovered = {cause.value: asdict(tally) for cause, tally in planner.uncovered.items()}
     bound = fewest_jobs(covered.files, covered.bytes, limits)
     jobs = writer.jobs
-    hours = pace.hours(jobs)
+    minutes = job_minutes(covered.files, jobs, limits)
+    hours = pace.hours(jobs, minutes)
     return {
         "plan": hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest(),
         **meaning,
         "listed": asdict(planner.listed),
         "jobs": {"count": jobs, **asdict(covered)},
         "uncovered": uncovered,
-        "bound": {"jobs": bound, "hours": round(pace.hours(bound), 2)},
-        "jobs_of_any_prefix": jobs_of_any_prefix,
+        "bound": {"jobs": bound, "hours": round(pace.hours(bound, job_minutes(covered.files, bound, limits)), 2)},
+        "any_prefix": asdict(any_prefix) if any_prefix else None,
         "pace": asdict(pace),
         "estimate": {
             "hours": round(hours, 2),
-            "assumed_job_minutes": ASSUMED_JOB_MINUTES,
+            "assumed_job_minutes": round(minutes, 1),
             "usd": round(cost_usd(planner.listed.files, jobs, hours), 2),
         },
-        "advice": advice(planner, jobs, bound, pace, jobs_of_any_prefix),
+        "advice": advice(planner, covered, jobs, pace, any_prefix),
     }
 
 
@@ -174,29 +195,35 @@ def cost_usd(files: int, jobs: int, hours: float) -> float:
     return listing + requests + function + hours * _LOOPS_PER_HOUR * 3 * _TRANSITION
 
 
-def advice(planner: Planner, jobs: int, bound: int, pace: Pace, jobs_of_any_prefix: int | None) -> list[str]:
+def advice(planner: Planner, covered: Tally, jobs: int, pace: Pace, any_prefix: Cut | None) -> list[str]:
     """Say how far a plan is from the bound, and what would help."""
     said = [f"{tally.files} files {_ADVICE[cause]}" for cause, tally in planner.uncovered.items() if tally.files]
+    bound = fewest_jobs(covered.files, covered.bytes, planner.limits)
+
+    def hours_of(count: int, rate: float = pace.starts_per_second, slots: int = pace.concurrent_jobs) -> float:
+        return Pace(rate, slots).hours(count, job_minutes(covered.files, count, planner.limits))
+
+    hours = hours_of(jobs)
     if jobs > _MUCH * bound:
         said.append(
-            f"{jobs} jobs take at least {pace.hours(jobs):.1f} h; full jobs would be {bound} and take "
-            f"{pace.hours(bound):.1f} h: folders of up to {planner.limits.files} files would help"
+            f"{jobs} jobs take at least {hours:.1f} h; full jobs would be {bound} and take {hours_of(bound):.1f} h: "
+            f"folders of up to {planner.limits.files} files would help"
         )
-    if jobs_of_any_prefix is not None and _MUCH * jobs_of_any_prefix < jobs:
+    if any_prefix is not None and (_MUCH * any_prefix.jobs < jobs or any_prefix.files > covered.files):
         said.append(
-            f"with prefixes that do not end in '/' it would be {jobs_of_any_prefix} jobs and at least "
-            f"{pace.hours(jobs_of_any_prefix):.1f} h; whether HealthImaging takes those is not documented"
+            f"with prefixes that do not end in '/' it would be {any_prefix.jobs} jobs for {any_prefix.files} files "
+            f"instead of {covered.files}, and at least {hours_of(any_prefix.jobs):.1f} h; whether HealthImaging takes such "
+            "prefixes is not documented"
         )
-    faster = Pace(4 * pace.starts_per_second, pace.concurrent_jobs)
-    if faster.hours(jobs) * _MUCH < pace.hours(jobs):
+    rate, slots = 4 * pace.starts_per_second, 4 * pace.concurrent_jobs
+    if hours_of(jobs, rate) * _MUCH < hours:
         said.append(
-            f"the start rate decides: at {faster.starts_per_second:g} starts per second it would be "
-            f"{faster.hours(jobs):.1f} h instead of {pace.hours(jobs):.1f} h; ask AWS for a higher quota"
+            f"the start rate decides: at {rate:g} starts per second it would be {hours_of(jobs, rate):.1f} h instead "
+            f"of {hours:.1f} h; ask AWS for a higher quota"
         )
-    wider = Pace(pace.starts_per_second, 4 * pace.concurrent_jobs)
-    if wider.hours(jobs) * _MUCH < pace.hours(jobs):
+    if hours_of(jobs, slots=slots) * _MUCH < hours:
         said.append(
-            f"the concurrent jobs decide: with {wider.concurrent_jobs} it would be {wider.hours(jobs):.1f} h instead "
-            f"of {pace.hours(jobs):.1f} h; ask AWS for a higher quota"
+            f"the concurrent jobs decide: with {slots} it would be {hours_of(jobs, slots=slots):.1f} h instead of "
+            f"{hours:.1f} h; ask AWS for a higher quota"
         )
     return said

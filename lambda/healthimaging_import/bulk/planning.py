@@ -12,7 +12,7 @@ from healthimaging_import import log
 from healthimaging_import.aws.clients import Aws
 from healthimaging_import.bulk.folder import ConflictError, Folder
 from healthimaging_import.bulk.listing import list_files
-from healthimaging_import.bulk.plan import PlanWriter, make_plan
+from healthimaging_import.bulk.plan import Cut, PlanWriter, make_plan
 from healthimaging_import.bulk.planner import Planner
 from healthimaging_import.bulk.settings import Settings
 from healthimaging_import.errors import TerminalError
@@ -77,31 +77,31 @@ class Planning:
             return str(draft["plan"])
         if draft:
             planner, compared = Planner.resume(draft["planner"]), Planner.resume(draft["compared"])
-            writer, others = PlanWriter(source.bucket, **draft["writer"]), int(draft["others"])
+            writer, others = PlanWriter(source.bucket, **draft["writer"]), Cut(**draft["others"])
         else:
             planner = Planner(source.bucket, source.prefix, limits)
             compared = Planner(source.bucket, source.prefix, replace(limits, any_prefix=True))
-            writer, others = PlanWriter(source.bucket), 0
+            writer, others = PlanWriter(source.bucket), Cut()
         saved_at = clock()
         for files in list_files(self._aws, source, planner.last_key):
             for name, body in writer.add(planner.feed(files)):
                 self._folder.write(f"{self._draft}/{name}", body)
             if not limits.any_prefix:
-                others += sum(1 for _ in compared.feed(files))
+                others.add(compared.feed(files))
             now = clock()
             if now >= until or now - saved_at >= _SAVE_SECONDS:
                 document = {"planner": planner.save(), "compared": compared.save(), "writer": writer.save()}
-                self._save({**document, "others": others})
+                self._save({**document, "others": asdict(others)})
                 log.line("listed", files=planner.listed.files, jobs=writer.jobs)
                 saved_at = now
             if now >= until:
                 return None
         for name, body in (*writer.add(planner.finish()), *writer.finish()):
             self._folder.write(f"{self._draft}/{name}", body)
-        others += sum(1 for _ in compared.finish())
+        others.add(compared.finish())
         return self._publish(planner, writer, None if limits.any_prefix else others)
 
-    def _publish(self, planner: Planner, writer: PlanWriter, others: int | None) -> str:
+    def _publish(self, planner: Planner, writer: PlanWriter, others: Cut | None) -> str:
         """Put the plan under its own name. The last file is ``plan.json``: with it the plan is whole."""
         settings = self._settings
         plan = make_plan(
@@ -110,7 +110,7 @@ class Planning:
             source=asdict(settings.source),
             limits=settings.limits,
             pace=settings.pace,
-            jobs_of_any_prefix=others,
+            any_prefix=others,
         )
         name = str(plan["plan"])
         for file in writer.files:

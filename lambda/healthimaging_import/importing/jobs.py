@@ -74,6 +74,22 @@ def find_job(aws: Aws, datastore_id: str, name: str, since: float) -> dict[str, 
     return None
 
 
+def list_running(aws: Aws, datastore_id: str) -> set[str]:
+    """Return the ids of the jobs of a data store that have not ended, as far as they are listed already."""
+    found: set[str] = set()
+    for status in ("SUBMITTED", "IN_PROGRESS"):
+        page: dict[str, str] = {"jobStatus": status}
+        while True:
+            ids, token = aws.call(
+                "medical-imaging", "ListDICOMImportJobs", _ids, datastoreId=datastore_id, maxResults=_PAGE, **page
+            )
+            found |= ids
+            if not token:
+                break
+            page["nextToken"] = token
+    return found
+
+
 def refuse_unmarked(aws: Aws, datastore_id: str, since: float) -> None:
     """Make sure that a start of the first version, which left no mark, was not sent.
 
@@ -109,6 +125,10 @@ def _page(answer: Mapping[str, Any], since: float) -> tuple[list[dict[str, str]]
         if job.get("submittedAt") and job["submittedAt"].timestamp() >= since - _CLOCKS_DIFFER_BY
     ]
     return late, answer.get("nextToken")
+
+
+def _ids(answer: Mapping[str, Any]) -> tuple[set[str], str | None]:
+    return {str(job["jobId"]) for job in answer["jobSummaries"]}, answer.get("nextToken")
 
 
 def _named(answer: Mapping[str, Any]) -> dict[str, str]:
