@@ -41,9 +41,13 @@ _DEPLOY_AGAIN = "then deploy again: what was started is found again and not star
 
 
 def handle(event: dict[str, Any], context: Any) -> State:  # noqa: ANN401 - Lambda's context has no public type
-    """Receive a CloudFormation request, do a step of the state machine, or respond for an invocation that failed."""
+    """Receive a CloudFormation request, do a step of a state machine, or respond for an invocation that failed."""
     if "RequestType" in event:
         return _receive(event)
+    if "bulk" in event:
+        from healthimaging_import.bulk.handler import handle_bulk  # noqa: PLC0415 - responding must not need boto3
+
+        return handle_bulk(event, context)
     if "source" in event:
         return _rescue(event)
     steps: dict[str, Callable[[State, Any], State]] = {"step": _step, "respond": _respond}

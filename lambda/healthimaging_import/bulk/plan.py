@@ -212,8 +212,8 @@ def advice(planner: Planner, covered: Tally, jobs: int, pace: Pace, any_prefix: 
     if any_prefix is not None and (_MUCH * any_prefix.jobs < jobs or any_prefix.files > covered.files):
         said.append(
             f"with prefixes that do not end in '/' it would be {any_prefix.jobs} jobs for {any_prefix.files} files "
-            f"instead of {covered.files}, and at least {hours_of(any_prefix.jobs):.1f} h; whether HealthImaging takes such "
-            "prefixes is not documented"
+            f"instead of {covered.files}, and at least {hours_of(any_prefix.jobs):.1f} h; whether HealthImaging "
+            "takes such prefixes is not documented"
         )
     rate, slots = 4 * pace.starts_per_second, 4 * pace.concurrent_jobs
     if hours_of(jobs, rate) * _MUCH < hours:
