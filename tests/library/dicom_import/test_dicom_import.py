@@ -25,6 +25,7 @@ from healthimaging_cdk import (
 from healthimaging_cdk._common.runtime import contract
 from stacks.data_stack import DataStack
 from stacks.import_stack import ImportStack
+from tests.feature_flags import REFERENCES
 
 IMPORT = "Custom::HealthImagingImport"
 BUCKET = "AWS::S3::Bucket"
@@ -372,7 +373,7 @@ def test_it_works_in_a_nested_stack(app, synthesize):
 
 
 def data_and_import(*, with_import: bool) -> dict:
-    app = App(analytics_reporting=False)
+    app = App(analytics_reporting=False, post_cli_context={REFERENCES: "strong"})
     data = DataStack(app, "Data")
     if with_import:
         ImportStack(
