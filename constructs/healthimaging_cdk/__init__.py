@@ -26,12 +26,14 @@ if TYPE_CHECKING:
     from healthimaging_cdk.monitoring.import_dashboard import ImportDashboard
     from healthimaging_cdk.network.health_imaging_endpoints import HealthImagingEndpoints
     from healthimaging_cdk.network.import_network import ImportNetwork
+    from healthimaging_cdk.review.plugin import HealthImagingChecks
 
 __all__ = [
     "Completion",
     "DataAccessRole",
     "Datastore",
     "DicomImport",
+    "HealthImagingChecks",
     "HealthImagingEndpoints",
     "IDatastore",
     "ImportAlarms",
@@ -52,6 +54,7 @@ _MODULES = {
     "DataAccessRole": "dicom_import.data_access_role",
     "Datastore": "datastore.datastore",
     "DicomImport": "dicom_import.dicom_import",
+    "HealthImagingChecks": "review.plugin",
     "HealthImagingEndpoints": "network.health_imaging_endpoints",
     "IDatastore": "datastore.datastore",
     "ImportAlarms": "monitoring.import_alarms",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import TypedDict
+from typing import Any, TypedDict
 
 
 class ResourceType(StrEnum):
@@ -241,6 +241,29 @@ MAX_WAIT_SECONDS = 3600
 
 MAX_JOB_NAME = 43
 """What is left of a job name's 64 characters for the user: ``-`` and 20 digits tell which attempt started the job."""
+
+
+def import_meaning(scope: str, properties: ImportProperties) -> dict[str, Any]:
+    """Return what is to be imported, in the order and shape in which its hash is the intent.
+
+    Two requests of equal meaning are one import; another meaning, or another ``RunId``, imports again. The function
+    decides by it, and ``healthimaging-cdk review`` predicts by it.
+
+    Args:
+        scope: who asks: the stack and the logical id of the resource.
+        properties: the import's properties.
+    """
+    return {
+        "scope": scope,
+        "datastoreId": properties["DatastoreId"],
+        "input": [
+            properties["InputBucket"],
+            properties.get("InputPrefix") or "",
+            properties.get("InputOwnerAccountId"),
+        ],
+        "output": [properties["OutputBucket"], properties.get("OutputPrefix") or ""],
+        "metadataMappings": [dict(mapping) for mapping in properties.get("MetadataMappings") or ()],
+    }
 
 
 def import_name(stack_name: str, logical_id: str) -> str:

@@ -6,8 +6,6 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from aws_cdk import Token
-
 _SERVICE = "medical-imaging"
 
 PASSED_TO_HEALTHIMAGING = {"StringEquals": {"iam:PassedToService": "medical-imaging.amazonaws.com"}}
@@ -62,6 +60,7 @@ _UNKNOWN = _Action("", image_sets=True, key=_REWRITES)
 """An action that AWS has added since."""
 
 _WITHOUT_RESOURCE = ("CreateDatastore", "ListDatastores")
+_EITHER = ("ListTagsForResource", "TagResource", "UntagResource")
 _NAMES = {name.lower(): name for name in (*_ACTIONS, *_WITHOUT_RESOURCE)}
 
 
@@ -79,6 +78,21 @@ def takes_image_sets(action: str) -> bool:
     return _row(action).image_sets
 
 
+def requires_image_sets(action: str) -> bool:
+    """Whether an action is allowed on a data store's ARN together with an image set's only."""
+    return takes_image_sets(action) and action.partition(":")[2] not in _EITHER
+
+
+def takes_no_datastore(action: str) -> bool:
+    """Whether an action takes no resource, and is allowed on ``*`` only."""
+    return action.partition(":")[2] in _WITHOUT_RESOURCE
+
+
+def known_actions() -> list[str]:
+    """Every action of HealthImaging that this release knows."""
+    return [f"{_SERVICE}:{name}" for name in _NAMES.values()]
+
+
 def actions_granted_by(method: str) -> list[str]:
     """The actions that a ``grant_*`` method of a data store grants."""
     return [f"{_SERVICE}:{name}" for name, action in _ACTIONS.items() if action.granted_by == method]
@@ -91,6 +105,8 @@ def key_rights(*actions: str) -> list[str]:
 
 def action_violations(action: str) -> list[str]:
     """What is wrong with an action that is to be granted on a data store; tokens pass."""
+    from aws_cdk import Token  # noqa: PLC0415 - the rules of templates need no aws-cdk-lib
+
     if Token.is_unresolved(action):
         return []
     service, _, name = action.partition(":")
@@ -113,5 +129,8 @@ __all__ = [
     "actions_granted_by",
     "is_known",
     "key_rights",
+    "known_actions",
+    "requires_image_sets",
     "takes_image_sets",
+    "takes_no_datastore",
 ]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from healthimaging_import.contract import MAX_JOB_NAME, OnEmpty, import_name
+from healthimaging_import.contract import MAX_JOB_NAME, ImportProperties, OnEmpty, import_meaning, import_name
 from healthimaging_import.service_model import (
     Quotas,
     ServiceModel,
@@ -147,13 +147,16 @@ class ImportRequest:
 
     @property
     def _meaning(self) -> dict[str, Any]:
-        return {
-            "scope": self.scope,
-            "datastoreId": self.datastore_id,
-            "input": [self.input_bucket, self.input_prefix, self.input_owner_account_id],
-            "output": [self.output_bucket, self.output_prefix],
-            "metadataMappings": [dict(mapping) for mapping in self.metadata_mappings],
+        properties: ImportProperties = {
+            "DatastoreId": self.datastore_id,
+            "InputBucket": self.input_bucket,
+            "InputPrefix": self.input_prefix,
+            "InputOwnerAccountId": self.input_owner_account_id,
+            "OutputBucket": self.output_bucket,
+            "OutputPrefix": self.output_prefix,
+            "MetadataMappings": [dict(mapping) for mapping in self.metadata_mappings],
         }
+        return import_meaning(self.scope, properties)
 
 
 def _digest(meaning: Mapping[str, Any]) -> str:
