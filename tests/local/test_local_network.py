@@ -12,13 +12,19 @@ from healthimaging_local import Cloud
 
 pytestmark = pytest.mark.cloud
 
-INTERFACES = ["ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface", "ec2:DescribeNetworkInterfaces"]
+INTERFACES = [
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:UnassignPrivateIpAddresses",
+]
 
 
-def create(cloud: Cloud, name: str, actions: list[str]) -> dict[str, Any]:
+def create(cloud: Cloud, name: str, actions: list[str], resource: str = "*") -> dict[str, Any]:
     """A VPC with a function in it, whose role has these rights; and a rule for its group in a resource of its own."""
     trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
-    allowed = {"Effect": "Allow", "Action": actions or ["logs:PutLogEvents"], "Resource": "*"}
+    allowed = {"Effect": "Allow", "Action": actions or ["logs:PutLogEvents"], "Resource": resource}
     resources = {
         "Vpc": ("AWS::EC2::VPC", {"CidrBlock": "10.9.0.0/16"}),
         "Subnet": ("AWS::EC2::Subnet", {"VpcId": {"Ref": "Vpc"}, "CidrBlock": "10.9.1.0/24"}),
@@ -78,6 +84,11 @@ def test_a_function_is_in_its_vpc_and_a_rule_of_its_own_in_its_group(cloud: Clou
     ec2 = cloud.client("ec2")
     (group,) = ec2.describe_security_groups(GroupIds=[ids["Group"]])["SecurityGroups"]
     assert ["10.9.0.0/16"] == [it["CidrIp"] for rule in group["IpPermissions"] for it in rule["IpRanges"]]
+
+
+def test_fails_a_function_in_a_vpc_whose_role_names_the_resources(cloud: Cloud) -> None:
+    stack = create(cloud, "named-resources", INTERFACES, "arn:aws:ec2:*:*:network-interface/*")
+    assert "ROLLBACK_COMPLETE" == stack["StackStatus"]
 
 
 @pytest.mark.parametrize("missing", INTERFACES)

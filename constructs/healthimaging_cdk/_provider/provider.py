@@ -68,7 +68,7 @@ class Provider(Construct):
                 "LostCalls": iam.PolicyDocument(
                     statements=[iam.PolicyStatement(actions=["events:PutEvents"], resources=[default_event_bus(self)])]
                 ),
-                **({"Network": _network_interfaces(Stack.of(self))} if network else {}),
+                **({"Network": _network_interfaces()} if network else {}),
             },
         )
         self.function = lambda_.Function(
@@ -213,30 +213,27 @@ class Provider(Construct):
         return found if isinstance(found, Provider) else Provider(stack, _ID)
 
 
-def _network_interfaces(stack: Stack) -> iam.PolicyDocument:
+def _network_interfaces() -> iam.PolicyDocument:
     """What Lambda needs for a function in a VPC, and the function's own code does not.
 
-    Lambda's guide asks for all resource ids of the account, and has the condition that tells the calls of the code
-    from Lambda's own: https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
+    Lambda asks for some of these actions without naming a resource, so that a policy that names one does not allow
+    them: all resources, as in Lambda's guide, which also has the condition that tells the calls of the code from
+    Lambda's own: https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
     """
-    interfaces, groups, subnets = (
-        stack.format_arn(service="ec2", resource=kind, resource_name="*")
-        for kind in ("network-interface", "security-group", "subnet")
-    )
-    allowed = [
-        (["ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets"], ["*"]),
-        (["ec2:CreateNetworkInterface"], [interfaces, groups, subnets]),
-        (
-            ["ec2:AssignPrivateIpAddresses", "ec2:DeleteNetworkInterface", "ec2:UnassignPrivateIpAddresses"],
-            [interfaces],
-        ),
+    actions = [
+        "ec2:AssignPrivateIpAddresses",
+        "ec2:CreateNetworkInterface",
+        "ec2:DeleteNetworkInterface",
+        "ec2:DescribeNetworkInterfaces",
+        "ec2:DescribeSubnets",
+        "ec2:UnassignPrivateIpAddresses",
     ]
     return iam.PolicyDocument(
         statements=[
-            *(iam.PolicyStatement(actions=actions, resources=resources) for actions, resources in allowed),
+            iam.PolicyStatement(actions=actions, resources=["*"]),
             iam.PolicyStatement(
                 effect=iam.Effect.DENY,
-                actions=sorted(action for actions, _ in allowed for action in actions),
+                actions=actions,
                 resources=["*"],
                 # The code of any function: to name this one would be a cycle.
                 conditions={"Null": {"lambda:SourceFunctionArn": "false"}},

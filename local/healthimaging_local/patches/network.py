@@ -47,7 +47,7 @@ def functions_have_their_network() -> None:
             network = arguments[position].get("VpcConfig")
             if not network:
                 return original(*arguments)
-            _check_network_rights(arguments[position]["Role"], network)
+            _check_network_rights(arguments[position]["Role"])
             name, attributes = original(*arguments)
             lambda_svc._functions[name]["config"]["VpcConfig"] = lambda_svc._vpc_config_with_id(network)
             return name, attributes
@@ -58,30 +58,31 @@ def functions_have_their_network() -> None:
         handlers[name] = with_network(handlers[name], position)
 
 
-def _check_network_rights(role_arn: str, network: dict[str, list[str]]) -> None:
-    """What Lambda asks for at once; on which resources it does is not documented, so all that the actions take."""
+_INTERFACE_ACTIONS = (
+    "CreateNetworkInterface",
+    "DescribeNetworkInterfaces",
+    "DeleteNetworkInterface",
+    "AssignPrivateIpAddresses",
+    "UnassignPrivateIpAddresses",
+)
+
+
+def _check_network_rights(role_arn: str) -> None:
+    """What Lambda asks for at once, without a resource: a policy that names resources does not allow it."""
     account, region = responses.get_account_id(), responses.get_region()
     role_name = role_arn.rsplit("/", 1)[-1]
     policies = iam_evaluator._gather_role_policies(role_name, account)
-    interfaces = ["network-interface/eni-0"]
-    places = [f"subnet/{it}" for it in network["SubnetIds"]]
-    places += [f"security-group/{it}" for it in network["SecurityGroupIds"]]
-    for action, resources in (
-        ("CreateNetworkInterface", interfaces + places),
-        ("DescribeNetworkInterfaces", ["*"]),
-        ("DeleteNetworkInterface", interfaces),
-    ):
-        for resource in resources:
-            context = iam_evaluator.EvalContext(
-                principal_arn=f"arn:aws:sts::{account}:assumed-role/{role_name}/lambda",
-                principal_type="AssumedRole",
-                principal_account=account,
-                action=f"ec2:{action}",
-                resource_arn="*" if resource == "*" else f"arn:aws:ec2:{region}:{account}:{resource}",
-                region=region,
-            )
-            if iam_evaluator.evaluate(context, policies).decision != "Allow":
-                raise ValueError(f"The provided execution role does not have permissions to call {action} on EC2")
+    for action in _INTERFACE_ACTIONS:
+        context = iam_evaluator.EvalContext(
+            principal_arn=f"arn:aws:sts::{account}:assumed-role/{role_name}/lambda",
+            principal_type="AssumedRole",
+            principal_account=account,
+            action=f"ec2:{action}",
+            resource_arn="*",
+            region=region,
+        )
+        if iam_evaluator.evaluate(context, policies).decision != "Allow":
+            raise ValueError(f"The provided execution role does not have permissions to call {action} on EC2")
 
 
 def vpcs_have_their_block() -> None:
