@@ -51,13 +51,9 @@ def _packs(rule: str, *packs: str) -> tuple[str, ...]:
 
 _HIPAA, _NIST, _PCI = "HIPAA.Security", "NIST.800.53.R5", "PCI.DSS.321"
 _IN_VPC = ("in a VPC",)
-_DESCRIBES = (
-    "Lambda asks for it where the function is in a VPC. EC2's Describe actions take no resource. The function's own "
-    "code is denied all of them (lambda:SourceFunctionArn)."
-)
 _INTERFACES = (
-    "Lambda asks for it where the function is in a VPC, for network interfaces whose ids are not known before they are "
-    "made. The function's own code is denied all of it (lambda:SourceFunctionArn)."
+    "Lambda asks for it where the function is in a VPC, as its guide says: for some of the actions without naming a "
+    "resource. The function's own code is denied all of them (lambda:SourceFunctionArn)."
 )
 _SHARED_ENDPOINT = (
     "An endpoint's policy grants nothing. This one lets one action pass, in one account, since the endpoint is there "
@@ -195,20 +191,12 @@ ACKNOWLEDGED = [
     Acknowledgement(
         (
             "cdk-nag: AwsSolutions-IAM5[Resource::*]",
+            "IAM: ec2:AssignPrivateIpAddresses on *",
+            "IAM: ec2:CreateNetworkInterface on *",
+            "IAM: ec2:DeleteNetworkInterface on *",
             "IAM: ec2:DescribeNetworkInterfaces on *",
             "IAM: ec2:DescribeSubnets on *",
-        ),
-        "AWS::IAM::Role",
-        _DESCRIBES,
-        _IN_VPC,
-    ),
-    Acknowledgement(
-        (
-            "cdk-nag: AwsSolutions-IAM5[Resource::EC2/*]",
-            "IAM: ec2:AssignPrivateIpAddresses on any resource",
-            "IAM: ec2:CreateNetworkInterface on any resource",
-            "IAM: ec2:DeleteNetworkInterface on any resource",
-            "IAM: ec2:UnassignPrivateIpAddresses on any resource",
+            "IAM: ec2:UnassignPrivateIpAddresses on *",
         ),
         "AWS::IAM::Role",
         _INTERFACES,

@@ -46,7 +46,7 @@ class Life:
         (folder / "mr.dcm").write_bytes((P10_FILES / "MR_small.dcm").read_bytes())
         first = account.deploy_one(app("1", folder))
         assert "CREATE_COMPLETE" == first.status, first.reason
-        self.stack_id = account._describe(NAME)["StackId"]
+        self.stack_id = account.stacks.describe(NAME)["StackId"]
         account.upload(account.resource_id(NAME, "AWS::S3::Bucket", "Images"), "studies/", "CT_small.dcm")
         self.deployed = account.deploy_one(app("2", folder))
         assert "UPDATE_COMPLETE" == self.deployed.status, self.deployed.reason
@@ -71,7 +71,7 @@ class Life:
             account.healthimaging.delete_image_set(**store, imageSetId=image_set["imageSetId"])
         self.destroyed = account.destroy(NAME)
         self.decisions = account.cloud.decisions()
-        self.events = account._events(self.stack_id)
+        self.events = account.stacks.events(self.stack_id)
 
     def id_of(self, part: str) -> str:
         (found,) = [physical for logical, physical in self.ids.items() if re.match(f"{part}[0-9A-F]{{8}}$", logical)]

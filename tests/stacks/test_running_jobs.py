@@ -51,7 +51,7 @@ class Scene:
 
     @property
     def stack_id(self) -> str:
-        return str(self.account._describe(self.name)["StackId"])
+        return str(self.account.stacks.describe(self.name)["StackId"])
 
     @property
     def policies(self) -> set[str]:

@@ -31,7 +31,7 @@ class CreationOrder:
         whole = bool(self._construct.node.dependencies)
         if not whole and not self.is_ordered:
             return []
-        graph = _Graph(Stack.of(self._construct))
+        graph = CreationGraph(Stack.of(self._construct))
         for scope, advice in (
             (self._job, "leave what needs results of the import out of execute_after and node.add_dependency"),
             (self._construct, "use execute_after, which has the job alone wait"),
@@ -45,7 +45,7 @@ class CreationOrder:
         return []
 
 
-class _Graph:
+class CreationGraph:
     """What the resources of a stack wait for, by their paths."""
 
     def __init__(self, stack: Stack) -> None:
@@ -53,6 +53,15 @@ class _Graph:
         self._resources = {it.node.path: it for it in _resources(stack) if it.stack.node.path == stack.node.path}
         self._paths = {str(stack.resolve(it.logical_id)): path for path, it in self._resources.items()}
         self._known: dict[str, list[str]] = {}
+
+    def needs_of(self, start: str) -> set[str]:
+        """The paths of all resources that a resource waits for, directly or not."""
+        ways, seen = [start], set[str]()
+        for path in ways:  # grows as it is read
+            new = [it for it in self._waits_for(path) if it not in seen]
+            seen.update(new)
+            ways += new
+        return seen
 
     def circle_through(self, start: str) -> list[str]:
         """The shortest way from a resource back to it, both ends included; empty if there is none."""
@@ -100,4 +109,4 @@ def _referred(value: Any) -> Iterator[str]:  # noqa: ANN401 - whatever a templat
             yield from _referred(inner)
 
 
-__all__ = ["CreationOrder"]
+__all__ = ["CreationGraph", "CreationOrder"]

@@ -25,6 +25,7 @@ from healthimaging_cdk.dicom_import._permissions import open_endpoints, provider
 from healthimaging_cdk.dicom_import._records import RecordsExpiry, RecordsGuard
 from healthimaging_cdk.dicom_import._results import ImportResults, make_outputs
 from healthimaging_cdk.dicom_import._storage import create_storage, make_key
+from healthimaging_cdk.dicom_import._store_order import create_one_by_one
 from healthimaging_cdk.dicom_import.data_access_role import DataAccessRole, rights_of
 from healthimaging_cdk.dicom_import.options import (
     Completion,
@@ -192,6 +193,8 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
         self._datastore: IDatastore = datastore or Datastore(
             self, "Datastore", encryption_key=self._encryption_key, removal_policy=removal_policy
         )
+        if datastore is None:
+            create_one_by_one(self._datastore)
         self._storage = create_storage(self, options, self._encryption_key, self._datastore)
         guard = RecordsGuard.of(self.output_bucket) if output_bucket else RecordsGuard(self.output_bucket)
         self.node.add_validation(RecordsExpiry(self, self.output_bucket, output_prefix))
