@@ -13,16 +13,17 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from ministack.core import iam_evaluator, responses
-from ministack.services import eventbridge, sts
+from ministack.services import eventbridge, kms, sts
 
+from healthimaging_local import keys
 from healthimaging_local.decisions import find_role, role_of
-from healthimaging_local.errors import ServiceError, StorageError
+from healthimaging_local.errors import JobFailedError, ServiceError, StorageError
 from healthimaging_local.events import SOURCE
 from healthimaging_local.ports import Caller, Content, Json, StoredObject
 
@@ -117,6 +118,41 @@ class EmulatorPermissions:
                 f"{SERVICE_PRINCIPAL} is not authorized to assume the role {role_arn} for {source_arn}: "
                 "see the role's trust policy",
             )
+
+    def check_key(self, caller: Caller, key_arn: str, actions: Sequence[str], resource: str) -> None:
+        """The caller may use a store's customer-managed key; CloudFormation acts as the root of its account.
+
+        The guide ("Data encryption") names the actions; it names no ``kms:ViaService``, so a condition on that fails.
+        """
+        if not self._enforced:
+            return
+        principal = iam_evaluator.resolve_principal(caller.access_key, caller.account)
+        if isinstance(principal, iam_evaluator.AuthError):
+            raise ServiceError("AccessDeniedException", principal.message)
+        more = {"kms:GrantIsForAWSResource": "true", "aws:SourceArn": resource}
+        for action in actions:
+            reason = keys.refusal(principal, keys.Use(action, key_arn, more=more))
+            if reason:
+                raise ServiceError("AccessDeniedException", reason)
+
+    def grant_key(self, caller: Caller, key_arn: str, resource: str) -> None:
+        """Give HealthImaging a grant on a store's key, in the name of who creates the store."""
+        found = keys.find_key(key_arn, caller.account)
+        if not self._enforced or found is None:
+            return
+        operations = ["Decrypt", "DescribeKey", "Encrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext"]
+        grant = {"GranteePrincipal": SERVICE_PRINCIPAL, "Operations": operations, "Name": resource.rsplit("/", 1)[-1]}
+        with responses.request_scope(found[1], caller.region):
+            kms._create_grant({"KeyId": found[0]["Arn"], **grant})
+
+    def check_granted_key(self, caller: Caller, key_arn: str) -> None:
+        """HealthImaging itself may still use a store's key: it is enabled, and the grant is there."""
+        if not self._enforced:
+            return
+        with responses.request_scope(caller.account, caller.region):
+            reason = keys.service_refusal(SERVICE_PRINCIPAL, keys.Use("kms:GenerateDataKey", key_arn))
+        if reason:
+            raise JobFailedError(f"KMS key cannot be used: {reason}")
 
     def storage_as(self, caller: Caller, role_arn: str) -> RoleStorage:
         """S3 with a session of the role."""

@@ -46,6 +46,7 @@ class Cloud(Connection):
         port: Where the gateway listens on 127.0.0.1. Default: a free port is chosen.
         auth: Whether IAM is enforced. Default: True.
         wait_scale: Factor for the waits of Step Functions, of which 0.1 makes a minute six seconds. Default: 1.
+        throttling: Whether HealthImaging's rates and bursts are those of AWS. Default: True.
         job_seconds: How long an import job takes, in seconds. Default: 0.3.
         environment: What the emulator runs in. Default: the one of this user, installed at first use.
         log: Where the cloud's log goes. Default: ``cloud.log`` in its folder; its end is quoted when the start fails.
@@ -64,6 +65,7 @@ class Cloud(Connection):
         auth: bool = True,
         wait_scale: float = 1.0,
         job_seconds: float = 0.3,
+        throttling: bool = True,
         environment: Environment | None = None,
         log: Path | None = None,
         folder: Path | None = None,
@@ -78,6 +80,7 @@ class Cloud(Connection):
         self._wait_scale = wait_scale
         self._job_seconds = job_seconds
         self._environment = environment
+        self._throttling = throttling
         self._log = log
         self._given_folder = folder
         self._start_timeout = start_timeout
@@ -211,6 +214,7 @@ class Cloud(Connection):
             "S3_DATA_DIR": str(folder / "s3"),
             "TMPDIR": str(folder),
             "HEALTHIMAGING_LOCAL_JOB_SECONDS": str(self._job_seconds),
+            "HEALTHIMAGING_LOCAL_THROTTLING": str(self._throttling).lower(),
             "HEALTHIMAGING_LOCAL_RUNTIME": str(environment.runtime.resolve()),
             "HEALTHIMAGING_LOCAL_REMOVED": os.pathsep.join([str(folder), str(record_file(self.name))]),
             LAMBDA_ROOT_VARIABLE: str(lambda_root()),

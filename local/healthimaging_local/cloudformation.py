@@ -41,6 +41,10 @@ class DatastoreType:
         problems = ServiceModel.load().violations("CreateDatastoreRequest", request)
         if problems:
             raise ValueError(f"Properties validation failed for resource {logical_id}: {'; '.join(problems)}")
+        try:
+            self._service.check_new_key(request, self._caller())
+        except ServiceError as error:
+            raise ValueError(error.message) from error
         datastore = self._service.add_datastore(request, self._caller(), seconds=0)
         created = datetime.fromtimestamp(datastore.created_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return datastore.id, {

@@ -7,7 +7,7 @@ from typing import Any
 from healthimaging_local.errors import ServiceError, not_found
 from healthimaging_local.events import Announcer
 from healthimaging_local.paging import page
-from healthimaging_local.ports import Caller
+from healthimaging_local.ports import Caller, Permissions
 from healthimaging_local.state import Datastore, State
 
 _MOST_TAGS = 50
@@ -16,9 +16,10 @@ _MOST_TAGS = 50
 class DatastoreOperations:
     """Create, read, list and delete data stores; tag them and their image sets."""
 
-    def __init__(self, state: State, announcer: Announcer) -> None:
-        """Keep everything in ``state``."""
+    def __init__(self, state: State, announcer: Announcer, permissions: Permissions) -> None:
+        """Keep everything in ``state``, and take keys by ``permissions``."""
         self._state = state
+        self._permissions = permissions
         self._announcer = announcer
 
     def CreateDatastore(self, request: dict[str, Any], caller: Caller) -> dict[str, Any]:  # noqa: N802
@@ -104,6 +105,8 @@ class DatastoreOperations:
             )
             self._state.datastores[datastore_id] = datastore
             self._state.tags[arn] = dict(request.get("tags") or {})
+        if datastore.kms_key_arn:
+            self._permissions.grant_key(caller, datastore.kms_key_arn, arn)
         self._announcer.datastore(datastore, "creating")
         self._announcer.datastore(datastore, "created")
         return datastore

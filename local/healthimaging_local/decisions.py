@@ -107,3 +107,15 @@ def trusts(role_arn: str, service: str, context: Mapping[str, Json]) -> bool:
     return role is not None and service_may(
         service, "sts:AssumeRole", role_arn, role.get("AssumeRolePolicyDocument"), context
     )
+
+
+def caller() -> Json:
+    """Who sent the request that is being answered."""
+    arn, account = iam_evaluator.caller_arn(), responses.get_account_id()
+    if ":assumed-role/" in arn:
+        _, role, session = arn.split("/", 2)
+        return session_of(f"arn:aws:iam::{arn.split(':')[4]}:role/{role}", session)
+    policies = None
+    if ":user/" in arn:
+        policies = iam_evaluator._gather_user_policies(arn.rsplit("/", 1)[-1], account)
+    return iam_evaluator.PrincipalInfo(arn=arn, type="User", account=account, policies=policies)

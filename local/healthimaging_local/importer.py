@@ -69,6 +69,8 @@ class Importer:
         clock.wait_until(_READING_BEGINS)
         self._change(datastore, job, "IN_PROGRESS")
         try:
+            if datastore.kms_key_arn:
+                self._permissions.check_granted_key(job.caller, datastore.kms_key_arn)
             run = self._begin(datastore, job)
             self._import(run, clock)
             clock.wait_until(1)

@@ -22,12 +22,14 @@ from healthimaging_local.tables import EmulatorChangedError, check_tables
 PARENT_VARIABLE = "HEALTHIMAGING_LOCAL_PARENT"
 IDLE_VARIABLE = "HEALTHIMAGING_LOCAL_IDLE_SECONDS"
 REMOVED_VARIABLE = "HEALTHIMAGING_LOCAL_REMOVED"
+THROTTLING_VARIABLE = "HEALTHIMAGING_LOCAL_THROTTLING"
 JOB_SECONDS_VARIABLE = "HEALTHIMAGING_LOCAL_JOB_SECONDS"
 
 
 def settings_from_environment() -> Settings:
     """The settings to start with; all others are AWS's defaults until a test changes them."""
     settings = Settings()
+    settings.throttling = os.environ.get(THROTTLING_VARIABLE, "true") != "false"
     if JOB_SECONDS_VARIABLE in os.environ:
         settings.job_seconds = float(os.environ[JOB_SECONDS_VARIABLE])
     return settings

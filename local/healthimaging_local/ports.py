@@ -5,7 +5,7 @@ The service and the importer know only these, so the same code runs in the emula
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -59,6 +59,15 @@ class Permissions(Protocol):
 
     def check_trust(self, caller: Caller, role_arn: str, source_arn: str) -> None:
         """Raise a ``ServiceError`` unless HealthImaging may assume the role for ``source_arn``."""
+
+    def check_key(self, caller: Caller, key_arn: str, actions: Sequence[str], resource: str) -> None:
+        """Raise AccessDeniedException unless the caller may do all ``actions`` with a store's key."""
+
+    def grant_key(self, caller: Caller, key_arn: str, resource: str) -> None:
+        """Give HealthImaging a grant on the key of the store ``resource``."""
+
+    def check_granted_key(self, caller: Caller, key_arn: str) -> None:
+        """Raise ``JobFailedError`` unless HealthImaging itself may use a store's key."""
 
     def storage_as(self, caller: Caller, role_arn: str) -> ObjectStorage:
         """S3 with the permissions of the data-access role."""

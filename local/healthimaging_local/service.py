@@ -5,6 +5,7 @@ Inputs arrive validated by the model, outputs are shaped by it; what is here is 
 
 from __future__ import annotations
 
+import re
 import threading
 from typing import Any
 
@@ -15,8 +16,21 @@ from healthimaging_local.importer import Importer
 from healthimaging_local.paging import page
 from healthimaging_local.ports import Caller, EventBus, Permissions
 from healthimaging_local.protocol import Handler
-from healthimaging_local.ratelimit import TokenBucket
+from healthimaging_local.ratelimit import RATES, TokenBucket
 from healthimaging_local.state import Datastore, ImportJob, State
+
+_STORE_ID = re.compile(r":datastore/([0-9a-z]{32})")
+_KEY_RIGHTS = {
+    "CreateDatastore": ("CreateGrant", "GenerateDataKey", "Decrypt"),
+    "DeleteDatastore": ("RetireGrant",),
+    "StartDICOMImportJob": ("GenerateDataKey",),
+    "DeleteImageSet": ("GenerateDataKey",),
+    "CopyImageSet": ("Decrypt", "GenerateDataKey"),
+    "UpdateImageSetMetadata": ("Decrypt", "GenerateDataKey"),
+    "TagResource": ("GenerateDataKey",),
+    "UntagResource": ("GenerateDataKey",),
+}
+"""What an operation needs of a key besides ``kms:DescribeKey``; what is not here reads, which takes ``kms:Decrypt``."""
 
 
 class HealthImaging(ImageSetOperations):
@@ -24,22 +38,31 @@ class HealthImaging(ImageSetOperations):
 
     def __init__(self, state: State, permissions: Permissions, bus: EventBus) -> None:
         """Keep everything in ``state``, ask ``permissions``, and tell ``bus``."""
-        super().__init__(state, Announcer(bus))
-        self._permissions = permissions
+        super().__init__(state, Announcer(bus), permissions)
         self._importer = Importer(state, permissions, self._announcer)
-        self._starts = TokenBucket()
+        self._calls = TokenBucket()
 
     def handler(self, operation: str) -> Handler | None:
-        """The method for an operation of the model, or None when the local service lacks it."""
+        """The method for an operation of the model, or None when the local service lacks it.
+
+        Before it is called, the operation's rate and the key of its data store are looked at.
+        """
         method: Handler | None = getattr(self, operation, None)
-        return method
+        if method is None:
+            return None
+
+        def handle(request: dict[str, Any], caller: Caller) -> dict[str, Any]:
+            self._throttle(operation, caller)
+            self._check_key(operation, request, caller)
+            return method(request, caller)
+
+        return handle
 
     def StartDICOMImportJob(self, request: dict[str, Any], caller: Caller) -> dict[str, Any]:  # noqa: N802
         """Start a job, or answer with the job that the same clientToken started earlier.
 
         What a token with other parameters answers is not documented; ConflictException is a guess.
         """
-        self._throttle_start(caller)
         datastore = self._active(request["datastoreId"], caller)
         self._permissions.check_pass_role(caller, request["dataAccessRoleArn"])
         self._permissions.check_trust(caller, request["dataAccessRoleArn"], datastore.arn)
@@ -88,10 +111,29 @@ class HealthImaging(ImageSetOperations):
             summaries = [_summary(datastore, job) for job in found]
         return {"jobSummaries": summaries, "nextToken": token}
 
-    def _throttle_start(self, caller: Caller) -> None:
+    def _throttle(self, operation: str, caller: Caller) -> None:
         settings = self._state.settings
-        if not self._starts.take(caller.account, settings.start_rate, settings.start_burst):
-            raise ServiceError("ThrottlingException", "Rate exceeded for StartDICOMImportJob")
+        rate, burst = RATES.get(operation, (0.0, 0)) if settings.throttling else (0.0, 0)
+        if operation == "StartDICOMImportJob" and settings.start_rate:
+            rate, burst = settings.start_rate, settings.start_burst
+        if not self._calls.take(f"{operation}/{caller.account}/{caller.region}", rate, burst):
+            raise ServiceError("ThrottlingException", f"Rate exceeded for {operation}")
+
+    def check_new_key(self, request: dict[str, Any], caller: Caller) -> None:
+        """Ask for the key of a store that is to be created, as ``CreateDatastore`` does."""
+        self._check_key("CreateDatastore", request, caller)
+
+    def _check_key(self, operation: str, request: dict[str, Any], caller: Caller) -> None:
+        """Ask for the store's customer-managed key in the name of the caller (guide, "Data encryption")."""
+        found = _STORE_ID.search(request.get("resourceArn", ""))
+        datastore_id = request.get("datastoreId") or (found.group(1) if found else "")
+        key = request.get("kmsKeyArn") if operation == "CreateDatastore" else None
+        datastore = self._state.datastores.get(datastore_id)
+        if datastore is not None and self._visible(datastore, caller):
+            key = datastore.kms_key_arn
+        if key:
+            actions = [f"kms:{name}" for name in ("DescribeKey", *_KEY_RIGHTS.get(operation, ("Decrypt",)))]
+            self._permissions.check_key(caller, key, actions, datastore.arn if datastore else "")
 
     def _check_slots(self, datastore: Datastore) -> None:
         limit = self._state.settings.jobs_per_datastore

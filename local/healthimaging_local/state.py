@@ -25,9 +25,11 @@ class Settings:
     bytes_per_job: int = 10 * 1024**3
     bytes_per_file: int = 10 * 1024**3
     jobs_per_datastore: int = 100
+    throttling: bool = True
+    """Whether every operation has the rate and the burst of the guide's table (``ratelimit``)."""
     start_rate: float = 0.0
-    """StartDICOMImportJob calls per second and account; 0 is no limit."""
-    start_burst: int = 2
+    """StartDICOMImportJob calls per second and account, with or without ``throttling``; 0 is the table's."""
+    start_burst: int = 1
     image_set_seconds: float = 0.0
     """How long DeleteImageSet takes: the image set is LOCKED and DELETING meanwhile."""
     deleted_image_set_seconds: float = 0.0
