@@ -104,7 +104,7 @@ def cli_zip() -> Iterator[CliZip]:
 @pytest.fixture(scope="session")
 def healthimaging_cloud_options() -> dict[str, Any]:
     """The waits of Step Functions take a twentieth of their time, jobs 0.2 seconds."""
-    return {"wait_scale": 0.05, "job_seconds": 0.2}
+    return {"wait_scale": 0.05, "job_seconds": 0.2, "throttling": False}
 
 
 @pytest.fixture(scope="session")

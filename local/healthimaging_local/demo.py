@@ -160,7 +160,7 @@ def _worth_showing(status: str, kind: str) -> bool:
 
 def main() -> None:
     """Run the demo; the local cloud is gone afterwards, whatever happened."""
-    with tempfile.TemporaryDirectory(prefix="healthimaging-demo-") as folder, Cloud() as cloud:
+    with tempfile.TemporaryDirectory(prefix="healthimaging-demo-") as folder, Cloud(throttling=False) as cloud:
         Demo(cloud, Path(folder)).run()
 
 

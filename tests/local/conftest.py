@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pydicom.data
 import pytest
 
 from healthimaging_local import Cloud
-from healthimaging_local.errors import ServiceError, StorageError
+from healthimaging_local.errors import JobFailedError, ServiceError, StorageError
 from healthimaging_local.ports import Caller, Content, StoredObject
 from healthimaging_local.protocol import Api, Request, Response
 from healthimaging_local.service import HealthImaging
@@ -59,6 +59,8 @@ class OpenPermissions:
     def __init__(self, storage: MemoryStorage) -> None:
         self.storage = storage
         self.refused: set[str] = set()
+        self.asked: list[tuple[str, str]] = []
+        self.granted: list[str] = []
 
     def check_pass_role(self, _: Caller, role_arn: str) -> None:
         if "iam:PassRole" in self.refused:
@@ -67,6 +69,19 @@ class OpenPermissions:
     def check_trust(self, _: Caller, role_arn: str, source_arn: str) -> None:
         if "trust" in self.refused:
             raise ServiceError("ValidationException", f"{role_arn} cannot be assumed for {source_arn}")
+
+    def check_key(self, _: Caller, key_arn: str, actions: Sequence[str], __: str) -> None:
+        for action in actions:
+            self.asked.append((action, key_arn))
+            if action in self.refused:
+                raise ServiceError("AccessDeniedException", f"not authorized to perform: {action}")
+
+    def grant_key(self, _: Caller, key_arn: str, __: str) -> None:
+        self.granted.append(key_arn)
+
+    def check_granted_key(self, _: Caller, key_arn: str) -> None:
+        if key_arn not in self.granted:
+            raise JobFailedError("KMS key cannot be used")
 
     def storage_as(self, _: Caller, __: str) -> MemoryStorage:
         return self.storage
@@ -89,7 +104,7 @@ class Imaging:
         self.storage = MemoryStorage()
         self.permissions = OpenPermissions(self.storage)
         self.bus = RecordingBus()
-        self.state = State(Settings(job_seconds=0, datastore_seconds=0))
+        self.state = State(Settings(job_seconds=0, datastore_seconds=0, throttling=False))
         self.service = HealthImaging(self.state, self.permissions, self.bus)
         self.api = Api(self.service)
         self.caller = Caller("111122223333", "us-east-1")
@@ -152,7 +167,7 @@ def imaging() -> Imaging:
 
 @pytest.fixture(scope="session")
 def cloud() -> Iterator[Cloud]:
-    with Cloud(wait_scale=0.01, job_seconds=0.1) as running:
+    with Cloud(wait_scale=0.01, job_seconds=0.1, throttling=False) as running:
         yield running
 
 

@@ -93,6 +93,9 @@ def test_a_stack_makes_and_deletes_a_data_store(cloud: Cloud) -> None:
     ],
 )
 def test_any_change_replaces_a_data_store(cloud: Cloud, change: dict[str, Any]) -> None:
+    kms = cloud.client("kms")
+    if "KmsKeyArn" in change:
+        kms.create_alias(AliasName="alias/x", TargetKeyId=kms.create_key()["KeyMetadata"]["KeyId"])
     stack = create(cloud, f"replaces-{len(json.dumps(change))}", template(Store=store()))
     first = output(stack)
     stack = update(cloud, stack, template(Store=store(properties=change)))

@@ -10,6 +10,10 @@ from typing import Any
 import pydicom
 import pytest
 
+from healthimaging_local.ports import Caller
+from healthimaging_local.ratelimit import RATES
+from healthimaging_local.state import Settings
+
 CT, MR = "CT_small.dcm", "MR_small.dcm"
 
 
@@ -249,8 +253,27 @@ def test_fails_to_start_more_jobs_than_may_run_at_once(imaging: Any) -> None:
 
 def test_fails_to_start_jobs_faster_than_the_rate(imaging: Any) -> None:
     imaging.state.settings.start_rate = 0.001
+    imaging.state.settings.start_burst = 2
     store = imaging.datastore()
     assert [200, 200, 429] == [imaging.start(store).status for _ in range(3)]
+
+
+def test_fails_to_call_faster_than_the_guide_says_unless_that_is_switched_off(imaging: Any) -> None:
+    store = imaging.datastore()
+    imaging.state.settings.throttling = True
+    assert [200, 429] == [imaging.start(store).status for _ in range(2)]
+    listing = [imaging.send("GET", f"/listDICOMImportJobs/datastore/{store}").status for _ in range(40)]
+    assert ({200, 429}, 200) == (set(listing), listing[19])
+    imaging.caller = Caller("444455556666", "us-east-1")
+    request = {"clientToken": "other"}
+    assert [200, 429] == [imaging.send("POST", "/datastore", request).status for _ in range(2)]
+    imaging.state.settings.throttling = False
+    assert [200] * 3 == [imaging.send("POST", "/datastore", request).status for _ in range(3)]
+
+
+def test_throttling_is_on_by_default_and_knows_every_operation(imaging: Any) -> None:
+    assert Settings().throttling
+    assert set(imaging.api.model.document["operations"]) == set(RATES)
 
 
 def test_jobs_are_listed_by_status(imaging: Any) -> None:

@@ -19,10 +19,6 @@ pytestmark = pytest.mark.cloud
 
 NAME = "LeastPrivilege"
 
-_NO_KMS = "HealthImaging and S3 ask KMS in the role's name; the local cloud does not"
-_LOGS_KMS = (
-    "CloudWatch Logs asks KMS in the name of who writes (AWS's page on encrypted logs); the local cloud does not"
-)
 _ITSELF = "does this with the role; the local cloud does it without"
 
 
@@ -42,24 +38,15 @@ class Reason:
 
 
 REASONS = [
-    Reason("HealthImagingImportEngineFunctionRole", "logs:CreateLogStream", "*:log-group:*", f"Lambda {_ITSELF}"),
-    Reason("HealthImagingImportEngineFunctionRole", "logs:PutLogEvents", "*:log-group:*", f"Lambda {_ITSELF}"),
-    Reason("HealthImagingImportEngineFunctionRole", "kms:Decrypt", "*:key/*", _LOGS_KMS),
-    Reason("HealthImagingImportEngineFunctionRole", "kms:DescribeKey", "*:key/*", _LOGS_KMS),
-    Reason("HealthImagingImportEngineFunctionRole", "kms:GenerateDataKey", "*:key/*", _LOGS_KMS),
     Reason(
         "HealthImagingImportEngineFunctionRole",
         "events:PutEvents",
         "*:event-bus/*",
         f"for lost calls, Lambda {_ITSELF}",
     ),
-    Reason("ImportDataAccessRole", "kms:Decrypt", "*:key/*", _NO_KMS),
-    Reason("ImportDataAccessRole", "kms:GenerateDataKey", "*:key/*", _NO_KMS),
     Reason(
         "ImportDataAccessRole", "s3:ListBucket", "*outputbucket*", "HealthImaging's guide asks for it on both buckets"
     ),
-    Reason("ImportJobRole", "kms:Decrypt", "*:key/*", _NO_KMS),
-    Reason("ImportJobRole", "kms:GenerateDataKey", "*:key/*", _NO_KMS),
     Reason(
         "ImportJobRole",
         "medical-imaging:ListDICOMImportJobs",

@@ -84,7 +84,7 @@ def _log_is_refused(config: Json) -> bool:
     known = cloudwatch_logs._log_groups.get(group)
     if known is None:
         wanted.append(("logs:CreateLogGroup", arn))
-    if any([decisions.refusal(session, action, resource) for action, resource in wanted]):
+    if any(decisions.refusal(session, action, resource) for action, resource in wanted):
         return True
     key = (known or {}).get("kmsKeyId")
     if not key:
@@ -92,11 +92,11 @@ def _log_is_refused(config: Json) -> bool:
     context = {"aws:logs:arn": arn}
     uses = [Use(f"kms:{action}", key, "logs", context) for action in ("GenerateDataKey", "Decrypt")]
     uses.append(Use("kms:DescribeKey", key, "logs"))
-    return any([keys.refusal(session, use) for use in uses])
+    return any(keys.refusal(session, use) for use in uses)
 
 
 def environments_need_their_key() -> None:
-    """Ask who makes a function with a key for its environment for that key (Lambda, "Securing environment variables")."""
+    """Ask who makes a function for the key of its environment (Lambda, "Securing environment variables")."""
     original = lambda_svc._create_function
 
     def create_function(data: Json, *rest: Json) -> Json:

@@ -47,7 +47,7 @@ def objects_need_their_key() -> None:
     """Ask for the key of an object that is written or read, in the name of who does it (S3, "Using SSE-KMS")."""
     original = s3.handle_request
 
-    async def handle_request(  # noqa: PLR0917 - ministack's signature
+    async def handle_request(
         method: str, path: str, headers: Json, body: bytes, query: Json, *rest: Json, **more: Json
     ) -> Json:
         reason = _object_refusal(method, path, headers, query) if app.AUTH and not more.get("internal") else ""
@@ -70,7 +70,9 @@ def _object_refusal(method: str, path: str, headers: Json, query: Json) -> str:
     bucket, _, key = unquote(path).lstrip("/").partition("/")
     for name, use in _object_uses(action, method, bucket, key, headers, query):
         if principal is None:
-            return "Requests specifying Server Side Encryption with AWS KMS managed keys require AWS Signature Version 4."
+            return (
+                "Requests specifying Server Side Encryption with AWS KMS managed keys require AWS Signature Version 4."
+            )
         reason = keys.refusal(principal, use)
         if reason:
             return f"{reason} ({name})" if reason.startswith("NotFound") else reason
