@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, TypeVar
@@ -12,9 +13,9 @@ import boto3
 import botocore.session
 from botocore import xform_name
 from botocore.config import Config
-from botocore.exceptions import ClientError
 
 from healthimaging_import.aws.errors import FAILURES, translate
+from healthimaging_import.errors import TerminalError
 from healthimaging_import.service_model import MODELS
 
 T = TypeVar("T")
@@ -26,6 +27,11 @@ _SENT_ONCE = frozenset({"StartDICOMImportJob"})
 """Without retries by botocore: how long such a call may be on its way has to be known."""
 _REUSE_SECONDS = 1200
 """A role's clients are used again for so long; its credentials last an hour, a step a quarter of one."""
+_CREDENTIALS = {
+    "aws_access_key_id": "AccessKeyId",
+    "aws_secret_access_key": "SecretAccessKey",
+    "aws_session_token": "SessionToken",
+}
 _GONE = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidClientTokenId"})
 
 
@@ -41,6 +47,7 @@ class _RoleSession:
 _sessions: dict[str, _RoleSession] = {}
 
 
+@dataclass
 class Aws:
     """The AWS calls of one request.
 
@@ -48,10 +55,9 @@ class Aws:
     none can use the rights of another and no policy grows with their number.
     """
 
-    def __init__(self, role_arn: str, *, iam_propagating: bool = False) -> None:
-        """Take the role to assume, and whether IAM may not yet know its rights everywhere."""
-        self.role_arn = role_arn
-        self.iam_propagating = iam_propagating
+    role_arn: str
+    iam_propagating: bool = False
+    """Whether IAM may not yet know the role's rights everywhere."""
 
     def call(
         self,
@@ -77,20 +83,18 @@ class Aws:
             RetryableError: another try can succeed.
             TerminalError: it cannot; ``code`` is the error code of AWS.
         """
-        try:
+        with self._translating(service, operation, purpose, if_denied):
             client = self.client(service, once=operation in _SENT_ONCE)
             return read(getattr(client, xform_name(operation))(**parameters))
-        except FAILURES as failure:
-            raise self._translated(failure, service, operation, purpose, if_denied) from None
 
     def read_object(self, bucket: str, key: str, read: Callable[[Any], T], *, purpose: str) -> T | None:
         """Read an S3 object; None while there is none of that key."""
         try:
-            return read(self.client("s3").get_object(Bucket=bucket, Key=key))
-        except FAILURES as failure:
-            if isinstance(failure, ClientError) and failure.response.get("Error", {}).get("Code") == "NoSuchKey":
-                return None
-            raise self._translated(failure, "s3", "GetObject", purpose, "") from None
+            return self.call("s3", "GetObject", read, purpose=purpose, Bucket=bucket, Key=key)
+        except TerminalError as error:
+            if error.code != "NoSuchKey":
+                raise
+            return None
 
     def pages(
         self,
@@ -103,11 +107,9 @@ class Aws:
         **parameters: Any,  # noqa: ANN401 - as above
     ) -> Iterator[T]:
         """Call a listing operation and read its answer page by page; arguments and errors are those of :meth:`call`."""
-        try:
+        with self._translating(service, operation, purpose, if_denied):
             for page in self.client(service).get_paginator(xform_name(operation)).paginate(**parameters):
                 yield read(page)
-        except FAILURES as failure:
-            raise self._translated(failure, service, operation, purpose, if_denied) from None
 
     def client(self, service: str, *, once: bool = False) -> Any:  # noqa: ANN401 - boto3 creates its clients at run time
         """Return the client of a service, with the role's rights."""
@@ -120,25 +122,23 @@ class Aws:
         return session.clients[service, once]
 
     def _assume_role(self) -> dict[str, str]:
-        try:
+        with self._translating("sts", "AssumeRole"):
             answer = _create_client("sts", _CONFIG, {}).assume_role(
                 RoleArn=self.role_arn, RoleSessionName="healthimaging-import"
             )["Credentials"]
-            return {
-                "aws_access_key_id": answer["AccessKeyId"],
-                "aws_secret_access_key": answer["SecretAccessKey"],
-                "aws_session_token": answer["SessionToken"],
-            }
-        except FAILURES as failure:
-            raise self._translated(failure, "sts", "AssumeRole", "", "") from None
+            return {name: answer[member] for name, member in _CREDENTIALS.items()}
 
-    def _translated(self, failure: Exception, service: str, operation: str, purpose: str, if_denied: str) -> Exception:
-        error = translate(
-            failure, service, operation, purpose=purpose, if_denied=if_denied, iam_propagating=self.iam_propagating
-        )
-        if isinstance(failure, ClientError) and failure.response.get("Error", {}).get("Code") in _GONE:
-            _sessions.pop(self.role_arn, None)
-        return error
+    @contextmanager
+    def _translating(self, service: str, operation: str, purpose: str = "", if_denied: str = "") -> Iterator[None]:
+        try:
+            yield
+        except FAILURES as failure:
+            error = translate(
+                failure, service, operation, purpose=purpose, if_denied=if_denied, iam_propagating=self.iam_propagating
+            )
+            if error.code in _GONE:
+                _sessions.pop(self.role_arn, None)
+            raise error from None
 
 
 def _create_client(service: str, config: Config, credentials: dict[str, str]) -> Any:  # noqa: ANN401

@@ -18,7 +18,7 @@ from botocore.exceptions import ConnectionError as NoConnectionError
 from botocore.parsers import ResponseParserError
 
 from healthimaging_import.aws.redact import Denial, redact
-from healthimaging_import.errors import DECODE_ERRORS, RetryableError, TerminalError
+from healthimaging_import.errors import DECODE_ERRORS, RetryableError, StepError, TerminalError
 
 FAILURES = (ClientError, BotoCoreError, ResponseParserError, *DECODE_ERRORS)
 """What a call, or reading its answer, can raise."""
@@ -144,7 +144,7 @@ def rule_for(service: str, code: str, status: int = 0) -> ErrorRule:
 
 def translate(
     failure: Exception, service: str, operation: str, *, purpose: str, if_denied: str, iam_propagating: bool
-) -> Exception:
+) -> StepError:
     """Turn what an AWS call raised into a :class:`RetryableError` or a :class:`TerminalError`.
 
     Args:
@@ -157,20 +157,14 @@ def translate(
     """
     action = _ACTIONS.get(operation, operation)
     name = _NAMES.get(service, f"{service}:") + action + (f" ({purpose})" if purpose else "")
-    if isinstance(failure, ClientError):
-        return _of_client_error(failure, service, name, if_denied=if_denied, iam_propagating=iam_propagating)
-    kind = type(failure).__name__
-    if isinstance(failure, BotoCoreError | ResponseParserError):
+    if not isinstance(failure, ClientError):
+        kind = type(failure).__name__
+        if not isinstance(failure, BotoCoreError | ResponseParserError):
+            return RetryableError(f"{name} answered something that cannot be understood ({kind}): {_BUSY.advice}")
         rule = _UNREACHABLE if isinstance(failure, _TRANSPORT) else _UNSENT
-        return _error(rule, f"{name} failed with {kind}: {rule.advice}", is_refusal=rule is _UNSENT)
-    return RetryableError(f"{name} answered something that cannot be understood ({kind}): {_BUSY.advice}")
-
-
-def _of_client_error(
-    failure: ClientError, service: str, name: str, *, if_denied: str, iam_propagating: bool
-) -> Exception:
-    found = failure.response.get("Error", {})
-    metadata = failure.response.get("ResponseMetadata", {})
+        reason = f"{name} failed with {kind}: {rule.advice}"
+        return RetryableError(reason) if rule.retry else TerminalError(reason, is_refusal=True)
+    found, metadata = failure.response.get("Error", {}), failure.response.get("ResponseMetadata", {})
     code, status = str(found.get("Code", "Unknown")), int(metadata.get("HTTPStatusCode") or 0)
     rule, message = rule_for(service, code, status), str(found.get("Message") or "")
     advice = [rule.advice]
@@ -181,28 +175,11 @@ def _of_client_error(
     else:
         message = redact(message)
     reason = f"{name} answered {code}{f' ({message})' if message else ''}: {'; '.join(advice)}"
-    return _error(
-        rule,
-        reason,
-        code=code,
-        after=_retry_after(metadata),
-        iam_propagating=iam_propagating,
-        # A 5xx or a time-out does not say whether the call had its effect.
-        is_refusal=0 < status < _FIRST_SERVER_ERROR and status != _REQUEST_TIMEOUT,
-    )
-
-
-def _error(
-    rule: ErrorRule,
-    reason: str,
-    *,
-    code: str = "",
-    after: float = 0,
-    iam_propagating: bool = False,
-    is_refusal: bool = False,
-) -> Exception:
+    # A 5xx or a time-out does not say whether the call had its effect.
+    is_refusal = 0 < status < _FIRST_SERVER_ERROR and status != _REQUEST_TIMEOUT
     if rule.retry or (rule.retry_while_propagating and iam_propagating):
-        return RetryableError(reason, after=after, patience=rule.patience, code=code, is_refusal=is_refusal)
+        after, patience = _retry_after(metadata), rule.patience
+        return RetryableError(reason, after=after, patience=patience, code=code, is_refusal=is_refusal)
     return TerminalError(reason, code=code, is_refusal=is_refusal)
 
 
