@@ -637,3 +637,14 @@ def test_an_execution_that_was_stopped_is_polled_on_though_the_credentials_had_e
     world.misfortunes = [Misfortune("StartExecution", "error", "ExpiredTokenException")]
     stop(stage, request.id)
     assert ["SUCCEEDED"] == verdicts(world)
+
+
+def test_a_deletion_that_was_stopped_and_finds_no_record_says_that_the_verdict_is_not_known(world, stage):
+    stage.request("Create", properties(Completion="submit"))
+    stage.pass_time(5)
+    world.stack_status = "DELETE_IN_PROGRESS"
+    request = stage.request("Delete", properties(Completion="submit"))
+    stage.pass_time(5)
+    world.misfortunes = [Misfortune("GetObject", "error", "NoSuchKey", times=2)]
+    stop(stage, request.id)
+    assert ["UNKNOWN"] == verdicts(world)

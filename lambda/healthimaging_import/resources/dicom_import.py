@@ -72,7 +72,7 @@ def give_up(context: StepContext, reason: str, *, is_lost: bool = False) -> Resp
     except (RetryableError, TerminalError) as error:
         log.line("not closed", reason=str(error))
         may_run = True  # as far as anybody knows
-    if record is None and is_owned and context.mode is Mode.DETACHED:
+    if record is None and is_owned and context.mode in (Mode.DELETE, Mode.DETACHED):
         _publish_unknown(context)
     job_id = record.job["jobId"] if record and may_run and record.state is State.RUNNING else ""
     if record is None and may_run and context.mode.may_start:
