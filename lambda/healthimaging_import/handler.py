@@ -13,27 +13,37 @@ import random
 import time
 import traceback
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from healthimaging_import import log
 from healthimaging_import.cfn.request import Request
 from healthimaging_import.cfn.response import Response, send
 from healthimaging_import.contract import RESPONDED_FAILED, ResourceType
-from healthimaging_import.errors import RetryableError, TerminalError
+from healthimaging_import.errors import RetryableError, StepError, TerminalError
 from healthimaging_import.importing.lifecycle import Mode
 from healthimaging_import.legacy import to_first_version, to_this_version
 
 if TYPE_CHECKING:
-    from healthimaging_import.resources import StepContext
+    from healthimaging_import.resources.step import StepContext, StepResult
 
 State = dict[str, Any]
 """What an execution carries: ``event``, ``mode``, ``deploy``, ``began_at``, and what the resource remembers."""
 
+_RESOURCES: dict[str, str] = {
+    ResourceType.DATASTORE: "datastore",
+    ResourceType.IMAGE_SET_DELETION: "image_set_deletion",
+    ResourceType.IMPORT: "dicom_import",
+    ResourceType.TAGS: "tags",
+}
+"""The modules of the custom resources, imported when they are needed: responding must not need boto3."""
 _RESERVE_SECONDS = 30
 _RECEIVE_PATIENCE_SECONDS = 120
 _LONGEST_PAUSE = 30.0
 _DETACHED_PATIENCE_SECONDS = 3600.0
 """How long a detached request tries again what is refused: a right may come back."""
+_REFUSED_PATIENCE_SECONDS = 120.0
+"""How long a request that must not fail does so: a job may be running whose verdict nobody would hear of."""
 _RESPOND_TRIES = 5
 _RESPOND_PAUSE = 30
 _NOT_FINISHED = "the request was not finished"
@@ -74,9 +84,7 @@ def _receive(event: dict[str, Any]) -> State:
     try:
         _start_execution(request, request.request_id, state)
     except Exception as error:  # noqa: BLE001 - whatever happens, CloudFormation gets a response
-        # What cannot be cleaned up must not keep the stack from being deleted, nor from being rolled back.
-        success = request.leaves_nothing or state.get("mode") is Mode.ROLLBACK
-        send(request, Response(success=success, reason=_reason(error)))
+        send(request, Response(success=_must_succeed(request, state.get("mode")), reason=_reason(error)))
     return {}
 
 
@@ -113,95 +121,105 @@ def _step(state: State, context: Any) -> State:  # noqa: ANN401
     """Do one step; the state comes back with ``next``: ``wait``, ``respond`` or ``end``."""
     if "response" in state:
         return {**state, "next": "respond"}
-    step_context = _context(state, context)
+    step = _context(state, context)
     try:
-        from healthimaging_import.resources import run_step  # noqa: PLC0415 - responding must not need boto3
-
-        left = step_context.remaining
-        result = run_step(step_context)
+        left, kind = step.remaining, step.request.resource_type
+        if kind not in _RESOURCES:
+            raise TerminalError(f"this version of the function does not know {kind}: deploy with a newer library")  # noqa: TRY301 - as the resources do
+        result: StepResult = import_module(f"healthimaging_import.resources.{_RESOURCES[kind]}").step(step)
         state.pop("failing", None)
         state["tries"] = 0
         if isinstance(result, float) and left <= 0:
-            reason = f"the request was still at work after {int(step_context.elapsed)} seconds; deploy again to go on"
-            result = _give_up(step_context, reason)
-    except RetryableError as error:
-        result = _try_again(state, step_context, error, error.patience)
-    except TerminalError as error:
-        if step_context.mode is Mode.DETACHED:
-            result = _try_again(state, step_context, error, _DETACHED_PATIENCE_SECONDS)
-        else:
-            result = _give_up(step_context, str(error))
+            reason = f"the request was still at work after {int(step.elapsed)} seconds; deploy again to go on"
+            result = _give_up(step, reason)
     except Exception as error:  # noqa: BLE001 - whatever happens, CloudFormation gets a response
-        result = _give_up(step_context, _reason(error))
+        result = _after_failure(state, step, error)
     if isinstance(result, float):
         return {**state, "next": "wait", "wait_seconds": max(1, round(result))}
-    if step_context.mode is Mode.DETACHED:
+    if step.mode is Mode.DETACHED:
         log.line("ended", success=result.success, reason=result.reason)
         return {**state, "next": "end", "success": state.get("success", result.success)}
     return {**state, "next": "respond", "response": vars(result)}
 
 
-def _try_again(
-    state: State, context: StepContext, error: RetryableError | TerminalError, patience: float | None
-) -> Response | float:
-    """Wait before the next try, or give up where the time for it is over."""
-    code, since = state.get("failing", [None, 0.0])
-    if code != error.code:
-        code, since = state["failing"] = [error.code, time.time()]
-    left = context.remaining
-    if left <= 0 or (patience is not None and time.time() - since > patience):
-        return _give_up(context, str(error))
+def _after_failure(state: State, step: StepContext, error: Exception) -> Response | float:
+    """Wait before the next try, or give up where there is none, or the time for it is over."""
+    code, left, patience = getattr(error, "code", ""), step.remaining, _patience(step, error)
+    failing, since = state.get("failing", [None, 0.0])
+    if failing != code:
+        failing, since = state["failing"] = [code, time.time()]
+    if left <= 0 or (patience is not None and time.time() - since >= patience):
+        return _give_up(step, _reason(error))
     log.line("later", reason=str(error))
     state["tries"] = state.get("tries", 0) + 1
-    pause = 60.0 if context.mode is Mode.DETACHED else _pause(state["tries"])
+    pause = 60.0 if step.mode is Mode.DETACHED else _pause(state["tries"])
     return min(max(float(getattr(error, "after", 0.0)), pause), left)
+
+
+def _patience(step: StepContext, error: Exception) -> float | None:
+    """Return for how many seconds to try again what failed; None: as long as the request may take."""
+    if isinstance(error, RetryableError):
+        return error.patience
+    if not isinstance(error, TerminalError):
+        return 0.0
+    if step.mode is Mode.DETACHED:
+        return _DETACHED_PATIENCE_SECONDS
+    is_refused = error.code not in ("", "ResourceNotFoundException")
+    is_import = step.request.resource_type == ResourceType.IMPORT
+    return _REFUSED_PATIENCE_SECONDS if is_import and is_refused and _must_succeed(step.request, step.mode) else 0.0
 
 
 def _respond(state: State, context: Any) -> State:  # noqa: ANN401
     """Respond to CloudFormation; an execution that lost its step (``error``) says so. A job is polled on."""
-    step_context = _context(state, context)
-    if step_context.mode is Mode.DETACHED:
-        _give_up(step_context, "a step was lost", is_lost=True)
+    step = _context(state, context)
+    if step.mode is Mode.DETACHED:
+        _give_up(step, "a step was lost", is_lost=True)
         return {**state, "next": "end", "success": False}
     if "response" not in state:
         name = str(state.get("error", {}).get("Error", "unknown"))
         reason = f"the function could not finish a step ({name}); see its log group, {_DEPLOY_AGAIN}"
-        state["response"] = vars(_give_up(step_context, reason, is_lost=True))
+        state["response"] = vars(_give_up(step, reason, is_lost=True))
     response = Response(**state["response"])
     try:
-        send(step_context.request, response)
+        send(step.request, response)
     except OSError as error:
         state["tries_to_respond"] = state.get("tries_to_respond", 0) + 1
         log.line("not responded", reason=str(error))
         if state["tries_to_respond"] < _RESPOND_TRIES:
             return {**state, "next": "wait", "wait_seconds": _RESPOND_PAUSE}
     state = {name: value for name, value in state.items() if name not in ("response", "error")}
-    if not response.detached or step_context.request.request_type == "Delete":
+    if not response.detached or step.request.request_type == "Delete":
         return {**state, "next": "end", "success": response.success}
-    _note_responded(step_context)
+    _call_import("note_responded", step)
     return {**state, "mode": Mode.DETACHED, "success": response.success, "next": "wait", "wait_seconds": 1}
 
 
-def _note_responded(context: StepContext) -> None:
+def _give_up(step: StepContext, reason: str, *, is_lost: bool = False) -> Response:
+    """Return the response to a request that cannot be brought to its end."""
+    request = step.request
+    log.line("given up", request_id=request.request_id, reason=reason)
+    response = _call_import("give_up", step, reason, is_lost=is_lost)
+    if isinstance(response, Response):
+        return response
+    success = _must_succeed(request, step.mode)
+    return Response(
+        success=success,
+        reason=reason,
+        physical_resource_id="" if success else str(step.carried.get("datastore_id") or ""),
+        detached=request.resource_type == ResourceType.IMPORT and request.request_type != "Delete",
+    )
+
+
+def _call_import(name: str, step: StepContext, *arguments: Any, **options: Any) -> object:  # noqa: ANN401
+    """Call a function of the import's module, which may fail, since a response must be possible without it."""
+    if step.request.resource_type != ResourceType.IMPORT:
+        return None
     try:
-        from healthimaging_import.resources import dicom_import  # noqa: PLC0415 - responding must not need boto3
-
-        dicom_import.note_responded(context)
-    except Exception as error:  # noqa: BLE001 - a second response at the worst, of which CloudFormation takes no notice
-        log.line("not noted", error=type(error).__name__)
-
-
-def _give_up(context: StepContext, reason: str, *, is_lost: bool = False) -> Response:
-    log.line("given up", request_id=context.request.request_id)
-    try:
-        from healthimaging_import.resources import give_up  # noqa: PLC0415 - responding must not need boto3
-
-        return give_up(context, reason, is_lost=is_lost)
-    except Exception as error:  # noqa: BLE001 - responding must not fail
-        log.line("not closed", error=type(error).__name__)
-        may_run = context.request.resource_type == ResourceType.IMPORT and context.request.request_type != "Delete"
-        success = context.mode is Mode.ROLLBACK or context.request.leaves_nothing
-        return Response(success=success, reason=reason, detached=may_run)
+        module = import_module("healthimaging_import.resources.dicom_import")
+        return getattr(module, name)(step, *arguments, **options)
+    except Exception as error:  # noqa: BLE001 - as above
+        log.line("not done", what=name, error=type(error).__name__)
+        return None
 
 
 # -- what ended without a response -----------------------------------------------------------------------------------
@@ -228,27 +246,19 @@ def _rescue(notice: dict[str, Any]) -> State:
 
 def _rescue_execution(state: State, status: str) -> None:
     """Respond in the name of an execution, and have its job polled on; one that only polled has lost its job."""
-    context = _context(state, None)
-    waits = context.mode is not Mode.DETACHED and not _has_responded(context)
-    if not waits:
-        context = _context({**state, "mode": Mode.DETACHED}, None)
+    step, detached = _context(state, None), {**state, "mode": Mode.DETACHED}
     reason = f"{_NOT_FINISHED} ({status}); see the function's log group, {_DEPLOY_AGAIN}"
-    response = _give_up(context, reason, is_lost=True)
-    if waits:
-        send(context.request, response)
-    if waits and response.detached:
+    if step.mode is Mode.DETACHED or _call_import("has_responded", step):
+        _give_up(_context(detached, None), reason, is_lost=True)
+        return
+    response = _give_up(step, reason, is_lost=True)
+    send(step.request, response)
+    if response.detached:
         event = {**state["event"], "ResponseURL": ""}
-        name = f"{context.request.request_id}-detached"
-        _start_execution(context.request, name, {**state, "event": event, "mode": Mode.DETACHED})
-
-
-def _has_responded(context: StepContext) -> bool:
-    try:
-        from healthimaging_import.resources import dicom_import  # noqa: PLC0415 - responding must not need boto3
-
-        return context.request.resource_type == ResourceType.IMPORT and dicom_import.has_responded(context)
-    except Exception:  # noqa: BLE001 - a second response at the worst, of which CloudFormation takes no notice
-        return False
+        try:
+            _start_execution(step.request, f"{step.request.request_id}-detached", {**detached, "event": event})
+        except StepError as error:
+            _give_up(_context(detached, None), f"{reason}; {error}", is_lost=True)
 
 
 # -- small things ----------------------------------------------------------------------------------------------------
@@ -268,9 +278,14 @@ def _context(state: State, context: Any) -> StepContext:  # noqa: ANN401
     )
 
 
+def _must_succeed(request: Request, mode: Mode | None) -> bool:
+    """Whether a request must not fail: a rollback, or a deletion of what leaves nothing behind."""
+    return mode is Mode.ROLLBACK or request.leaves_nothing
+
+
 def _reason(error: Exception) -> str:
     """A failure's own words; of an error nobody foresaw its type and place only, since its text may hold anything."""
-    if isinstance(error, RetryableError | TerminalError):
+    if isinstance(error, StepError):
         return str(error)
     place = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{place.filename.rsplit('/', 1)[-1]}:{place.lineno}"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import pytest
 
-from healthimaging_import import handler, resources
+from healthimaging_import import handler
 from healthimaging_import.aws.clients import Aws
 from healthimaging_import.contract import ResourceType, Verdict
 from healthimaging_import.errors import RetryableError, TerminalError
@@ -270,7 +270,7 @@ def test_fails_at_once_where_it_is_not_known_what_becomes_of_the_stack(
 @handled(
     "medical-imaging:UntagResource",
     *REFUSALS,
-    by=resources.run_step,
+    by=handler._after_failure,
     what="in a deletion of tags they stay, and that is logged",
 )
 @pytest.mark.parametrize("code", REFUSALS)
@@ -300,7 +300,7 @@ def test_tags_stay_where_it_is_not_known_what_becomes_of_the_stack(aws: FakeAws,
 @handled(
     "medical-imaging:TagResource",
     *REFUSALS,
-    by=resources.run_step,
+    by=handler._after_failure,
     what="in a rollback: done, and that is logged; the same is true of every other call that is refused",
 )
 @pytest.mark.parametrize("code", REFUSALS)
@@ -423,10 +423,10 @@ def test_a_record_that_somebody_else_has_changed_is_looked_at_again(source: Fake
     records = first.context.records
     stored = records.load(first.context.request.intent)
     with pytest.raises(RetryableError):
-        records.save(stored.record, None)
+        records.save(replace(stored, etag=""))
     source.objects.clear()
     with pytest.raises(RetryableError):
-        records.save(stored.record, stored)
+        records.save(stored)
 
 
 @handled(
@@ -494,7 +494,7 @@ def test_warnings_that_are_tolerated_need_not_be_read(source: FakeAws, deploy: A
 @handled(
     "s3:GetObject",
     ANYTHING,
-    by=job_output.describe_rejections,
+    by=job_output.count_causes,
     what="of the reasons of rejected files: the verdict is told without them",
 )
 @pytest.mark.parametrize("code", ["NoSuchKey", "AccessDenied", "SlowDown", "Surprise"])
@@ -601,5 +601,5 @@ def test_every_row_is_about_a_call_of_the_table() -> None:
 
 def test_every_custom_resource_has_a_row() -> None:
     places = {row.place.split(".")[1] for row in HANDLED if row.place.startswith("resources.")}
-    assert {"run_step", "datastore", "image_set_deletion", "tags"} == places
+    assert {"datastore", "image_set_deletion", "tags"} == places
     assert 4 == len(ResourceType)

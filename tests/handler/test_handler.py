@@ -409,7 +409,7 @@ def test_fails_for_a_resource_type_of_a_newer_library(aws: FakeAws, machine: Mac
 def test_fails_with_type_and_place_but_without_the_text_of_an_error(aws: FakeAws, machine: Machine) -> None:
     machine.request(event(aws, "import-create", MaxFiles="DOE^JANE"))
     reason = response(aws)["Reason"]
-    assert reason.startswith("the function failed with ValueError at import_properties.py:")
+    assert reason.startswith("the function failed with ValueError at request.py:")
     assert reason.endswith(": this is an error in healthimaging-cdk")
 
 
@@ -1116,7 +1116,7 @@ def test_the_place_of_the_manifest_is_told_and_not_logged(
     if deleted:
         aws.stack_status = "DELETE_IN_PROGRESS"
         machine.request(event(aws, "import-delete", request_id="deletion", **properties))
-        step = "not refused"
+        step = "given up"
     else:
         machine.run(state)
         step = "ended"

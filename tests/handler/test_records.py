@@ -17,11 +17,9 @@ from botocore.stub import Stubber
 from healthimaging_import.aws.clients import Aws
 from healthimaging_import.contract import Verdict
 from healthimaging_import.errors import RetryableError, TerminalError
-from healthimaging_import.importing.lifecycle import Owner, State
-from healthimaging_import.importing.record import LONGEST_DOCUMENT, Record
-from healthimaging_import.importing.records import Records, Run
+from healthimaging_import.importing.record import LONGEST_DOCUMENT, Owner, Record, State
+from healthimaging_import.importing.records import Records, Run, is_current, resolve_run
 from healthimaging_import.importing.request import ImportRequest
-from healthimaging_import.importing.runs import is_current, resolve_run
 from healthimaging_import.importing.verdict import Counts, ImportResult
 from tests.handler.fake_aws import RESULTS, FakeAws
 
@@ -62,13 +60,13 @@ def test_an_intent_nobody_claimed_has_no_record(records: Records) -> None:
 
 
 def test_a_record_is_read_as_it_was_written(records: Records) -> None:
-    assert records.save(RECORD, None) == records.load(INTENT)
+    assert records.save(RECORD) == records.load(INTENT)
 
 
 def test_fails_to_claim_what_is_claimed(records: Records) -> None:
-    first = records.save(RECORD, None)
+    first = records.save(RECORD)
     with pytest.raises(RetryableError, match="another execution of the same import is at work"):
-        records.save(owner_of("second"), None)
+        records.save(owner_of("second"))
     assert first == records.load(INTENT)
 
 
@@ -77,7 +75,7 @@ def test_one_of_many_claims_at_once_wins(records: Records) -> None:
 
     def claim(name: str) -> None:
         with contextlib.suppress(RetryableError):
-            won.append(records.save(owner_of(name), None).record.owner.request_id)
+            won.append(records.save(owner_of(name)).owner.request_id)
 
     threads = [threading.Thread(target=claim, args=(str(number),)) for number in range(8)]
     for thread in threads:
@@ -86,63 +84,63 @@ def test_one_of_many_claims_at_once_wins(records: Records) -> None:
         thread.join()
     stored = records.load(INTENT)
     assert stored is not None
-    assert [stored.record.owner.request_id] == won
+    assert [stored.owner.request_id] == won
 
 
 def test_a_new_attempt_replaces_the_one_that_was_read(records: Records) -> None:
-    first = records.save(RECORD, None)
-    second = records.save(dataclasses.replace(RECORD, attempt=2), first)
+    first = records.save(RECORD)
+    second = records.save(first, attempt=2)
     assert second == records.load(INTENT)
-    assert 2 == second.record.attempt
+    assert 2 == second.attempt
 
 
 def test_fails_to_replace_what_somebody_changed_in_between(records: Records) -> None:
-    first = records.save(RECORD, None)
-    changed = records.change(first, state=State.RUNNING, job=JOB)
+    first = records.save(RECORD)
+    changed = records.save(first, state=State.RUNNING, job=JOB)
     with pytest.raises(RetryableError):
-        records.change(first, state=State.REFUSED)
+        records.save(first, state=State.REFUSED)
     with pytest.raises(RetryableError):
-        records.save(dataclasses.replace(RECORD, attempt=2), first)
+        records.save(first, attempt=2)
     assert changed == records.load(INTENT)
 
 
 def test_fails_to_save_over_a_record_that_was_deleted(records: Records, aws: FakeAws) -> None:
-    first = records.save(RECORD, None)
+    first = records.save(RECORD)
     aws.objects.clear()
     with pytest.raises(RetryableError):
-        records.change(first, state=State.REFUSED)
+        records.save(first, state=State.REFUSED)
     assert [] == aws.keys(RESULTS)
 
 
 def test_no_record_is_ever_written_without_a_condition(records: Records, aws: FakeAws) -> None:
-    stored = records.save(RECORD, None)
+    stored = records.save(RECORD)
     aws.put(RESULTS, KEY, b"{}")
-    for expected in (stored, None):
+    for record in (stored, RECORD):
         with pytest.raises(RetryableError):
-            records.save(RECORD, expected)
+            records.save(record)
     assert b"{}" == aws.objects[RESULTS, KEY]
 
 
 def test_a_write_whose_answer_was_lost_is_found_by_the_next_look(records: Records, aws: FakeAws) -> None:
     aws.fail("S3.PutObject", "InternalError", 500, after=True)
     with pytest.raises(RetryableError, match=r"s3:PutObject .import record. answered InternalError"):
-        records.save(RECORD, None)
+        records.save(RECORD)
     stored = records.load(INTENT)
     assert stored is not None
-    assert RECORD == stored.record
+    assert RECORD == stored
 
 
 def test_two_writers_at_the_same_moment_try_again(records: Records, aws: FakeAws) -> None:
     aws.fail("S3.PutObject", "ConditionalRequestConflict", 409)
     with pytest.raises(RetryableError):
-        records.save(RECORD, None)
+        records.save(RECORD)
 
 
 @pytest.mark.parametrize("code", ["ThrottlingException", "SlowDown", "ExpiredToken"])
 @pytest.mark.parametrize("operation", ["GetObject", "PutObject"])
 def test_what_passes_is_waited_for(records: Records, aws: FakeAws, operation: str, code: str) -> None:
     aws.fail(f"S3.{operation}", code, 400)
-    call = {"GetObject": lambda: records.load(INTENT), "PutObject": lambda: records.save(RECORD, None)}[operation]
+    call = {"GetObject": lambda: records.load(INTENT), "PutObject": lambda: records.save(RECORD)}[operation]
     with pytest.raises(RetryableError, match=f"s3:{operation} .import record. answered {code}"):
         call()
 
@@ -160,8 +158,8 @@ def test_a_denial_may_pass_while_iam_propagates(propagating: Aws, aws: FakeAws, 
         records.load(INTENT)
     aws.fail("S3.PutObject", "AccessDenied", 403)
     with pytest.raises(RetryableError):
-        records.save(RECORD, None)
-    assert RECORD == records.save(RECORD, None).record
+        records.save(RECORD)
+    assert RECORD == records.save(RECORD)
 
 
 # -- read with care --------------------------------------------------------------------------------------------------
@@ -276,17 +274,17 @@ def test_fails_for_a_record_of_two_mebibytes_without_reading_it_all(records: Rec
 )
 def test_a_record_of_every_state_is_read_as_it_was_written(records: Records, changes: dict[str, Any]) -> None:
     record = dataclasses.replace(RECORD, **changes)
-    records.save(record, None)
+    records.save(record)
     read = records.load(INTENT)
     assert read is not None
-    assert record == read.record
+    assert record == read
 
 
 def test_a_record_may_hold_more_than_this_version_knows(records: Records, aws: FakeAws) -> None:
     aws.put(RESULTS, KEY, written(later="addition", result={"counts": {"later": 1}, "later": "addition"}))
     read = records.load(INTENT)
     assert read is not None
-    assert RECORD.owner == read.record.owner
+    assert RECORD.owner == read.owner
 
 
 @pytest.mark.parametrize("member", ["claimed_at", "lease_until", "ended_at", "reason", "published", "responded_to"])
@@ -296,7 +294,7 @@ def test_a_record_may_hold_less_than_this_version_knows(records: Records, aws: F
     aws.put(RESULTS, KEY, json.dumps(document).encode())
     read = records.load(INTENT)
     assert read is not None
-    assert RECORD == read.record
+    assert RECORD == read
 
 
 # -- records of the first version ------------------------------------------------------------------------------------
@@ -356,8 +354,8 @@ def test_a_record_of_the_first_version_is_translated(
     aws.put(RESULTS, KEY, first_version(**old))
     read = records.load(INTENT)
     assert read is not None
-    assert expected == {name: getattr(read.record, name) for name in expected}
-    assert (2, True) == (read.record.attempt, read.record.published)
+    assert expected == {name: getattr(read, name) for name in expected}
+    assert (2, True) == (read.attempt, read.published)
 
 
 @pytest.mark.parametrize(
@@ -405,7 +403,7 @@ def test_the_run_that_was_started_last_is_remembered(records: Records, request_f
         records.note_started(run_of(request))
         assert run_id == resolve_run(records, request_for())
         assert not is_current(records, request, None)  # its record is gone
-        records.save(dataclasses.replace(RECORD, intent=request.intent), None)
+        records.save(dataclasses.replace(RECORD, intent=request.intent))
         assert is_current(records, request, None)
 
 
@@ -445,7 +443,7 @@ def test_a_deploy_without_a_run_id_means_the_last_run_unless_it_failed(
     good, last = request_for(run_id="1"), request_for(run_id="2")
     records.note_imported(run_of(good, 1.0))
     records.note_started(run_of(last))
-    records.save(dataclasses.replace(RECORD, intent=last.intent, **record), None)
+    records.save(dataclasses.replace(RECORD, intent=last.intent, **record))
     assert expected == resolve_run(records, request_for())
 
 

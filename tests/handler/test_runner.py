@@ -211,12 +211,12 @@ def test_a_doubled_step_at_the_same_moment_starts_one_job(
     one, other = deploy(run_id="1"), deploy(run_id="1")
     save, seen = one.context.records.save, []
 
-    def late(record: Any, expected: Any) -> Any:
+    def late(record: Any, **changes: Any) -> Any:
         seen.append(record)
         if len(seen) == write + 1:
             with contextlib.suppress(RetryableError):
                 other.step()
-        return save(record, expected)
+        return save(record, **changes)
 
     one.context.records.save = late
     if name == "job":

@@ -24,7 +24,6 @@ from healthimaging_import.cfn import response
 from healthimaging_import.contract import ImportAttribute, ResourceType
 from healthimaging_import.importing import publish, records
 from healthimaging_import.importing.request import ImportRequest
-from healthimaging_import.resources.dicom_import import import_request
 from tests.model.fakes import (
     ASSETS,
     PATIENT,
@@ -111,7 +110,7 @@ class Request:
     @property
     def wanted(self) -> ImportRequest:
         """What it asks for."""
-        return import_request(self.scope, self.properties).for_run(self.properties.get("RunId") or "")
+        return ImportRequest.read(self.scope, self.properties, self.properties.get("RunId") or "")
 
     @property
     def intent(self) -> str:

@@ -648,3 +648,13 @@ def test_a_deletion_that_was_stopped_and_finds_no_record_says_that_the_verdict_i
     world.misfortunes = [Misfortune("GetObject", "error", "NoSuchKey", times=2)]
     stop(stage, request.id)
     assert ["UNKNOWN"] == verdicts(world)
+
+
+@pytest.mark.parametrize("code", ["InvalidArn", "ThrottlingException"])
+def test_a_job_that_no_execution_can_poll_on_has_a_verdict_all_the_same(world, stage, code):
+    world.plans = Plans(seconds=20)
+    request = stage.request("Create", properties())
+    stage.pass_time(10)
+    world.misfortunes = [Misfortune("StartExecution", "error", code, times=10**6)]
+    stop(stage, request.id)
+    assert [{"InvalidArn": "UNKNOWN", "ThrottlingException": "SUCCEEDED"}[code]] == verdicts(world)

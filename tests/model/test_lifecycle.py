@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from healthimaging_import.contract import Verdict
-from healthimaging_import.importing.lifecycle import Action, Mode, Owner, State, next_action
+from healthimaging_import.importing.lifecycle import DEPLOYS, Action, Mode, next_action
+from healthimaging_import.importing.record import Owner, Record, State
 
 NOW = 1000.0
 ME = Owner("me", 500.0)
@@ -18,13 +19,8 @@ LEASES = {"none": 0.0, "running": NOW + 1, "over": NOW - 1}
 PAGE = Path(__file__).parents[2] / "docs" / "life-of-an-import.md"
 
 
-@dataclass(frozen=True)
-class Record:
-    state: State
-    owner: Owner = ME
-    lease_until: float = 0.0
-    verdict: Verdict | None = None
-    published: bool = False
+def record_of(state: State, owner: Owner = ME, **changes: Any) -> Record:
+    return Record("intent", 1, state, owner, {}, **changes)
 
 
 def records() -> dict[str, Record | None]:
@@ -32,12 +28,12 @@ def records() -> dict[str, Record | None]:
     found: dict[str, Record | None] = {"no record": None}
     for name, owner in OWNERS.items():
         for lease, until in LEASES.items():
-            found[f"CLAIMED, lease {lease}, owner {name}"] = Record(State.CLAIMED, owner, until)
-        found[f"RUNNING, owner {name}"] = Record(State.RUNNING, owner)
-        found[f"REFUSED, owner {name}"] = Record(State.REFUSED, owner)
+            found[f"CLAIMED, lease {lease}, owner {name}"] = record_of(State.CLAIMED, owner, lease_until=until)
+        found[f"RUNNING, owner {name}"] = record_of(State.RUNNING, owner)
+        found[f"REFUSED, owner {name}"] = record_of(State.REFUSED, owner)
         for verdict, published in itertools.product(Verdict, (False, True)):
             text = f"JUDGED {verdict}, {'published' if published else 'not published'}, owner {name}"
-            found[text] = Record(State.JUDGED, owner, 0.0, verdict, published)
+            found[text] = record_of(State.JUDGED, owner, verdict=verdict, published=published)
     return found
 
 
@@ -76,7 +72,7 @@ def test_only_the_owner_starts_finds_refuses_and_polls():
 def test_a_later_request_takes_ownership_and_an_earlier_one_never_gets_it_back():
     for record, mode, current in ALL:
         action = decide(record, mode, is_current=current)
-        if record and not record.state.is_end and record.owner != ME:
+        if record and not record.has_ended and record.owner != ME:
             is_later = record.owner.began_at < ME.began_at and mode not in (Mode.DETACHED, Mode.CLEANUP)
             waits = mode in (Mode.DELETE, Mode.CLEANUP)
             assert (Action.TAKE_OWNERSHIP if is_later else Action.WATCH if waits else Action.STOP) == action
@@ -100,7 +96,7 @@ def test_a_success_that_is_not_current_is_imported_again_by_a_later_deploy_only(
     for record, mode, _ in ALL:
         if record and record.verdict is Verdict.SUCCEEDED and record.published:
             is_later = record.owner.began_at < ME.began_at
-            claims = mode.may_start and is_later
+            claims = mode in DEPLOYS and is_later
             assert (Action.CLAIM if claims else Action.RESPOND) == decide(record, mode, is_current=False)
 
 
@@ -117,7 +113,7 @@ def test_a_submitted_job_is_never_judged_by_its_deploy():
 
 def test_whoever_may_not_start_ends_an_attempt_that_was_not_sent():
     for mode in (Mode.ROLLBACK, Mode.DELETE, Mode.CLEANUP, Mode.DETACHED):
-        assert Action.REFUSE == decide(Record(State.CLAIMED), mode, is_current=False)
+        assert Action.REFUSE == decide(record_of(State.CLAIMED), mode, is_current=False)
 
 
 def table() -> str:

@@ -107,5 +107,5 @@ def numbers_of(planned: PlannedJob, counts: Counts | None) -> dict[str, int]:
 
 def import_result(result: dict[str, Any]) -> ImportResult:
     """Return a result as metrics take it."""
-    counts = Counts.from_dict(result["counts"]) if result["counts"] else Counts()
-    return ImportResult(result["job_id"], result["job_status"], counts=counts, seconds=result["seconds"])
+    members = {name: result[name] for name in ("job_id", "job_status", "seconds")}
+    return ImportResult.decode({**members, "counts": result["counts"] or {}})

@@ -8,12 +8,11 @@ from typing import Any
 
 from healthimaging_import.aws.clients import Aws
 from healthimaging_import.contract import Notify
-from healthimaging_import.importing.lifecycle import Mode, Owner
+from healthimaging_import.importing.lifecycle import Mode
+from healthimaging_import.importing.record import Owner
 from healthimaging_import.importing.records import Records
 from healthimaging_import.importing.request import ImportRequest
 from healthimaging_import.importing.verdict import Tolerance
-
-NEW_RUN = "deploy again with a run_id not used before to import again"
 
 
 @dataclass

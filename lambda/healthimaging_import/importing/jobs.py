@@ -10,7 +10,6 @@ from typing import Any
 
 from healthimaging_import.aws.clients import Aws
 from healthimaging_import.errors import TerminalError
-from healthimaging_import.importing.request import ImportRequest
 
 _CLOCKS_DIFFER_BY = 60.0
 _PAGE = 50
@@ -40,13 +39,12 @@ class Job:
         """How long it took; None if it has not ended, or HealthImaging does not say."""
         return (self.ended_at - self.submitted_at).total_seconds() if self.ended_at and self.submitted_at else None
 
-    def is_of(self, request: ImportRequest, attempt: int, sent_name: object) -> bool:
-        """Whether this is the job of a request's attempt, which was sent under ``sent_name``."""
-        mark = request.mark(attempt)
+    def is_of(self, mark: str, sent_name: object, input_uri: str) -> bool:
+        """Whether this is the job of the attempt with a mark, which was sent under ``sent_name``."""
         if str(sent_name).endswith(mark):
             return self.name.endswith(mark)
         # The first version marked no job; whatever bears a mark is another's.
-        return not _MARKED.search(self.name) and self.input_uri.rstrip("/") == request.input_uri.rstrip("/")
+        return not _MARKED.search(self.name) and self.input_uri.rstrip("/") == input_uri.rstrip("/")
 
 
 def start_job(aws: Aws, parameters: Mapping[str, Any]) -> dict[str, str]:
@@ -68,26 +66,14 @@ def find_job(aws: Aws, datastore_id: str, name: str, since: float) -> dict[str, 
         name: the name that was sent.
         since: when the attempt was claimed; jobs submitted before are of earlier attempts whose record was lost.
     """
-    for job in _jobs_since(aws, datastore_id, since):
-        if job["jobName"] == name:
-            return {"jobId": job["jobId"], "submittedAt": job["submittedAt"]}
-    return None
+    found = next((job for job in _jobs_since(aws, datastore_id, since) if job["jobName"] == name), None)
+    return {"jobId": found["jobId"], "submittedAt": found["submittedAt"]} if found else None
 
 
 def list_running(aws: Aws, datastore_id: str) -> set[str]:
     """Return the ids of the jobs of a data store that have not ended, as far as they are listed already."""
-    found: set[str] = set()
-    for status in ("SUBMITTED", "IN_PROGRESS"):
-        page: dict[str, str] = {"jobStatus": status}
-        while True:
-            ids, token = aws.call(
-                "medical-imaging", "ListDICOMImportJobs", _ids, datastoreId=datastore_id, maxResults=_PAGE, **page
-            )
-            found |= ids
-            if not token:
-                break
-            page["nextToken"] = token
-    return found
+    statuses = ("SUBMITTED", "IN_PROGRESS")
+    return {job["jobId"] for status in statuses for job in _jobs(aws, datastore_id, jobStatus=status)}
 
 
 def refuse_unmarked(aws: Aws, datastore_id: str, since: float) -> None:
@@ -96,39 +82,43 @@ def refuse_unmarked(aws: Aws, datastore_id: str, since: float) -> None:
     Raises:
         TerminalError: jobs were submitted since, and any of them may be that one.
     """
-    found = [job["jobId"] for job in _jobs_since(aws, datastore_id, since)]
+    found = list(_jobs_since(aws, datastore_id, since))
     if found:
         raise TerminalError(
             "an earlier version of healthimaging-cdk may have started a job for this import, and nothing marks it: "
-            f"look at import job {found[-1]} and later ones of data store {datastore_id}, then deploy again "
+            f"look at import job {found[-1]['jobId']} and later ones of data store {datastore_id}, then deploy again "
             "with a run_id not used before to import again"
         )
 
 
 def _jobs_since(aws: Aws, datastore_id: str, since: float) -> Iterator[dict[str, str]]:
-    page: dict[str, str] = {}
+    earliest = since - _CLOCKS_DIFFER_BY
+    for job in _jobs(aws, datastore_id):
+        if job["submittedAt"] and datetime.fromisoformat(job["submittedAt"]).timestamp() >= earliest:
+            yield job
+
+
+def _jobs(aws: Aws, datastore_id: str, **page: str) -> Iterator[dict[str, str]]:
     while True:
         found, token = aws.call(
-            "medical-imaging", "ListDICOMImportJobs", lambda answer: _page(answer, since),
-            datastoreId=datastore_id, maxResults=_PAGE, **page,
-        )  # fmt: skip
+            "medical-imaging", "ListDICOMImportJobs", _page, datastoreId=datastore_id, maxResults=_PAGE, **page
+        )
         yield from found
         if not token:
             return
-        page = {"nextToken": token}
+        page["nextToken"] = token
 
 
-def _page(answer: Mapping[str, Any], since: float) -> tuple[list[dict[str, str]], str | None]:
-    late = [
-        {**_named(job), "jobName": str(job.get("jobName") or "")}
+def _page(answer: Mapping[str, Any]) -> tuple[list[dict[str, str]], str | None]:
+    jobs = [
+        {
+            "jobId": str(job["jobId"]),
+            "jobName": str(job.get("jobName") or ""),
+            "submittedAt": job["submittedAt"].isoformat() if job.get("submittedAt") else "",
+        }
         for job in answer["jobSummaries"]
-        if job.get("submittedAt") and job["submittedAt"].timestamp() >= since - _CLOCKS_DIFFER_BY
     ]
-    return late, answer.get("nextToken")
-
-
-def _ids(answer: Mapping[str, Any]) -> tuple[set[str], str | None]:
-    return {str(job["jobId"]) for job in answer["jobSummaries"]}, answer.get("nextToken")
+    return jobs, answer.get("nextToken")
 
 
 def _named(answer: Mapping[str, Any]) -> dict[str, str]:

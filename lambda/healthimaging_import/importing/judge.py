@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from healthimaging_import.aws.redact import redact
 from healthimaging_import.contract import Verdict
 from healthimaging_import.importing.jobs import Job
 from healthimaging_import.importing.manifest import Manifest
-from healthimaging_import.importing.verdict import Tolerance
+from healthimaging_import.importing.verdict import UNREAD, Tolerance
 
 MANIFEST_PATIENCE_SECONDS = {"COMPLETED": 120, "FAILED": 10}
 """How long a manifest may be late. A job that failed early never writes one."""
+_MOST_CAUSES = 3
 
 
 def judge(job: Job, manifest: Manifest | None, tolerance: Tolerance, *, unread: str = "") -> tuple[Verdict, str]:
@@ -31,3 +34,13 @@ def judge(job: Job, manifest: Manifest | None, tolerance: Tolerance, *, unread: 
     if problems:
         return Verdict.FAILED, f"ended with {job.status} but {' and '.join(problems)}"
     return Verdict.SUCCEEDED, ""
+
+
+def describe_causes(causes: Counter[str], failures_uri: str) -> str:
+    """Name the most frequent causes of rejection, and where to read the rest."""
+    if not causes:
+        return ""
+    among = " in the part that was read" if UNREAD in causes else ""
+    known = Counter({cause: count for cause, count in causes.items() if cause != UNREAD})
+    frequent = ", ".join(f"{cause} ({count})" for cause, count in known.most_common(_MOST_CAUSES))
+    return f"; most frequent{among}: {frequent}; all: {failures_uri.rstrip('/')}/failure.ndjson"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +22,11 @@ _COUNTS = {
 }
 _LARGEST_COUNT = 2**53
 """What a number may be and still be compared with a percentage."""
-_LARGEST_CODE = 10**6
+_LARGEST_CODE = 10**6 - 1
 _LONGEST_LINE = 1024**2
 _LONGEST_LIST = 32 * 1024**2
+Lines = Iterable[bytes | None]
+"""The lines of a result file; None stands for the rest, where it is too long to be read."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def read_manifest(body: bytes) -> Manifest:
     """
     try:
         summary: dict[str, Any] = json.loads(body)["jobSummary"]
-        numbers: dict[str, Any] = {name: _count(summary.get(key)) for name, key in _COUNTS.items()}
+        numbers: dict[str, Any] = {name: _number(summary.get(key), _LARGEST_COUNT) for name, key in _COUNTS.items()}
         image_sets = summary.get("imageSetsSummary") or []
         # A manifest from before there were primary image sets does not say so: those are all primary.
         others = sum(1 for image_set in image_sets if str(image_set.get("isPrimary")).lower() == "false")
@@ -54,19 +56,8 @@ def read_manifest(body: bytes) -> Manifest:
     return Manifest(Counts(**numbers, non_primary_image_sets=others), *folders)
 
 
-def _count(value: object) -> int:
-    if value is None:
-        return 0
-    if type(value) is not int or not 0 <= value <= _LARGEST_COUNT:  # a bool is no number here
-        raise ValueError
-    return value
-
-
 def lines_of(chunks: Iterable[bytes]) -> Iterator[bytes | None]:
-    """Split a result file into lines as it arrives; a line that is too long is cut off, so it cannot be decoded.
-
-    The last one is None where the file is too long and the rest was not read.
-    """
+    """Split a result file into lines as it arrives; a line that is too long is cut off, so it cannot be decoded."""
     read, pending = 0, b""
     for chunk in chunks:
         read += len(chunk)
@@ -80,42 +71,41 @@ def lines_of(chunks: Iterable[bytes]) -> Iterator[bytes | None]:
         yield pending
 
 
-def causes(lines: Iterable[bytes | None]) -> Counter[str]:
+def causes(lines: Lines) -> Counter[str]:
     """Count the reasons in failure.ndjson: the type, and the words of the message that can be shown."""
-    found: Counter[str] = Counter()
-    for text in lines:
-        if text is None:
-            found[UNREAD] += 1
-            continue
-        try:
-            exception = json.loads(text)["exception"]
-            kind = str(exception["exceptionType"])
-            kind = kind if re.fullmatch(r"[A-Za-z]{1,64}Exception", kind) else "error"
-            cause = f"{kind}: {redact(str(exception.get('message') or ''))}"
-        except DECODE_ERRORS:
-            cause = "unreadable line"
-        found[cause.removesuffix(": ")] += 1
-    return found
+    return _tally(lines, _cause, "unreadable line")
 
 
-def warning_codes(lines: Iterable[bytes | None]) -> Counter[str]:
+def warning_codes(lines: Lines) -> Counter[str]:
     """Count the files with each warning code in warning.ndjson. Codes, since the spelling of types varies."""
+    return _tally(lines, _codes, "unreadable")
+
+
+def _tally(lines: Lines, decode: Callable[[Any], set[str]], unreadable: str) -> Counter[str]:
     found: Counter[str] = Counter()
     for text in lines:
-        if text is None:
-            found[UNREAD] += 1
-            continue
         try:
-            warnings = json.loads(text)["importResponse"]["warnings"]
-            codes = {_code(warning["warning_reason_code"]) for warning in warnings}
+            found.update({UNREAD} if text is None else decode(json.loads(text)))
         except DECODE_ERRORS:
-            codes = {"unreadable"}
-        found.update(codes)
+            found[unreadable] += 1
     return found
 
 
-def _code(value: str | float) -> str:
-    code = int(value)
-    if not 0 <= code < _LARGEST_CODE:
+def _cause(line: Any) -> set[str]:  # noqa: ANN401 - a JSON document
+    exception = line["exception"]
+    kind = str(exception["exceptionType"])
+    kind = kind if re.fullmatch(r"[A-Za-z]{1,64}Exception", kind) else "error"
+    return {f"{kind}: {redact(str(exception.get('message') or ''))}".removesuffix(": ")}
+
+
+def _codes(line: Any) -> set[str]:  # noqa: ANN401 - as above
+    codes = (warning["warning_reason_code"] for warning in line["importResponse"]["warnings"])
+    return {str(_number(int(code), _LARGEST_CODE)) for code in codes}
+
+
+def _number(value: object, largest: int) -> int:
+    if value is None:
+        return 0
+    if type(value) is not int or not 0 <= value <= largest:  # a bool is no number here
         raise ValueError
-    return str(code)
+    return value

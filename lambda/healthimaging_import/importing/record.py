@@ -13,11 +13,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from healthimaging_import.contract import RECORDS_FOLDER, Verdict
 from healthimaging_import.errors import DECODE_ERRORS, TerminalError
-from healthimaging_import.importing.lifecycle import Owner, State
 from healthimaging_import.importing.verdict import ImportResult
 
 SCHEMA = 2
@@ -28,6 +28,23 @@ _WARNING = re.compile(r"[0-9]{1,6}|unread|unreadable")
 _JOB_STATUSES = ("SUBMITTED", "IN_PROGRESS", "COMPLETED", "FAILED", "UNKNOWN", "NOT_STARTED", "NOTHING_TO_IMPORT")
 _CLOCKS_DIFFER_BY = 60.0
 _LONGEST_LEASE = 120.0
+
+
+class State(StrEnum):
+    """What a record says of its attempt."""
+
+    CLAIMED = "CLAIMED"  # a job may be started; the start may be on its way until ``lease_until``
+    RUNNING = "RUNNING"  # HealthImaging has answered with a job
+    JUDGED = "JUDGED"  # there is a verdict on the job
+    REFUSED = "REFUSED"  # no job was started, for a reason
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A request, and when it began: of two requests the later one owns the record."""
+
+    request_id: str
+    began_at: float
 
 
 @dataclass(frozen=True)
@@ -54,6 +71,13 @@ class Record:
     published: bool = False
     responded_to: str = ""
     """The request that has its response though the job is running."""
+    etag: str = field(default="", compare=False)
+    """The tag of the object it was read from, which a conditional write needs; empty where there is none."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the attempt has ended."""
+        return self.state in (State.JUDGED, State.REFUSED)
 
     @property
     def submitted_at(self) -> float:
@@ -63,11 +87,12 @@ class Record:
     def encode(self) -> bytes:
         """Write the record as it is stored."""
         document = {**dataclasses.asdict(self), "schema": SCHEMA}
-        document["owner"], document["owner_began_at"] = self.owner.request_id, self.owner.began_at
+        document |= {"owner": self.owner.request_id, "owner_began_at": self.owner.began_at}
+        del document["etag"]
         return json.dumps(document, sort_keys=True).encode()
 
     @staticmethod
-    def decode(body: bytes, intent: str, now: float) -> Record:
+    def decode(body: bytes, intent: str, now: float, etag: str = "") -> Record:
         """Read a stored record, of this version or of the first one; no time in it may be later than now.
 
         Raises:
@@ -77,7 +102,7 @@ class Record:
             document = decode_document(body, f"{intent}.json")
             record = _from_first_version(document) if document["schema"] == 1 else _from_this_version(document)
             if record.intent == intent and _is_whole(record, now + _CLOCKS_DIFFER_BY):
-                return record
+                return dataclasses.replace(record, etag=etag)
         except DECODE_ERRORS:
             pass
         raise damaged(f"{intent}.json")
@@ -111,13 +136,13 @@ def _place(name: str) -> str:
 
 
 def _from_this_version(document: Mapping[str, Any]) -> Record:
-    known = {item.name for item in dataclasses.fields(Record)}
+    known = {item.name for item in dataclasses.fields(Record)} - {"etag"}
     values = {name: value for name, value in document.items() if name in known}
     values |= {
         "state": State(document["state"]),
         "owner": Owner(document["owner"], document["owner_began_at"]),
         "verdict": Verdict(document["verdict"]) if document["verdict"] else None,
-        "result": ImportResult.from_dict(document["result"]),
+        "result": ImportResult.decode(document["result"]),
     }
     return Record(**values)
 
@@ -127,23 +152,21 @@ def _from_first_version(document: Mapping[str, Any]) -> Record:
     old, job = document["state"], document.get("job") or {}
     ended = State.JUDGED if job else State.REFUSED
     states = {"CLAIMED": State.CLAIMED, "STARTED": State.RUNNING, "SUCCEEDED": State.JUDGED, "FAILED": ended}
-    owner = document["asked_by"]
-    if old != "FAILED":
-        owner = document.get("followed_by") or document.get("awaited_by") or owner
-    result = ImportResult(job_id=job.get("jobId", ""), submitted_at=job.get("submittedAt", ""))
+    owners = [document.get("followed_by"), document.get("awaited_by")] if old != "FAILED" else []
+    result = {"job_id": job.get("jobId", ""), "submitted_at": job.get("submittedAt", "")}
     claimed_at = document.get("claimed_at", 0.0)
     return Record(
         intent=document["intent"],
         attempt=document["attempt"],
         state=states[old],
-        owner=Owner(owner, 0.0),
+        owner=Owner(next(filter(None, owners), document["asked_by"]), 0.0),
         parameters=document["parameters"],
         claimed_at=claimed_at,
         # Whether it was sent is not known; whatever was is there by now.
         lease_until=max(claimed_at, 1.0) if old == "CLAIMED" else 0.0,
         job=job,
-        verdict={"SUCCEEDED": Verdict.SUCCEEDED, "FAILED": Verdict.FAILED}.get(old) if job else None,
-        result=ImportResult.from_dict(document["outcome"]) if old == "SUCCEEDED" else result,
+        verdict=Verdict(old) if states[old] is State.JUDGED else None,
+        result=ImportResult.decode(document["outcome"] if old == "SUCCEEDED" else result),
         reason=document.get("reason", ""),
         published=True,
     )

@@ -10,18 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from healthimaging_import.aws.clients import Aws
-from healthimaging_import.contract import RECORDS_FOLDER
+from healthimaging_import.contract import RECORDS_FOLDER, Verdict
 from healthimaging_import.errors import DECODE_ERRORS, RetryableError, TerminalError
-from healthimaging_import.importing.record import LONGEST_DOCUMENT, SCHEMA, Record, damaged, decode_document
+from healthimaging_import.importing.record import LONGEST_DOCUMENT, SCHEMA, Record, State, damaged, decode_document
 from healthimaging_import.importing.request import ImportRequest
-
-
-@dataclass(frozen=True)
-class VersionedRecord:
-    """A record as it is in the bucket, with the tag that a conditional write needs."""
-
-    record: Record
-    etag: str
 
 
 @dataclass(frozen=True)
@@ -55,23 +47,20 @@ class Records:
         self._prefix = request.output_prefix + RECORDS_FOLDER
         self._last = f"{request.store_scope}-last.json"
 
-    def load(self, intent: str) -> VersionedRecord | None:
+    def load(self, intent: str) -> Record | None:
         """Return the record of an intent; None where nobody has claimed it."""
         found = self._read(f"{intent}.json", "import record")
-        return VersionedRecord(Record.decode(found[0], intent, time.time()), found[1]) if found else None
+        return Record.decode(found[0], intent, time.time(), found[1]) if found else None
 
-    def save(self, record: Record, expected: VersionedRecord | None) -> VersionedRecord:
-        """Write a record, if it is still as it was read.
+    def save(self, record: Record, **changes: Any) -> Record:  # noqa: ANN401 - a Record's fields
+        """Write a record with some fields changed, if what it was read from is still as it was.
 
         Raises:
             RetryableError: somebody else has written it; look again.
         """
-        etag = self._write(f"{record.intent}.json", record.encode(), expected.etag if expected else "", "import record")
-        return VersionedRecord(record, etag)
-
-    def change(self, found: VersionedRecord, **changes: Any) -> VersionedRecord:  # noqa: ANN401 - a Record's fields
-        """Write a record with some fields changed; raises as :meth:`save`."""
-        return self.save(dataclasses.replace(found.record, **changes), found)
+        record = dataclasses.replace(record, **changes)
+        etag = self._write(f"{record.intent}.json", record.encode(), record.etag, "import record")
+        return dataclasses.replace(record, etag=etag)
 
     def last_runs(self, series: str) -> LastRuns:
         """Return the last runs, also as the first version noted them for one series."""
@@ -131,6 +120,46 @@ class Records:
             if error.code in ("PreconditionFailed", "NoSuchKey"):
                 raise RetryableError("another execution of the same import is at work") from None
             raise
+
+
+def resolve_run(records: Records, request: ImportRequest) -> str:
+    """Return the run that a deploy without a ``run_id`` means: the last one, unless it has failed.
+
+    The run that was started last, also if its job is still running; where that one failed, the one that imported last.
+
+    Raises:
+        TerminalError: the last runs are damaged.
+    """
+    last = records.last_runs(request.series)
+    if last.damage:
+        raise last.damage
+    if last.started and last.started.series == request.series:
+        record = records.load(request.for_run(last.started.run_id).intent)
+        if record is None or not (record.state is State.REFUSED or record.verdict is Verdict.FAILED):
+            return last.started.run_id
+    return last.imported.run_id if last.imported and last.imported.series == request.series else ""
+
+
+def is_current(
+    records: Records, request: ImportRequest, before: ImportRequest | None, *, is_plain: bool = False
+) -> bool:
+    """Whether what a deploy asks for is what the data store was given last, as far as this import knows.
+
+    Args:
+        records: the import's records.
+        request: what is asked for.
+        before: what was asked for by the deploy before, if there was one.
+        is_plain: whether no run is named: a run of the same meaning is meant, whichever it was.
+    """
+    if before is not None and before.intent == request.intent:
+        return True
+    if before is not None and before.output != request.output:
+        return False  # what was started meanwhile is noted there
+    started = records.last_runs(request.series).started
+    is_last = started is not None and started.intent == request.intent
+    is_of_series = is_plain and before is not None and before.series == request.series
+    # Where its record is gone, only an update of the same meaning may take the import for done.
+    return (is_last or is_of_series) and records.load(request.intent) is not None
 
 
 def _decode_run(document: dict[str, Any] | None) -> Run | None:

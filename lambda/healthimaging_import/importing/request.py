@@ -48,6 +48,33 @@ class ImportRequest:
     on_empty: OnEmpty = OnEmpty.SKIP
     quotas: Quotas = field(default_factory=Quotas)
 
+    @staticmethod
+    def read(scope: str, properties: ImportProperties, run_id: str = "") -> ImportRequest:
+        """Read the request in an import's properties, for one run. CloudFormation sends every number as a string."""
+        asset = None
+        if properties.get("AssetBucket"):
+            asset = Asset(str(properties["AssetBucket"]), str(properties["AssetKey"]))
+        return ImportRequest(
+            scope=scope,
+            datastore_id=str(properties["DatastoreId"]),
+            data_access_role_arn=str(properties["DataAccessRoleArn"]),
+            input_bucket=str(properties["InputBucket"]),
+            input_prefix=str(properties.get("InputPrefix") or ""),
+            output_bucket=str(properties["OutputBucket"]),
+            output_prefix=str(properties.get("OutputPrefix") or ""),
+            job_name=properties.get("JobName"),
+            input_owner_account_id=properties.get("InputOwnerAccountId"),
+            metadata_mappings=tuple(properties.get("MetadataMappings") or ()),
+            run_id=run_id,
+            asset=asset,
+            on_empty=OnEmpty(str(properties.get("OnEmpty") or OnEmpty.SKIP)),
+            quotas=Quotas(
+                files=int(properties.get("MaxFiles") or Quotas.files),
+                total_bytes=int(properties.get("MaxBytes") or Quotas.total_bytes),
+                file_bytes=int(properties.get("MaxFileBytes") or Quotas.file_bytes),
+            ),
+        )
+
     @cached_property
     def intent(self) -> str:
         """A name for what is to be imported: equal for equal meaning, whatever the job is called or who runs it.

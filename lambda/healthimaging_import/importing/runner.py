@@ -11,8 +11,8 @@ from typing import Any
 
 from healthimaging_import import log
 from healthimaging_import.contract import Verdict
-from healthimaging_import.errors import RetryableError, TerminalError
-from healthimaging_import.importing.context import NEW_RUN, ImportContext
+from healthimaging_import.errors import RetryableError, StepError, TerminalError
+from healthimaging_import.importing.context import ImportContext
 from healthimaging_import.importing.jobs import get_job
 from healthimaging_import.importing.judging import (
     UnknownJobError,
@@ -22,11 +22,10 @@ from healthimaging_import.importing.judging import (
     result_of,
     write_verdict,
 )
-from healthimaging_import.importing.lifecycle import Action, Mode, State, next_action
-from healthimaging_import.importing.record import Record
-from healthimaging_import.importing.records import VersionedRecord
+from healthimaging_import.importing.lifecycle import DEPLOYS, Action, Mode, next_action
+from healthimaging_import.importing.record import Record, State
 from healthimaging_import.importing.starting import claim, find, refuse, start
-from healthimaging_import.importing.verdict import NOTHING_TO_IMPORT, ImportResult
+from healthimaging_import.importing.verdict import NEW_RUN, NOTHING_TO_IMPORT, ImportResult
 
 _UNJUDGED_SECONDS = 180
 """How long whoever polls a job may take to judge it: a pause, a step, and a manifest that is late."""
@@ -50,12 +49,11 @@ def run(context: ImportContext) -> ImportResult:
         RetryableError: something has to pass first.
         TerminalError: the import failed, with the reason.
     """
-    found: VersionedRecord | ImportResult | None = context.records.load(context.request.intent)
+    found: Record | ImportResult | None = context.records.load(context.request.intent)
     if found is None and context.carried.get("owned"):
         raise TerminalError(f"the record of this import was removed while it was at work; {NEW_RUN}")
     while not isinstance(found, ImportResult):
-        record = found.record if found else None
-        action = next_action(record, context.mode, context.me, context.clock(), is_current=context.is_current)
+        action = next_action(found, context.mode, context.me, context.clock(), is_current=context.is_current)
         found = _DO[action](context, found)
     return found
 
@@ -68,81 +66,76 @@ def close(context: ImportContext, reason: str) -> Record | None:
     Returns:
         The record, if there is one; another request's stays as it is.
     """
-    found = context.records.load(context.request.intent)
-    if found is None or found.record.owner.request_id != context.me.request_id:
-        return found.record if found else None
-    record = found.record
+    record = context.records.load(context.request.intent)
+    if record is None or record.owner.request_id != context.me.request_id:
+        return record
     if record.state is State.CLAIMED and record.lease_until == 0:
-        found = refuse(context, found, reason)
-    elif not record.state.is_end and context.mode in (Mode.DELETE, Mode.DETACHED):
-        found = _judge_at_last(context, found, reason)
-    if found.record.state is State.JUDGED and not found.record.published:
-        found = publish_verdict(context, found)
-    return found.record
+        record = refuse(context, record, reason)
+    elif not record.has_ended and context.mode in (Mode.DELETE, Mode.DETACHED):
+        record = _judge_at_last(context, record, reason)
+    if record.state is State.JUDGED and not record.published:
+        record = publish_verdict(context, record)
+    return record
 
 
-def _judge_at_last(context: ImportContext, found: VersionedRecord, reason: str) -> VersionedRecord:
+def _judge_at_last(context: ImportContext, record: Record, reason: str) -> Record:
     """Look at the job once more; where that brings no verdict, there will be none."""
-    if found.record.state is State.RUNNING:
+    if record.state is State.RUNNING:
         try:
-            judged = poll(context, found)
-            if isinstance(judged, VersionedRecord):
+            judged = poll(context, record)
+            if isinstance(judged, Record):
                 return judged
         except UnknownJobError:
-            found = context.records.change(found, job={}, state=State.CLAIMED)  # another's job has its own verdict
-        except (RetryableError, TerminalError) as error:
+            record = context.records.save(record, job={}, state=State.CLAIMED)  # another's job has its own verdict
+        except StepError as error:
             log.line("not judged", reason=str(error))
     reason = f"{reason}; what became of the job could not be determined; {NEW_RUN}"
-    return write_verdict(context, found, Verdict.UNKNOWN, reason, result_of(found.record))
+    return write_verdict(context, record, Verdict.UNKNOWN, reason, result_of(record, "UNKNOWN"))
 
 
-def _take_ownership(context: ImportContext, found: VersionedRecord) -> VersionedRecord | ImportResult:
+# -- whose record it is ----------------------------------------------------------------------------------------------
+
+
+def _take_ownership(context: ImportContext, record: Record) -> Record | ImportResult:
     try:
-        found = context.records.change(found, owner=context.me)
+        record = context.records.save(record, owner=context.me)
     except TerminalError:
         # Its rights on the records may be gone already: the job is waited for all the same.
-        is_waiting = context.mode is Mode.DELETE and found.record.state is State.RUNNING
-        if is_waiting and not get_job(context.aws, context.request.datastore_id, found.record.job["jobId"]).has_ended:
-            return ImportResult(found.record.job["jobId"], "IN_PROGRESS")
+        is_waiting = context.mode is Mode.DELETE and record.state is State.RUNNING
+        if is_waiting and not get_job(context.aws, context.request.datastore_id, record.job["jobId"]).has_ended:
+            return result_of(record)
         raise
     context.carried["owned"] = True
-    return found
+    return record
 
 
-def _stop(_: ImportContext, __: VersionedRecord) -> ImportResult:
+def _stop(_: ImportContext, __: Record) -> ImportResult:
     raise ReplacedError("a later request for this import replaced this one; a job of it may still be running")
 
 
-def watch(context: ImportContext, found: VersionedRecord) -> ImportResult:
+def watch(context: ImportContext, record: Record) -> ImportResult:
     """Wait for a job that another request polls, and for its verdict; where none comes, nobody polls it any more."""
-    record = found.record
     if record.state is not State.RUNNING:
-        if context.clock() < record.lease_until:
-            return _wait(context, found)
-        return ImportResult()
-    running = ImportResult(record.job["jobId"], "IN_PROGRESS", record.job["submittedAt"])
-    job = get_job(context.aws, context.request.datastore_id, record.job["jobId"])
-    if job.has_ended:
+        return _wait(context, record) if context.clock() < record.lease_until else ImportResult()
+    if get_job(context.aws, context.request.datastore_id, record.job["jobId"]).has_ended:
         since = context.carried.setdefault("ended_since", context.clock())
-        return running if context.clock() - since < _UNJUDGED_SECONDS else ImportResult()
-    return running
+        if context.clock() - since >= _UNJUDGED_SECONDS:
+            return ImportResult()
+    return result_of(record)
 
 
-def _wait(context: ImportContext, found: VersionedRecord) -> ImportResult:
-    raise RetryableError(
-        "the start of an import job may be on its way", after=found.record.lease_until - context.clock()
-    )
+def _wait(context: ImportContext, record: Record) -> ImportResult:
+    raise RetryableError("the start of an import job may be on its way", after=record.lease_until - context.clock())
 
 
-def _respond(context: ImportContext, found: VersionedRecord | None) -> ImportResult:
-    if found is None:
+def _respond(context: ImportContext, record: Record | None) -> ImportResult:
+    if record is None:
         return ImportResult()
-    record = found.record
     if record.state is State.RUNNING:
-        return ImportResult(record.job["jobId"], "SUBMITTED", record.job["submittedAt"])
+        return result_of(record, "SUBMITTED")
     if record.state is State.REFUSED and record.reason == NOTHING_TO_IMPORT:
         return ImportResult(job_status=NOTHING_TO_IMPORT)
-    if record.state is State.REFUSED and not context.mode.may_start:
+    if record.state is State.REFUSED and context.mode not in DEPLOYS:
         return ImportResult()
     if record.verdict is not Verdict.SUCCEEDED:
         raise EndedError(record.reason)
@@ -152,7 +145,7 @@ def _respond(context: ImportContext, found: VersionedRecord | None) -> ImportRes
     return confirm(context, record)
 
 
-_DO: dict[Action, Callable[[ImportContext, Any], VersionedRecord | ImportResult]] = {
+_DO: dict[Action, Callable[[ImportContext, Any], Record | ImportResult]] = {
     Action.CLAIM: claim,
     Action.TAKE_OWNERSHIP: _take_ownership,
     Action.STOP: _stop,

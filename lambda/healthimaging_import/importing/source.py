@@ -25,13 +25,6 @@ class Survey:
     archived: int = 0
     complete: bool = True
 
-    def add(self, size: int, *, is_archived: bool) -> None:
-        """Count one file."""
-        self.files += 1
-        self.total_bytes += size
-        self.largest = max(self.largest, size)
-        self.archived += is_archived
-
     def exceeds(self, quotas: Quotas) -> bool:
         """Whether it is more than one job takes."""
         return self.files > quotas.files or self.total_bytes > quotas.total_bytes or self.largest > quotas.file_bytes
@@ -49,9 +42,8 @@ class Survey:
         elif self.largest > quotas.file_bytes:
             problem = f"a file under the input prefix has {self.largest} bytes, it may have {quotas.file_bytes}"
         elif self.total_bytes > quotas.total_bytes:
-            problem = (
-                f"{counted}{self.total_bytes} bytes are under the input prefix, one job takes {quotas.total_bytes}"
-            )
+            total = f"{counted}{self.total_bytes} bytes"
+            problem = f"{total} are under the input prefix, one job takes {quotas.total_bytes}"
         elif self.archived:
             problem = (
                 f"{self.archived} of {self.files} objects under the input prefix are in the storage class GLACIER or "
@@ -75,7 +67,10 @@ def survey(aws: Aws, request: ImportRequest) -> Survey:
         Bucket=request.input_bucket, Prefix=request.input_prefix, OptionalObjectAttributes=["RestoreStatus"], **owner,
     ):  # fmt: skip
         for size, is_archived in files:
-            found.add(size, is_archived=is_archived)
+            found.files += 1
+            found.total_bytes += size
+            found.largest = max(found.largest, size)
+            found.archived += is_archived
             if found.exceeds(request.quotas):
                 found.complete = False
                 return found

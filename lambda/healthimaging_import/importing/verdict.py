@@ -1,4 +1,4 @@
-"""The verdict on a job: pure, from its counts and what is tolerated. ``jobStatus`` says only whether it ran."""
+"""What a job has come to, and the verdict on it: pure, without a record. ``jobStatus`` says only whether it ran."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from healthimaging_import.contract import ImportProperties
+
+NEW_RUN = "deploy again with a run_id not used before to import again"
 NOTHING_TO_IMPORT = "NOTHING_TO_IMPORT"
 """Stands where a job's status would stand when the source was empty."""
 NOT_STARTED = "NOT_STARTED"
 """Stands where a job's status would stand when no job was started and none is remembered."""
 UNREAD = "unread"
 """Stands among what was counted for a list, or the rest of one, that was not read."""
-_NUMBERS = ("scanned", "imported", "customer_errors", "server_errors", "image_sets", "non_primary_image_sets")
 
 
 @dataclass(frozen=True)
@@ -29,27 +31,10 @@ class Counts:
     warnings: Mapping[str, int] = field(default_factory=dict)
     """Files by warning code, for example ``{"45344": 2}``; :data:`UNREAD` is 1 where some were not read."""
 
-    @staticmethod
-    def from_dict(kept: Mapping[str, Any]) -> Counts:
-        """Read the counts that a record keeps, perhaps of another version of this code.
-
-        Raises:
-            TypeError: a number is none.
-        """
-        numbers = {name: kept.get(name, 0) for name in _NUMBERS}
-        warnings = dict(kept.get("warnings") or {})
-        if not all(isinstance(number, int) for number in (*numbers.values(), *warnings.values())):
-            raise TypeError
-        return Counts(**numbers, warnings=warnings)
-
     @property
     def rejected(self) -> int:
         """Files that were scanned and not imported, for whatever reason."""
-        return max(self._with_a_reason, self.scanned - self.imported)
-
-    @property
-    def _with_a_reason(self) -> int:
-        return self.customer_errors + self.server_errors
+        return max(self.customer_errors + self.server_errors, self.scanned - self.imported)
 
     @property
     def primary_image_sets(self) -> int:
@@ -59,18 +44,15 @@ class Counts:
 
     def sentence(self) -> str:
         """Write the numbers in one line."""
-        kinds = f"{self.customer_errors} customer errors, {self.server_errors} server errors"
-        if self.rejected > self._with_a_reason:
-            kinds += f", {self.rejected - self._with_a_reason} without a reason"
-        text = (
-            f"{self.scanned} files scanned, {self.imported} imported, {self.rejected} rejected ({kinds}), "
-            f"{self.image_sets} image sets"
+        unexplained = self.rejected - self.customer_errors - self.server_errors
+        return (
+            f"{self.scanned} files scanned, {self.imported} imported, {self.rejected} rejected "
+            f"({self.customer_errors} customer errors, {self.server_errors} server errors"
+            + (f", {unexplained} without a reason" if unexplained else "")
+            + f"), {self.image_sets} image sets"
+            + (f", {self.non_primary_image_sets} not primary" if self.non_primary_image_sets else "")
+            + (f", warnings {self.warning_list()}" if self.warnings else "")
         )
-        if self.non_primary_image_sets:
-            text += f", {self.non_primary_image_sets} not primary"
-        if self.warnings:
-            text += ", warnings " + self.warning_list()
-        return text
 
     def warning_list(self) -> str:
         """List the warnings by code, the most frequent first."""
@@ -89,6 +71,17 @@ class Tolerance:
     rejected_percent: float | None = None
     non_primary_image_sets: bool = True
     warnings: bool = True
+
+    @staticmethod
+    def read(properties: ImportProperties) -> Tolerance:
+        """Read what is tolerated in an import's properties."""
+        files, percent = properties.get("MaxRejectedFiles"), properties.get("MaxRejectedPercent")
+        return Tolerance(
+            rejected_files=None if files is None else int(files),
+            rejected_percent=None if percent is None else float(percent),
+            non_primary_image_sets=str(properties.get("FailOnNonPrimary")) != "true",
+            warnings=str(properties.get("FailOnWarnings")) != "true",
+        )
 
     def problems(self, job_status: str, counts: Counts) -> list[str]:
         """List why a job with a manifest has not succeeded; empty when it has."""
@@ -128,16 +121,24 @@ class ImportResult:
         return self.job_status in ("SUBMITTED", "IN_PROGRESS")
 
     @staticmethod
-    def from_dict(kept: Mapping[str, Any]) -> ImportResult:
+    def decode(kept: Mapping[str, Any]) -> ImportResult:
         """Read the result that a record keeps, perhaps of another version of this code.
 
         Raises:
             TypeError: a member is not of its type.
         """
-        known = {item.name for item in dataclasses.fields(ImportResult)}
-        values = {name: value for name, value in kept.items() if name in known}
-        seconds = values.pop("seconds", None)
-        counts = Counts.from_dict(values.pop("counts", {}))
-        if not all(isinstance(value, str) for value in values.values()) or not isinstance(seconds, int | float | None):
+        values = _members(ImportResult, kept)
+        counts = _members(Counts, values.pop("counts", {}))
+        seconds, warnings = values.pop("seconds", None), dict(counts.pop("warnings", None) or {})
+        if not (
+            all(isinstance(value, str) for value in values.values())
+            and all(isinstance(number, int) for number in (*counts.values(), *warnings.values()))
+            and isinstance(seconds, int | float | None)
+        ):
             raise TypeError
-        return ImportResult(**values, counts=counts, seconds=seconds)
+        return ImportResult(**values, counts=Counts(**counts, warnings=warnings), seconds=seconds)
+
+
+def _members(kind: type[ImportResult | Counts], kept: Mapping[str, Any]) -> dict[str, Any]:
+    known = {item.name for item in dataclasses.fields(kind)}
+    return {name: value for name, value in kept.items() if name in known}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from healthimaging_import.contract import ImportAttribute
+from healthimaging_import.importing.lifecycle import Mode
 from healthimaging_import.importing.verdict import NOT_STARTED, NOTHING_TO_IMPORT, ImportResult
 from healthimaging_import.resources.step import UNKNOWN, StepContext
 
@@ -49,7 +50,7 @@ def _summary(context: StepContext, result: ImportResult) -> tuple[str, str]:
         bucket = properties.get("InputBucket")
         next_step = f"aws s3 cp --recursive FOLDER s3://{bucket}/INPUT_PREFIX, then: {again}"
         return f"nothing to import: no file is under the input prefix of bucket {bucket}{moved}", next_step
-    if result.job_status == NOT_STARTED and context.mode.may_start:
+    if result.job_status == NOT_STARTED and context.mode is Mode.DEPLOY:
         return (
             f"nothing was imported again: nothing of meaning has changed, and the earlier record is gone{moved}",
             f"to import again: {again}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -79,7 +79,7 @@ class StepContext:
         """The AWS calls, with the rights of this request's resource."""
         from healthimaging_import.aws.clients import Aws  # noqa: PLC0415 - responding must not need boto3
 
-        propagating = self.request.has_new_rights and self.elapsed < _IAM_PROPAGATION_SECONDS
+        propagating = self.elapsed < _IAM_PROPAGATION_SECONDS and self.request.has_new_rights
         return Aws(self.request.role_arn, iam_propagating=propagating)
 
     def describe_deploy(self) -> Deploy:
@@ -89,7 +89,8 @@ class StepContext:
 
 def describe_deploy(aws: Aws, stack_id: str) -> Deploy:
     """Ask CloudFormation what it does with a stack."""
-    return aws.call("cloudformation", "DescribeStacks", _deploy, StackName=stack_id)
+    stack = aws.call("cloudformation", "DescribeStacks", lambda answer: dict(answer["Stacks"][0]), StackName=stack_id)
+    return Deploy(str(stack.get("StackStatus")), str(stack.get("LastUpdatedTime") or stack.get("CreationTime") or ""))
 
 
 def mode_of(aws: Aws, request: Request) -> tuple[Mode, str]:
@@ -112,8 +113,3 @@ def mode_of(aws: Aws, request: Request) -> tuple[Mode, str]:
     if deploy.is_over:
         raise RetryableError(f"the stack is {deploy.status}, so nobody waits for this request")
     return Mode.ROLLBACK if deploy.is_undone else Mode.DEPLOY, deploy.mark
-
-
-def _deploy(answer: Mapping[str, Any]) -> Deploy:
-    stack = answer["Stacks"][0]
-    return Deploy(str(stack["StackStatus"]), str(stack.get("LastUpdatedTime") or stack.get("CreationTime") or ""))
