@@ -277,12 +277,18 @@ def known_to_differ(a: str, b: str) -> bool:
     return a != b and not Token.is_unresolved(a) and not Token.is_unresolved(b)
 
 
+_REGION_WARNING = "healthimaging-cdk:regionWithoutHealthImaging"
+
+
 def warn_of_region(construct: IConstruct) -> None:
-    """Warn where HealthImaging was not known to be when this library was released."""
+    """Warn where HealthImaging was not known to be when this library was released, once for what is in one another."""
     region = Stack.of(construct).region
-    if not Token.is_unresolved(region) and region not in service_model.REGIONS:
+    if Token.is_unresolved(region) or region in service_model.REGIONS:
+        return
+    warned = (str(entry.data) for scope in construct.node.scopes for entry in scope.node.metadata)
+    if not any(_REGION_WARNING in data for data in warned):
         Annotations.of(construct).add_warning_v2(
-            "healthimaging-cdk:regionWithoutHealthImaging",
+            _REGION_WARNING,
             f"HealthImaging was not known in {region} when this library was released, only in "
             f"{', '.join(service_model.REGIONS)}: deploy there, or acknowledge this warning if AWS has added the "
             "Region",

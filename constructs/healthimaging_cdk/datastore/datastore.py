@@ -18,6 +18,7 @@ from aws_cdk import (
 from aws_cdk.aws_kms import IKey
 from constructs import Construct
 
+from healthimaging_cdk._common.unfit import key_problems
 from healthimaging_cdk._common.validation import (
     CONSTRUCT,
     FLAG,
@@ -181,6 +182,7 @@ class Datastore(_DatastoreBase):
         violations = Violations("Datastore")
         violations.require_kinds(_KINDS, locals())
         violations.check_shape("datastore_name", datastore_name, "DatastoreName")
+        violations.add(*key_problems("encryption_key", encryption_key))
         own = "use a key of the stack's Region"
         violations.check_place("encryption_key", encryption_key, Stack.of(scope), region=own)
         if auto_delete_image_sets and removal_policy != RemovalPolicy.DESTROY:
@@ -261,7 +263,10 @@ class Datastore(_DatastoreBase):
         """
         violations = Violations("Datastore.from_datastore_arn")
         violations.require_kinds(_KINDS_BY_ARN, locals())
-        violations.check_shape("datastore_arn", datastore_arn, "Arn")
+        if Token.is_unresolved(datastore_arn) or datastore_arn.startswith("arn:"):
+            violations.check_shape("datastore_arn", datastore_arn, "Arn")
+        else:
+            violations.add("datastore_arn must be an ARN, got an id: use Datastore.from_datastore_id")
         if "/imageset/" in datastore_arn:
             violations.add("datastore_arn names an image set: remove '/imageset/...'")
         violations.raise_any()

@@ -16,6 +16,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from healthimaging_cdk._common.runtime import contract
+from healthimaging_cdk._common.unfit import bucket_problems, key_problems, prefix_problems
 from healthimaging_cdk._common.validation import (
     BUCKET,
     CONSTRUCT,
@@ -131,6 +132,11 @@ class ImportOptions:
         _check_job_name(violations, self.job_name)
         _check_run_id(violations, self.run_id, self._run_id_in_context)
         violations.check_prefix("output_prefix", self.output_prefix)
+        violations.add(
+            *prefix_problems("output_prefix", self.output_prefix),
+            *bucket_problems("output_bucket", self.output_bucket),
+            *(key_problems("encryption_key", self.encryption_key) if self.datastore is None else ()),
+        )
         self._check_buckets(violations)
         self._check_folder(violations)
         _check_mappings(violations, self.metadata_mappings)
@@ -251,8 +257,6 @@ class ImportOptions:
     def _check_key(self, violations: Violations) -> None:
         if self.encryption_key is not None and not self.customer_managed_key:
             violations.add("encryption_key and customer_managed_key=False exclude each other: omit one")
-        if self.encryption_key is not None and not self.creates_something:
-            violations.add("encryption_key is for resources that this import creates, and it creates none: omit it")
 
     def _check_endpoints(self, violations: Violations) -> None:
         network = network_of(self.stack)

@@ -9,6 +9,7 @@ from constructs import Construct
 
 from healthimaging_cdk._common.kms_keys import key_statements
 from healthimaging_cdk._common.runtime import contract
+from healthimaging_cdk._common.unfit import bucket_problems, prefix_problems
 from healthimaging_cdk._common.validation import BUCKET, CONSTRUCT, DATASTORE, FLAG, TEXT, Violations, optional
 from healthimaging_cdk._provider.rights_policy import RightsPolicy
 from healthimaging_cdk.datastore.datastore import IDatastore
@@ -91,6 +92,12 @@ class DataAccessRole(iam.Role):
         violations.require_kinds(_KINDS, locals())
         violations.check_prefix("input_prefix", input_prefix)
         violations.check_prefix("output_prefix", output_prefix)
+        violations.add(
+            *prefix_problems("input_prefix", input_prefix),
+            *prefix_problems("output_prefix", output_prefix),
+            *bucket_problems("input_bucket", input_bucket),
+            *bucket_problems("output_bucket", output_bucket),
+        )
         # Its Region may be another: roles have none.
         violations.check_place("datastore", datastore, Stack.of(scope), account="make the role in a stack there")
         violations.raise_any()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
-from aws_cdk import CfnElement, Duration, RemovalPolicy, Stack
+from aws_cdk import Annotations, CfnElement, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
@@ -189,6 +189,12 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
         )
         super().__init__(scope, construct_id)
         warn_of_region(self)
+        if encryption_key is not None and not options.creates_something:
+            Annotations.of(self).add_warning_v2(
+                "healthimaging-cdk:unusedKey",
+                "encryption_key is for what this import creates, and it creates nothing that a key would encrypt: the "
+                "store and the buckets have their own; omit it, or acknowledge this warning",
+            )
         self._encryption_key = make_key(self, removal_policy) if options.creates_key else encryption_key
         self._datastore: IDatastore = datastore or Datastore(
             self, "Datastore", encryption_key=self._encryption_key, removal_policy=removal_policy

@@ -12,6 +12,7 @@ from aws_cdk.aws_s3 import IBucket
 from aws_cdk.aws_s3_assets import Asset
 from constructs import Construct
 
+from healthimaging_cdk._common.unfit import bucket_problems, prefix_problems
 from healthimaging_cdk._common.validation import (
     BUCKET,
     PATH,
@@ -78,6 +79,7 @@ class ImportSource:
         violations = Violations("ImportSource")
         violations.require_kinds(_KINDS, vars(self))
         violations.check_prefix("prefix", self.prefix)
+        violations.add(*prefix_problems("prefix", self.prefix), *bucket_problems("bucket", self.input_bucket))
         violations.check_account_id("owner_account_id", self.owner_account_id)
         if self.input_bucket is not None and self.owner_account_id and not Token.is_unresolved(self.owner_account_id):
             account = _said_account(self.input_bucket)
