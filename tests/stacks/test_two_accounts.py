@@ -6,11 +6,13 @@ import json
 import time
 from typing import Any
 
+import jsii
 import pytest
-from aws_cdk import App, Stack
+from aws_cdk import App, Aspects, IAspect, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from botocore.exceptions import ClientError
+from constructs import IConstruct
 
 from healthimaging_cdk import DicomImport, ImportSource
 from tests.deployment import Account, Deployed
@@ -22,19 +24,28 @@ NAME, BUCKET = "TwoAccounts", "images-of-another-account"
 HINT = "the input bucket has to belong to account {}, which has to allow what the outputs SourceBucketPolicy and"
 
 
-def app(run_id: str, *, owner: str = THERE) -> App:
+def app(run_id: str, *, owner: str = THERE, name: str = NAME) -> App:
     """An import from a bucket that is elsewhere."""
     app = App(analytics_reporting=False)
-    stack = Stack(app, NAME, env={"account": HERE, "region": "us-east-1"})
+    stack = Stack(app, name, env={"account": HERE, "region": "us-east-1"})
     images = s3.Bucket.from_bucket_name(stack, "Images", BUCKET)
     source = ImportSource.bucket(images, "studies/", owner_account_id=owner)
     DicomImport(stack, "Import", source=source, run_id=run_id)
     return app
 
 
-def policy_at_synth() -> dict[str, Any]:
+@jsii.implements(IAspect)
+class UnderPath:
+    """What a landing zone does to roles."""
+
+    def visit(self, node: IConstruct) -> None:
+        if isinstance(node, iam.CfnRole):
+            node.add_property_override("Path", "/delegated/")
+
+
+def policy_at_synth(app: App) -> dict[str, Any]:
     """The output in the template, in which only the partition is left to fill in."""
-    (stack,) = app("1").synth().stacks
+    (stack,) = app.synth().stacks
     (value,) = [it["Value"] for name, it in stack.template["Outputs"].items() if "SourceBucketPolicy" in name]
     text = "".join("aws" if part == {"Ref": "AWS::Partition"} else part for part in value["Fn::Join"][1])
     found: dict[str, Any] = json.loads(text)
@@ -52,7 +63,7 @@ def policy(other: Account) -> dict[str, Any]:
     other.s3.create_bucket(Bucket=BUCKET)
     other.upload(BUCKET, "studies/", "CT_small.dcm", "MR_small.dcm")
     other.upload(BUCKET, "others/", "JPEG2000.dcm")
-    return policy_at_synth()
+    return policy_at_synth(app("1"))
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +105,25 @@ def without(policy: dict[str, Any], number: int) -> dict[str, Any]:
     return {**policy, "Statement": [it for index, it in enumerate(policy["Statement"]) if index != number]}
 
 
+@pytest.mark.usefixtures("policy")
+def test_roles_that_an_aspect_puts_under_a_path_are_let_in(account, other):
+    def delegated() -> App:
+        made = app("1", name="Delegated")
+        Aspects.of(made).add(UnderPath())
+        return made
+
+    attach(other, policy_at_synth(delegated()))
+    deployed = account.deploy_one(delegated())
+    assert "CREATE_COMPLETE" == deployed.status, deployed.reason
+    role = account.cloud.client("iam").get_role(
+        RoleName=account.resource_id("Delegated", "AWS::IAM::Role", "ImportDataAccessRole")
+    )["Role"]
+    assert ":role/delegated/" in role["Arn"]
+    assert "2 imported" in deployed.output("Summary")
+
+
 def test_fails_a_job_that_the_policy_does_not_let_list_and_read(account, other, imported, policy):
-    role = policy["Statement"][0]["Condition"]["ArnEquals"]["aws:PrincipalArn"]
+    role = policy["Statement"][0]["Condition"]["ArnEquals"]["aws:PrincipalArn"][0]
     place = role, imported.output("DatastoreId"), account.resource_id(NAME, "AWS::S3::Bucket", "OutputBucket")
     for missing in (0, 1):
         attach(other, without(policy, missing))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aws_cdk import CfnOutput, Stack
@@ -40,9 +40,15 @@ def fixed_role_name(scope: Construct, purpose: str) -> str:
     return f"{readable}-{purpose}-{digest}-{Stack.of(scope).region}"
 
 
-def role_arn(scope: Construct, role_name: str) -> str:
-    """The ARN of a role with a fixed name, which needs no role to be made first."""
-    return Stack.of(scope).format_arn(service="iam", region="", resource="role", resource_name=role_name)
+def role_arns(scope: Construct, role_name: str) -> list[str]:
+    """The ARN of a role with a fixed name, which needs no role to be made first; also with whatever path.
+
+    An aspect, or a rule of the account, may put roles under a path. A name is unique in an account, whatever its path.
+    """
+    return [
+        Stack.of(scope).format_arn(service="iam", region="", resource="role", resource_name=name)
+        for name in (role_name, f"*/{role_name}")
+    ]
 
 
 @dataclass(frozen=True)
@@ -56,9 +62,9 @@ class SourcePolicies:
     import_: Construct
     bucket: IBucket
     prefix: str
-    reader_arn: str
+    reader_arns: Sequence[str]
     """The data access role, which lists and reads."""
-    lister_arn: str
+    lister_arns: Sequence[str]
     """The provider role, which lists the prefix."""
 
     def of_bucket(self) -> iam.PolicyDocument:
@@ -68,9 +74,9 @@ class SourcePolicies:
         return iam.PolicyDocument(
             statements=[
                 # With which prefix HealthImaging lists is not documented.
-                self._allow(self.reader_arn, "s3:ListBucket", [self.bucket.bucket_arn]),
-                self._allow(self.reader_arn, "s3:GetObject", objects),
-                self._allow(self.lister_arn, "s3:ListBucket", [self.bucket.bucket_arn], prefix),
+                self._allow(self.reader_arns, "s3:ListBucket", [self.bucket.bucket_arn]),
+                self._allow(self.reader_arns, "s3:GetObject", objects),
+                self._allow(self.lister_arns, "s3:ListBucket", [self.bucket.bucket_arn], prefix),
             ]
         )
 
@@ -79,7 +85,7 @@ class SourcePolicies:
         if self.bucket.encryption_key is None:
             return None
         # In a key policy the resource is the key.
-        return iam.PolicyDocument(statements=[self._allow(self.reader_arn, "kms:Decrypt", ["*"])])
+        return iam.PolicyDocument(statements=[self._allow(self.reader_arns, "kms:Decrypt", ["*"])])
 
     def add_outputs(self) -> None:
         """Show the policies to whoever deploys the stack."""
@@ -93,11 +99,15 @@ class SourcePolicies:
                 CfnOutput(self.import_, name, value=value, description=description)
 
     def _allow(
-        self, arn: str, action: str, resources: list[str], conditions: Mapping[str, Mapping[str, str]] | None = None
+        self,
+        arns: Sequence[str],
+        action: str,
+        resources: list[str],
+        conditions: Mapping[str, Mapping[str, str]] | None = None,
     ) -> iam.PolicyStatement:
         return iam.PolicyStatement(
             principals=[iam.AccountPrincipal(Stack.of(self.import_).account)],
             actions=[action],
             resources=resources,
-            conditions={"ArnEquals": {"aws:PrincipalArn": arn}, **(conditions or {})},
+            conditions={"ArnEquals": {"aws:PrincipalArn": arns if len(arns) > 1 else arns[0]}, **(conditions or {})},
         )

@@ -16,7 +16,7 @@ from healthimaging_cdk._common.runtime import contract
 from healthimaging_cdk._common.validation import DEPENDABLE, Violations, list_of, warn_of_region
 from healthimaging_cdk._provider.provider_resource import ProviderResource
 from healthimaging_cdk.datastore.datastore import Datastore, IDatastore
-from healthimaging_cdk.dicom_import._cross_account import SourcePolicies, fixed_role_name, role_arn
+from healthimaging_cdk.dicom_import._cross_account import SourcePolicies, fixed_role_name, role_arns
 from healthimaging_cdk.dicom_import._events import ImportEvents
 from healthimaging_cdk.dicom_import._import_options import ImportOptions
 from healthimaging_cdk.dicom_import._metrics import ImportMetrics
@@ -225,8 +225,8 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
         self._creation_order = CreationOrder(self, job.resource)
         self.node.add_validation(self._creation_order)
         roles = (None if data_access_role else reader_name, self._data_access_role), (provider_name, job.role)
-        reader_arn, lister_arn = (role_arn(self, name) if name else role.role_arn for name, role in roles)
-        self._source_policies = SourcePolicies(self, self.input_bucket, self.input_prefix, reader_arn, lister_arn)
+        readers, listers = (role_arns(self, name) if name else [role.role_arn] for name, role in roles)
+        self._source_policies = SourcePolicies(self, self.input_bucket, self.input_prefix, readers, listers)
         if outputs:
             make_outputs(self, self)
         if foreign:
@@ -386,8 +386,7 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
             needs.append(notifications)
         if guard is not None:
             if role_name is not None and not guard.is_in(Stack.of(self)):
-                # A name is unique in an account, whatever path an aspect gives the role.
-                guard.admit(self.output_prefix, *(role_arn(self, name) for name in (role_name, f"*/{role_name}")))
+                guard.admit(self.output_prefix, *role_arns(self, role_name))
             else:
                 guard.admit(self.output_prefix, job.role.role_arn)
             needs.append(cast("s3.BucketPolicy", self.output_bucket.policy))

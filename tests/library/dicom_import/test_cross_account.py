@@ -61,7 +61,7 @@ def statement(arn: str, action: str, resource: str, **conditions) -> dict:
         "Principal": {"AWS": f"arn:aws:iam::{HERE}:root"},
         "Action": action,
         "Resource": resource,
-        "Condition": {"ArnEquals": {"aws:PrincipalArn": arn}, **conditions},
+        "Condition": {"ArnEquals": {"aws:PrincipalArn": [arn, arn.replace("role/", "role/*/")]}, **conditions},
     }
 
 
