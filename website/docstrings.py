@@ -8,14 +8,15 @@ from typing import Any
 import griffe
 
 _ROLE = re.compile(r":(?:class|meth|func|attr):`~?\.?([\w.]+)`")
+_EXAMPLE = re.compile(r"^ *Example:$", re.MULTILINE)
 _PAGE = re.compile(r"(?<![\w/(`])docs/((?:decisions/)?[\w-]+)(?:\.md)?(?![\w/])")
 
 
 class ReadableDocstrings(griffe.Extension):
-    """Rewrites roles of Sphinx and paths of pages in every docstring."""
+    """Rewrites roles of Sphinx, names of sections and paths of pages in every docstring."""
 
     def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:  # noqa: ANN401 - griffe passes more than this needs
         """Rewrite the docstring of a module, a class, a function or an attribute."""
         if obj.docstring:
-            text = _ROLE.sub(r"`\1`", obj.docstring.value)
+            text = _EXAMPLE.sub("Examples:", _ROLE.sub(r"`\1`", obj.docstring.value))
             obj.docstring.value = _PAGE.sub(r"[\1](../\1.md)", text)

@@ -31,7 +31,7 @@ DOCUMENTS = {
 """Documents of the repository, by their path in it, and what they are called in the site."""
 _LINK = re.compile(r"(\]\()([^)#\s]+)((?:#[^)\s]*)?\))")
 _CODE = re.compile(r"(^ *```.*?^ *```$|`[^`\n]+`)", re.DOTALL | re.MULTILINE)
-_VALUES = "options"
+_FIRST = ("DicomImport", "Datastore")
 COMING = {"bulk-import.md", "review.md", "rules.md", "status.md", "test-your-own-stack.md", "verify-aws.md"}
 """Pages that have their place in the navigation before they are written."""
 
@@ -62,16 +62,18 @@ def public_classes() -> dict[str, ast.ClassDef]:
 def construct_pages() -> dict[str, str]:
     """The pages of the public classes: one for each construct, and one for all that constructs take."""
     pages, values = {}, []
-    for name, node in public_classes().items():
+    for name, node in sorted(public_classes().items(), key=lambda item: _place_in_line(item[0])):
         is_value = any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list) or any(
             "Enum" in ast.unparse(base) for base in node.bases
         )
         if is_value:
             values.append(name)
         else:
-            pages[f"constructs/{_slug(name)}.md"] = f"::: healthimaging_cdk.{name}\n"
+            pages[f"constructs/{name}.md"] = f"::: healthimaging_cdk.{name}\n"
     options = "\n".join(f"::: healthimaging_cdk.{name}\n    options: {{heading_level: 2}}\n" for name in values)
-    pages[f"constructs/{_VALUES}.md"] = f"# Options and values\n\nWhat constructs take as arguments.\n\n{options}"
+    pages["constructs/Options-and-values.md"] = (
+        f"# Options and values\n\nWhat constructs take as arguments.\n\n{options}"
+    )
     return pages
 
 
@@ -102,8 +104,8 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
     return _relinked(markdown, f"docs/{uri}", uri)
 
 
-def _slug(name: str) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name).lower()
+def _place_in_line(name: str) -> int:
+    return _FIRST.index(name) if name in _FIRST else len(_FIRST)
 
 
 def _expanded(entries: list[Any], docs: Path) -> Iterator[Any]:
@@ -120,7 +122,9 @@ def _expanded(entries: list[Any], docs: Path) -> Iterator[Any]:
 def _folder(folder: str, docs: Path) -> Iterator[Any]:
     generated = [*documents().values(), *construct_pages()]
     for page in dict.fromkeys([*generated, *sorted(path.relative_to(docs).as_posix() for path in docs.rglob("*.md"))]):
-        if page.startswith(folder):
+        if page.startswith("constructs/") and page.startswith(folder):
+            yield {Path(page).stem.replace("-", " "): page}
+        elif page.startswith(folder):
             yield page
 
 
