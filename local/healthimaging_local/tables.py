@@ -98,6 +98,7 @@ NEEDED: Mapping[str, Sequence[str]] = {
         "_bucket_encryption",
         "_bucket_has_versions",
         "_bucket_owner_account",
+        "_bucket_tags",
         "_buckets",
         "_delete_bucket_encryption",
         "_error",
@@ -175,6 +176,7 @@ NEEDED: Mapping[str, Sequence[str]] = {
         "_S3_BUCKET_CONFIGURATIONS",
         "_cw_metric_alarm_record",
         "_ec2_sg_permissions",
+        "_s3_apply_configurations",
     ),
     "ministack.services.cloudformation.stacks": (
         "_add_event",

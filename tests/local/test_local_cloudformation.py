@@ -198,6 +198,17 @@ def test_a_replaced_store_with_image_sets_stays_behind_as_an_orphan(cloud: Cloud
     assert ("UPDATE_COMPLETE", {first, second}) == (stack["StackStatus"], stores(cloud) & {first, second})
 
 
+@pytest.mark.patch("buckets_have_the_tags_of_their_template")
+def test_a_bucket_has_the_tags_of_its_template_and_loses_them_with_it(cloud: Cloud) -> None:
+    tags = [{"Key": "purpose", "Value": "test"}]
+    stack = create(cloud, "bucket-tags", template(Bucket={"Type": "AWS::S3::Bucket", "Properties": {"Tags": tags}}))
+    name, s3 = output(stack, "BucketId"), cloud.client("s3")
+    assert tags == s3.get_bucket_tagging(Bucket=name)["TagSet"]
+    update(cloud, stack, template(Bucket={"Type": "AWS::S3::Bucket"}))
+    with pytest.raises(s3.exceptions.ClientError, match="NoSuchTagSet"):
+        s3.get_bucket_tagging(Bucket=name)
+
+
 def test_fails_to_delete_a_bucket_that_is_not_empty(cloud: Cloud) -> None:
     stack = create(cloud, "bucket", template(Bucket={"Type": "AWS::S3::Bucket"}))
     name, s3 = output(stack, "BucketId"), cloud.client("s3")

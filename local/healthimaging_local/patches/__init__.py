@@ -33,6 +33,7 @@ PATCHES: Mapping[str, Sequence[str]] = {
         "alarms_look_at_each_period",
         "topics_decide_about_alarms",
     ),
+    "bucket_tags": ("buckets_have_the_tags_of_their_template",),
     "bucket_policies": ("bucket_policies_deny_the_root",),
     "deletes": ("deletes_fail_as_on_aws",),
     "stacks": (
