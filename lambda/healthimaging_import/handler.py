@@ -40,6 +40,7 @@ _RESOURCES: dict[str, str] = {
 _RESERVE_SECONDS = 30
 _RECEIVE_PATIENCE_SECONDS = 120
 _LONGEST_PAUSE = 30.0
+_LONGEST_DETACHED_SECONDS = 24 * 3600
 _DETACHED_PATIENCE_SECONDS = 3600.0
 """How long a detached request tries again what is refused: a right may come back."""
 _REFUSED_PATIENCE_SECONDS = 120.0
@@ -123,14 +124,16 @@ def _step(state: State, context: Any) -> State:  # noqa: ANN401
         return {**state, "next": "respond"}
     step = _context(state, context)
     try:
-        left, kind = step.remaining, step.request.resource_type
+        left, kind = step.deadline - time.time(), step.request.resource_type
         if kind not in _RESOURCES:
             raise TerminalError(f"this version of the function does not know {kind}: deploy with a newer library")  # noqa: TRY301 - as the resources do
         result: StepResult = import_module(f"healthimaging_import.resources.{_RESOURCES[kind]}").step(step)
         state.pop("failing", None)
         state["tries"] = 0
         if isinstance(result, float) and left <= 0:
-            reason = f"the request was still at work after {int(step.elapsed)} seconds; deploy again to go on"
+            reason = (
+                f"the request was still at work after {int(time.time() - step.began_at)} seconds; deploy again to go on"
+            )
             result = _give_up(step, reason)
     except Exception as error:  # noqa: BLE001 - whatever happens, CloudFormation gets a response
         result = _after_failure(state, step, error)
@@ -144,7 +147,7 @@ def _step(state: State, context: Any) -> State:  # noqa: ANN401
 
 def _after_failure(state: State, step: StepContext, error: Exception) -> Response | float:
     """Wait before the next try, or give up where there is none, or the time for it is over."""
-    code, left, patience = getattr(error, "code", ""), step.remaining, _patience(step, error)
+    code, left, patience = getattr(error, "code", ""), step.deadline - time.time(), _patience(step, error)
     failing, since = state.get("failing", [None, 0.0])
     if failing != code:
         failing, since = state["failing"] = [code, time.time()]
@@ -267,10 +270,12 @@ def _rescue_execution(state: State, status: str) -> None:
 def _context(state: State, context: Any) -> StepContext:  # noqa: ANN401
     from healthimaging_import.resources.step import StepContext  # noqa: PLC0415 - responding must not need boto3
 
+    request, mode, began_at = Request.parse(state["event"]), Mode(state["mode"]), float(state["began_at"])
     return StepContext(
-        request=Request.parse(state["event"]),
-        mode=Mode(state["mode"]),
-        began_at=float(state["began_at"]),
+        request=request,
+        mode=mode,
+        began_at=began_at,
+        deadline=began_at + (_LONGEST_DETACHED_SECONDS if mode is Mode.DETACHED else request.wait_seconds),
         deploy_mark=str(state.get("deploy") or ""),
         clock=time.time,
         time_left=lambda: context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS,

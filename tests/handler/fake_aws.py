@@ -125,7 +125,7 @@ class FakeAws:
         self._faults: list[Fault] = []
         self._uploads: dict[str, dict[int, bytes]] = {}
         self._lock = threading.RLock()
-        self.state = State(Settings(job_seconds=0, datastore_seconds=0))
+        self.state = State(Settings(job_seconds=0, datastore_seconds=0, throttling=False))
         self.state.now = self.clock.time  # type: ignore[method-assign]
         self.healthimaging = HealthImaging(self.state, _Permissions(self), _Bus())
         self._api = Api(self.healthimaging)

@@ -57,7 +57,7 @@ def test_a_job_is_of_the_attempt_whose_mark_it_has(
     sent = request_for().start_parameters(1)
     job = get_job(calls, sent["datastoreId"], start_job(calls, sent)["jobId"])
     asked = request_for(**change)
-    assert expected == job.is_of(asked.mark(attempt), asked.marked_job_name(attempt), asked.input_uri)
+    assert expected == asked.started(attempt, asked.marked_job_name(attempt), job.name, job.input_uri)
 
 
 @pytest.mark.parametrize(("prefix", "expected"), [("studies/", True), ("other/", False)])
@@ -68,7 +68,7 @@ def test_a_job_that_the_first_version_started_is_told_by_its_source(
     sent = {**request_for().start_parameters(1), "jobName": name or "x"}
     job = get_job(calls, aws.datastore_id, start_job(calls, sent)["jobId"])
     asked = request_for(input_prefix=prefix)
-    assert expected == job.is_of(asked.mark(1), name, asked.input_uri)
+    assert expected == asked.started(1, name, job.name, job.input_uri)
 
 
 def test_fails_where_a_start_of_the_first_version_may_have_become_a_job(

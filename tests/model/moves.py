@@ -12,6 +12,7 @@ from tests.model.fakes import Plans, World
 from tests.model.runs import Stage, filled, properties
 
 ROOT = str(Path(healthimaging_import.__file__).parent) + "/"
+TESTS = str(Path(__file__).parent) + "/"
 JOB_SECONDS = 10.0
 
 
@@ -23,9 +24,13 @@ def moves_of_one_create() -> Counter[tuple[str, str]]:
         if event != "call" or not frame.f_code.co_filename.startswith(ROOT):
             return
         caller = frame.f_back
-        while caller and not caller.f_code.co_filename.startswith(ROOT):
+        while caller and not caller.f_code.co_filename.startswith((ROOT, TESTS)):
             caller = caller.f_back
-        if caller and caller.f_code.co_filename != frame.f_code.co_filename:
+        if (
+            caller
+            and caller.f_code.co_filename.startswith(ROOT)
+            and caller.f_code.co_filename != frame.f_code.co_filename
+        ):
             moves[module_of(caller), module_of(frame)] += 1
 
     world = World(plans=Plans(seconds=JOB_SECONDS))

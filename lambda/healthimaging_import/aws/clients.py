@@ -13,9 +13,9 @@ import boto3
 import botocore.session
 from botocore import xform_name
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from healthimaging_import.aws.errors import FAILURES, translate
-from healthimaging_import.errors import TerminalError
 from healthimaging_import.service_model import MODELS
 
 T = TypeVar("T")
@@ -89,12 +89,20 @@ class Aws:
 
     def read_object(self, bucket: str, key: str, read: Callable[[Any], T], *, purpose: str) -> T | None:
         """Read an S3 object; None while there is none of that key."""
-        try:
-            return self.call("s3", "GetObject", read, purpose=purpose, Bucket=bucket, Key=key)
-        except TerminalError as error:
-            if error.code != "NoSuchKey":
-                raise
-            return None
+        with self._translating("s3", "GetObject", purpose):
+            client = self.client("s3")
+            try:
+                return read(client.get_object(Bucket=bucket, Key=key))
+            except ClientError as failure:
+                if failure.response.get("Error", {}).get("Code") != "NoSuchKey":
+                    raise
+                return None
+
+    def read_bytes(self, bucket: str, key: str, most: int, *, purpose: str) -> tuple[bytes, str] | None:
+        """Return the first bytes of an S3 object, and its tag; None while there is none of that key."""
+        return self.read_object(
+            bucket, key, lambda answer: (bytes(answer["Body"].read(most)), str(answer["ETag"])), purpose=purpose
+        )
 
     def pages(
         self,

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -43,49 +44,43 @@ class Request:
     resource_properties: Mapping[str, Any] = field(repr=False)
     old_resource_properties: Mapping[str, Any] = field(repr=False)
     physical_resource_id: str
+    scope: str
+    """Who asks: this resource of this stack. A stack made again under its old name is another one."""
+    wait_seconds: float
+    """How long the request may take."""
+    leaves_nothing: bool
+    """Whether this deletes something that leaves nothing behind: it must not keep a stack from being deleted."""
+    has_new_rights: bool
+    """Whether this deploy has created or changed rights, which IAM takes a while to know everywhere."""
 
     @staticmethod
     def parse(event: Mapping[str, Any]) -> Request:
         """Take an event apart."""
+        kind, resource_type = str(event["RequestType"]), str(event["ResourceType"])
+        new, old = event.get("ResourceProperties") or {}, event.get("OldResourceProperties") or {}
+        seconds = str(new.get("WaitSeconds") or "")
         return Request(
-            request_type=str(event["RequestType"]),
+            request_type=kind,
             request_id=str(event["RequestId"]),
             stack_id=str(event["StackId"]),
             logical_resource_id=str(event["LogicalResourceId"]),
-            resource_type=str(event["ResourceType"]),
+            resource_type=resource_type,
             response_url=str(event["ResponseURL"]),
-            resource_properties=event.get("ResourceProperties") or {},
-            old_resource_properties=event.get("OldResourceProperties") or {},
+            resource_properties=new,
+            old_resource_properties=old,
             physical_resource_id=str(event.get("PhysicalResourceId") or ""),
+            scope=f"{event['StackId']}/{event['LogicalResourceId']}",
+            wait_seconds=float(seconds) if seconds.isdecimal() else DEFAULT_WAIT_SECONDS,
+            leaves_nothing=kind == "Delete" and resource_type in (ResourceType.IMPORT, ResourceType.TAGS),
+            has_new_rights=kind != "Delete" and any(new.get(name) != old.get(name) for name in _RIGHTS),
         )
-
-    @property
-    def scope(self) -> str:
-        """Who asks: this resource of this stack. A stack made again under its old name is another one."""
-        return f"{self.stack_id}/{self.logical_resource_id}"
-
-    @property
-    def wait_seconds(self) -> float:
-        """How long the request may take."""
-        return float(self.resource_properties.get("WaitSeconds") or DEFAULT_WAIT_SECONDS)
 
     @property
     def role_arn(self) -> str:
         """The role with the rights of this request's resource."""
         return str(self.resource_properties["RoleArn"])
 
-    @property
-    def leaves_nothing(self) -> bool:
-        """Whether this deletes something that leaves nothing behind: it must not keep a stack from being deleted."""
-        return self.request_type == "Delete" and self.resource_type in (ResourceType.IMPORT, ResourceType.TAGS)
-
-    @property
-    def has_new_rights(self) -> bool:
-        """Whether this deploy has created or changed rights, which IAM takes a while to know everywhere."""
-        new, old = self.resource_properties, self.old_resource_properties
-        return self.request_type != "Delete" and any(new.get(name) != old.get(name) for name in _RIGHTS)
-
-    @property
+    @cached_property
     def new_physical_resource_id(self) -> str:
         """The physical id of what the properties ask for.
 

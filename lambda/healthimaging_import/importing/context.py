@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from healthimaging_import.aws.clients import Aws
-from healthimaging_import.contract import Notify
 from healthimaging_import.importing.lifecycle import Mode
 from healthimaging_import.importing.record import Owner
 from healthimaging_import.importing.records import Records
 from healthimaging_import.importing.request import ImportRequest
-from healthimaging_import.importing.verdict import Tolerance
 
 
 @dataclass
@@ -26,7 +24,6 @@ class ImportContext:
     mode: Mode
     me: Owner
     clock: Callable[[], float]
-    tolerance: Tolerance = field(default_factory=Tolerance)
     is_current: bool = False
     """As in :func:`next_action`."""
     is_still_wanted: Callable[[], bool] = lambda: True
@@ -37,6 +34,3 @@ class ImportContext:
     """Returns the seconds that unpacking may take in this invocation."""
     carried: MutableMapping[str, Any] = field(default_factory=dict)
     """What the record cannot hold, changed in place: a workflow carries it from step to step as JSON."""
-    topic_arn: str = ""
-    """Where people are notified."""
-    notify: Notify = Notify.FAILURES

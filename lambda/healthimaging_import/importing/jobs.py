@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +12,6 @@ from healthimaging_import.errors import TerminalError
 
 _CLOCKS_DIFFER_BY = 60.0
 _PAGE = 50
-_MARKED = re.compile(r"-[0-9a-f]{20}\Z")
 
 
 @dataclass(frozen=True)
@@ -26,25 +24,11 @@ class Job:
     folder: str
     """Where the job writes its results, as an S3 URI."""
     message: str
-    submitted_at: datetime | None
+    has_ended: bool
     ended_at: datetime | None
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether the job has ended."""
-        return self.status in ("COMPLETED", "FAILED")
-
-    @property
-    def seconds(self) -> float | None:
-        """How long it took; None if it has not ended, or HealthImaging does not say."""
-        return (self.ended_at - self.submitted_at).total_seconds() if self.ended_at and self.submitted_at else None
-
-    def is_of(self, mark: str, sent_name: object, input_uri: str) -> bool:
-        """Whether this is the job of the attempt with a mark, which was sent under ``sent_name``."""
-        if str(sent_name).endswith(mark):
-            return self.name.endswith(mark)
-        # The first version marked no job; whatever bears a mark is another's.
-        return not _MARKED.search(self.name) and self.input_uri.rstrip("/") == input_uri.rstrip("/")
+    """None also where HealthImaging does not say."""
+    seconds: float | None
+    """How long it took; None as above."""
 
 
 def start_job(aws: Aws, parameters: Mapping[str, Any]) -> dict[str, str]:
@@ -127,12 +111,14 @@ def _named(answer: Mapping[str, Any]) -> dict[str, str]:
 
 def _job(answer: Mapping[str, Any]) -> Job:
     found = answer["jobProperties"]
+    submitted, ended = found.get("submittedAt"), found.get("endedAt")
     return Job(
         status=str(found["jobStatus"]),
         name=str(found.get("jobName") or ""),
         input_uri=str(found["inputS3Uri"]),
         folder=str(found["outputS3Uri"]),
         message=str(found.get("message") or ""),
-        submitted_at=found.get("submittedAt"),
-        ended_at=found.get("endedAt"),
+        has_ended=found["jobStatus"] in ("COMPLETED", "FAILED"),
+        ended_at=ended,
+        seconds=(ended - submitted).total_seconds() if ended and submitted else None,
     )

@@ -55,7 +55,7 @@ def poll(context: ImportContext, record: Record) -> Record | ImportResult:
 
 def _check_job(context: ImportContext, record: Record, job: Job) -> None:
     """Make sure that the job is of this import: what the record names is input."""
-    if not job.is_of(context.request.mark(record.attempt), record.parameters.get("jobName"), context.request.input_uri):
+    if not context.request.started(record.attempt, record.parameters.get("jobName"), job.name, job.input_uri):
         raise UnknownJobError(
             f"the record of this import names job {record.job['jobId']}, which this import did not start: somebody "
             f"else has written the record; {NEW_RUN}"
@@ -64,7 +64,7 @@ def _check_job(context: ImportContext, record: Record, job: Job) -> None:
 
 def _judge(context: ImportContext, record: Record, job: Job, body: bytes | None, *, is_late: bool) -> Record:
     """Judge a job that has ended by the manifest that it left, if it did."""
-    tolerance, manifest, unread = context.tolerance, None, ""
+    tolerance, manifest, unread = context.request.tolerance, None, ""
     result = replace(result_of(record, job.status), seconds=job.seconds)
     if body is not None:
         try:
@@ -136,8 +136,8 @@ def tell(context: ImportContext, verdict: Verdict, result: ImportResult) -> None
         datastore_id=context.request.datastore_id,
         verdict=verdict,
         result=result,
-        topic_arn=context.topic_arn,
-        notify=context.notify,
+        topic_arn=context.request.topic_arn,
+        notify=context.request.notify,
     )
     log.line("published", job_id=result.job_id, verdict=verdict)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,15 +36,13 @@ class LastRuns:
     """Why nothing is known of them: a deploy that names its run writes them anew, one that does not cannot go on."""
 
 
+@dataclass
 class Records:
     """The records of one import, under one prefix of its output bucket."""
 
-    def __init__(self, aws: Aws, request: ImportRequest) -> None:
-        """Take the AWS calls, and whose records these are."""
-        self._aws = aws
-        self._bucket = request.output_bucket
-        self._prefix = request.output_prefix + RECORDS_FOLDER
-        self._last = f"{request.store_scope}-last.json"
+    aws: Aws
+    request: ImportRequest
+    """Whose records these are."""
 
     def load(self, intent: str) -> Record | None:
         """Return the record of an intent; None where nobody has claimed it."""
@@ -64,7 +61,7 @@ class Records:
 
     def last_runs(self, series: str) -> LastRuns:
         """Return the last runs, also as the first version noted them for one series."""
-        name = self._last
+        name = last_name = f"{self.request.store_scope}-last.json"
         found = self._read(name, "last runs")
         if found is None:
             name = f"{series}-latest.json"
@@ -73,11 +70,11 @@ class Records:
             return LastRuns()
         try:
             document = decode_document(found[0], name)
-            if name != self._last:
+            if name != last_name:
                 return LastRuns(imported=Run(series, str(document["run_id"]), ""))
             return LastRuns(_decode_run(document["started"]), _decode_run(document["imported"]), found[1])
         except DECODE_ERRORS:
-            return LastRuns(etag=found[1] if name == self._last else "", damage=damaged(name))
+            return LastRuns(etag=found[1] if name == last_name else "", damage=damaged(name))
 
     def note_started(self, run: Run) -> None:
         """Note that a run is about to be started."""
@@ -95,26 +92,32 @@ class Records:
         """Keep a job's manifest where no lifecycle rule of this library expires it; returns its S3 URI."""
         name = f"{record.intent}-{record.attempt}/job-output-manifest.json"
         self._write(name, body, None, "manifest")
-        return f"s3://{self._bucket}/{self._prefix}{name}"
+        return f"s3://{self.request.output_bucket}/{self._key(name)}"
 
     def _note(self, last: LastRuns) -> None:
         runs = {"started": last.started, "imported": last.imported}
         document = {"schema": SCHEMA, **{name: dataclasses.asdict(run) if run else None for name, run in runs.items()}}
-        self._write(self._last, json.dumps(document, sort_keys=True).encode(), last.etag, "last runs")
+        self._write(
+            f"{self.request.store_scope}-last.json",
+            json.dumps(document, sort_keys=True).encode(),
+            last.etag,
+            "last runs",
+        )
+
+    def _key(self, name: str) -> str:
+        return f"{self.request.output_prefix}{RECORDS_FOLDER}{name}"
 
     def _read(self, name: str, purpose: str) -> tuple[bytes, str] | None:
-        def read(answer: Mapping[str, Any]) -> tuple[bytes, str]:
-            return answer["Body"].read(LONGEST_DOCUMENT + 1), str(answer["ETag"])
-
-        return self._aws.read_object(self._bucket, self._prefix + name, read, purpose=purpose)
+        return self.aws.read_bytes(self.request.output_bucket, self._key(name), LONGEST_DOCUMENT + 1, purpose=purpose)
 
     def _write(self, name: str, body: bytes, etag: str | None, purpose: str) -> str:
         """Write over what has that tag; an empty one stands for nothing, None for anything."""
         condition = {} if etag is None else {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
         try:
-            return self._aws.call(
-                "s3", "PutObject", lambda answer: str(answer["ETag"]), purpose=purpose, Bucket=self._bucket,
-                Key=self._prefix + name, Body=body, ContentType="application/json", **condition,
+            return self.aws.call(
+                "s3", "PutObject", lambda answer: str(answer["ETag"]), purpose=purpose,
+                Bucket=self.request.output_bucket, Key=self._key(name), Body=body, ContentType="application/json",
+                **condition,
             )  # fmt: skip
         except TerminalError as error:
             if error.code in ("PreconditionFailed", "NoSuchKey"):

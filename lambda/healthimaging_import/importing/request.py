@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from healthimaging_import.contract import MAX_JOB_NAME, ImportProperties, OnEmpty, import_meaning, import_name
+from healthimaging_import.contract import MAX_JOB_NAME, ImportProperties, Notify, OnEmpty, import_meaning, import_name
+from healthimaging_import.importing.verdict import Tolerance
 from healthimaging_import.service_model import (
     Quotas,
     ServiceModel,
@@ -19,6 +21,7 @@ from healthimaging_import.service_model import (
 )
 
 _MARK_DIGITS = 20
+_MARKED = re.compile(rf"-[0-9a-f]{{{_MARK_DIGITS}}}\Z")
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,10 @@ class ImportRequest:
     asset: Asset | None = None
     on_empty: OnEmpty = OnEmpty.SKIP
     quotas: Quotas = field(default_factory=Quotas)
+    tolerance: Tolerance = field(default_factory=Tolerance)
+    topic_arn: str = ""
+    """Where people are notified."""
+    notify: Notify = Notify.FAILURES
 
     @staticmethod
     def read(scope: str, properties: ImportProperties, run_id: str = "") -> ImportRequest:
@@ -54,6 +61,7 @@ class ImportRequest:
         asset = None
         if properties.get("AssetBucket"):
             asset = Asset(str(properties["AssetBucket"]), str(properties["AssetKey"]))
+        files, percent = properties.get("MaxRejectedFiles"), properties.get("MaxRejectedPercent")
         return ImportRequest(
             scope=scope,
             datastore_id=str(properties["DatastoreId"]),
@@ -73,6 +81,14 @@ class ImportRequest:
                 total_bytes=int(properties.get("MaxBytes") or Quotas.total_bytes),
                 file_bytes=int(properties.get("MaxFileBytes") or Quotas.file_bytes),
             ),
+            tolerance=Tolerance(
+                rejected_files=None if files is None else int(files),
+                rejected_percent=None if percent is None else float(percent),
+                non_primary_image_sets=str(properties.get("FailOnNonPrimary")) != "true",
+                warnings=str(properties.get("FailOnWarnings")) != "true",
+            ),
+            topic_arn=str(properties.get("NotificationTopicArn") or ""),
+            notify=Notify(str(properties.get("Notify") or Notify.FAILURES)),
         )
 
     @cached_property
@@ -147,6 +163,14 @@ class ImportRequest:
         The name is the one member of a start that ListDICOMImportJobs returns: by it a start is recognised.
         """
         return f"-{self.client_token(attempt)[:_MARK_DIGITS]}"
+
+    def started(self, attempt: int, sent_name: object, name: str, input_uri: str) -> bool:
+        """Whether a job of that name and source is that of an attempt, which was sent under ``sent_name``."""
+        mark = self.mark(attempt)
+        if str(sent_name).endswith(mark):
+            return name.endswith(mark)
+        # The first version marked no job; whatever bears a mark is another's.
+        return not _MARKED.search(name) and input_uri.rstrip("/") == self.input_uri.rstrip("/")
 
     def marked_job_name(self, attempt: int) -> str:
         """Return the job's name."""

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from healthimaging_import.contract import ImportProperties
-
 NEW_RUN = "deploy again with a run_id not used before to import again"
+RUNNING = ("SUBMITTED", "IN_PROGRESS")
+"""The statuses of a job that has not ended."""
 NOTHING_TO_IMPORT = "NOTHING_TO_IMPORT"
 """Stands where a job's status would stand when the source was empty."""
 NOT_STARTED = "NOT_STARTED"
@@ -72,17 +72,6 @@ class Tolerance:
     non_primary_image_sets: bool = True
     warnings: bool = True
 
-    @staticmethod
-    def read(properties: ImportProperties) -> Tolerance:
-        """Read what is tolerated in an import's properties."""
-        files, percent = properties.get("MaxRejectedFiles"), properties.get("MaxRejectedPercent")
-        return Tolerance(
-            rejected_files=None if files is None else int(files),
-            rejected_percent=None if percent is None else float(percent),
-            non_primary_image_sets=str(properties.get("FailOnNonPrimary")) != "true",
-            warnings=str(properties.get("FailOnWarnings")) != "true",
-        )
-
     def problems(self, job_status: str, counts: Counts) -> list[str]:
         """List why a job with a manifest has not succeeded; empty when it has."""
         reasons = ["it did not run to its end"] if job_status == "FAILED" else []
@@ -118,7 +107,7 @@ class ImportResult:
     @property
     def is_running(self) -> bool:
         """Whether the job had not ended when it was looked at."""
-        return self.job_status in ("SUBMITTED", "IN_PROGRESS")
+        return self.job_status in RUNNING
 
     @staticmethod
     def decode(kept: Mapping[str, Any]) -> ImportResult:

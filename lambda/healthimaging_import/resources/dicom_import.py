@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote
 from healthimaging_import import log
 from healthimaging_import.cfn.request import Request
 from healthimaging_import.cfn.response import Response
-from healthimaging_import.contract import Completion, ImportProperties, Notify, Verdict
+from healthimaging_import.contract import Completion, ImportProperties, Verdict
 from healthimaging_import.errors import RetryableError, StepError, TerminalError
 from healthimaging_import.importing.context import ImportContext
 from healthimaging_import.importing.judging import tell
@@ -17,7 +17,7 @@ from healthimaging_import.importing.record import Owner
 from healthimaging_import.importing.records import Records, is_current, resolve_run
 from healthimaging_import.importing.request import ImportRequest
 from healthimaging_import.importing.runner import EndedError, ReplacedError, close, run, watch
-from healthimaging_import.importing.verdict import ImportResult, Tolerance
+from healthimaging_import.importing.verdict import RUNNING, ImportResult
 from healthimaging_import.resources.import_attributes import attributes
 from healthimaging_import.resources.step import StepContext, StepResult
 
@@ -49,7 +49,7 @@ def step(context: StepContext) -> StepResult:
         if mode is not Mode.DETACHED:
             raise
         return Response(success=False, reason=str(error))
-    if not result.is_running:
+    if result.job_status not in RUNNING:
         return _response(context, result)
     carried["job_id"] = result.job_id
     is_left = mode in (Mode.DEPLOY, Mode.ROLLBACK) and _completion(context) is Completion.SUBMIT
@@ -85,7 +85,7 @@ def give_up(context: StepContext, reason: str, *, is_lost: bool = False) -> Resp
     Where a step was lost (``is_lost``) it may have done more than is known.
     """
     request, carried, is_undoing = context.request, context.carried, _is_undoing(context)
-    is_over, completion, record = context.remaining <= 0, _completion(context), None
+    is_over, completion, record = context.clock() >= context.deadline, _completion(context), None
     try:
         record = close(_import_context(context, undone=is_undoing), reason)
     except StepError as error:
@@ -104,7 +104,7 @@ def give_up(context: StepContext, reason: str, *, is_lost: bool = False) -> Resp
     if job_id and is_over:
         reason = (
             f"import job {job_id} of data store {request.resource_properties.get('DatastoreId')} had not ended after "
-            f"{int(context.elapsed)} seconds and may still be running"
+            f"{int(context.clock() - context.began_at)} seconds and may still be running"
         )
         if request.request_type == "Update":
             reason += ": a deploy waits for it while it runs, and imports again only if it has failed"
@@ -172,14 +172,11 @@ def _import_context(context: StepContext, *, undone: bool = False) -> ImportCont
         mode=Mode.SUBMIT if is_deploy and completion is Completion.SUBMIT else context.mode,
         me=Owner(request.request_id, context.began_at),
         clock=context.clock,
-        tolerance=Tolerance.read(properties),
         is_current=bool(carried.get("is_current")),
         is_still_wanted=lambda: _is_still_wanted(context),
         judge_until=context.deadline if is_deploy and completion is Completion.DETACH else float("inf"),
-        time_left=lambda: min(context.time_left(), context.remaining),
+        time_left=lambda: min(context.time_left(), context.deadline - context.clock()),
         carried={} if undone else carried,
-        topic_arn=str(properties.get("NotificationTopicArn") or ""),
-        notify=Notify(str(properties.get("Notify") or Notify.FAILURES)),
     )
 
 
@@ -220,7 +217,7 @@ def _is_still_wanted(context: StepContext) -> bool:
         RetryableError: it does nothing with the stack, as far as it says.
         TerminalError: it does something else, or waits for this request no more.
     """
-    if context.remaining < -_LATE_SECONDS:
+    if context.clock() > context.deadline + _LATE_SECONDS:
         raise TerminalError(
             "no job was started in the time that the request has: deploy again, with a longer timeout or, where local "
             "files took too long to be unpacked, from a bucket"
@@ -240,4 +237,4 @@ def _completion(context: StepContext) -> Completion:
 def _pause(context: StepContext) -> float:
     """A tenth of the time gone by: a two-minute job is noticed within seconds, an hour costs some eighty calls."""
     shortest = _SHORTEST_DETACHED_PAUSE if context.mode is Mode.DETACHED else 2.0
-    return min(max(shortest, context.elapsed / 10), 60.0)
+    return min(max(shortest, (context.clock() - context.began_at) / 10), 60.0)

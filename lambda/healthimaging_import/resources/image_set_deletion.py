@@ -40,7 +40,7 @@ def step(context: StepContext) -> StepResult:
     listed = _list(aws, datastore_id)
     requested: list[str] = context.carried.setdefault("requested", [])
     if not requested:
-        _check_count(datastore_id, len(listed), context.remaining)
+        _check_count(datastore_id, len(listed), context.deadline - context.clock())
     if not listed:
         return _confirm_gone(aws, datastore_id, requested)
     _delete_next(context, datastore_id, listed, requested)

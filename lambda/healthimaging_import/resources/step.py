@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from healthimaging_import.aws.clients import Aws
 
 _IAM_PROPAGATION_SECONDS = 120
-_LONGEST_DETACHED_SECONDS = 24 * 3600
 UNKNOWN = "unknown"
 """Stands for what is not known (yet) in an attribute, which may not be missing."""
 
@@ -51,6 +50,8 @@ class StepContext:
     request: Request
     mode: Mode
     began_at: float
+    deadline: float
+    """When the request must have ended; a job that nobody waits for may take a day."""
     deploy_mark: str
     clock: Callable[[], float]
     time_left: Callable[[], float]
@@ -58,29 +59,14 @@ class StepContext:
     carried: MutableMapping[str, Any]
     """What the resource remembers between two steps."""
 
-    @property
-    def elapsed(self) -> float:
-        """Seconds since the request was received."""
-        return self.clock() - self.began_at
-
-    @cached_property
-    def deadline(self) -> float:
-        """When the request must have ended; a job that nobody waits for may take a day."""
-        most = _LONGEST_DETACHED_SECONDS if self.mode is Mode.DETACHED else self.request.wait_seconds
-        return self.began_at + most
-
-    @property
-    def remaining(self) -> float:
-        """Seconds that the request may still take."""
-        return self.deadline - self.clock()
-
     @cached_property
     def aws(self) -> Aws:
         """The AWS calls, with the rights of this request's resource."""
         from healthimaging_import.aws.clients import Aws  # noqa: PLC0415 - responding must not need boto3
 
-        propagating = self.elapsed < _IAM_PROPAGATION_SECONDS and self.request.has_new_rights
-        return Aws(self.request.role_arn, iam_propagating=propagating)
+        is_new = self.clock() - self.began_at < _IAM_PROPAGATION_SECONDS
+        role_arn = str(self.request.resource_properties["RoleArn"])
+        return Aws(role_arn, iam_propagating=is_new and self.request.has_new_rights)
 
     def describe_deploy(self) -> Deploy:
         """Ask CloudFormation what it does with the stack."""
