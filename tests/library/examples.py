@@ -79,6 +79,7 @@ PREPARED: dict[str, Callable[[Construct], Any]] = {
     "their_stack": _theirs,
     "topic": lambda scope: sns.Topic(scope, "Topic"),
     "viewer": _role("Viewer"),
+    "viewers": lambda scope: ec2.SecurityGroup(scope, "Viewers", vpc=ec2.Vpc(scope, "ViewersVpc")),
     "vpc": lambda scope: ec2.Vpc(scope, "Vpc"),
 }
 """What an example finds made, when it asks for it."""

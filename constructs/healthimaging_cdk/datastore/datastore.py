@@ -7,6 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from aws_cdk import (
+    Annotations,
     Arn,
     ArnFormat,
     Aspects,
@@ -193,6 +194,14 @@ class Datastore(_DatastoreBase):
         violations.raise_any()
         super().__init__(scope, construct_id)
         warn_of_region(self)
+        if Stack.of(self).tags.tag_values():  # of the stack itself: Tags.of comes later
+            Annotations.of(self).add_warning_v2(
+                "healthimaging-cdk:stackTags",
+                "the stack has tags of its own (Stack(tags=...)), which CloudFormation gives to this data store. A "
+                "later change of them may replace the store, as it has replaced resources of other types: use "
+                "Tags.of(stack).add(...) with the feature flag @aws-cdk/core:explicitStackTags, or acknowledge this "
+                "warning",
+            )
         if lossless_storage_format or lambda_authorizer:
             from healthimaging_cdk.datastore._custom_store import make_custom  # noqa: PLC0415 - slow, and rarely needed
 

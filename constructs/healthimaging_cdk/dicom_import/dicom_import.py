@@ -18,6 +18,7 @@ from healthimaging_cdk._provider.provider_resource import ProviderResource
 from healthimaging_cdk.datastore.datastore import Datastore, IDatastore
 from healthimaging_cdk.dicom_import._cross_account import SourcePolicies, fixed_role_name, role_arns
 from healthimaging_cdk.dicom_import._events import ImportEvents
+from healthimaging_cdk.dicom_import._exported_results import ExportedResults
 from healthimaging_cdk.dicom_import._import_options import ImportOptions
 from healthimaging_cdk.dicom_import._metrics import ImportMetrics
 from healthimaging_cdk.dicom_import._notifications import make_topic, notification_properties
@@ -223,7 +224,9 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
         self._request_role = job.role
         self._resource = job.resource
         self._creation_order = CreationOrder(self, job.resource)
+        exported = ExportedResults(self, cast("CfnElement", job.resource.node.default_child))
         self.node.add_validation(self._creation_order)
+        self.node.add_validation(exported)
         roles = (None if data_access_role else reader_name, self._data_access_role), (provider_name, job.role)
         readers, listers = (role_arns(self, name) if name else [role.role_arn] for name, role in roles)
         self._source_policies = SourcePolicies(self, self.input_bucket, self.input_prefix, readers, listers)

@@ -58,6 +58,7 @@ _KINDS = {
     "for_imports": FLAG,
     "leave_out": list_of(TEXT),
     "clients": optional(list_of(CLIENT)),
+    "lookup_supported_azs": FLAG,
 }
 
 
@@ -102,6 +103,7 @@ class HealthImagingEndpoints(Construct):
         for_imports: bool = True,
         leave_out: Sequence[str] = (),
         clients: Sequence[ec2.IConnectable] | None = None,
+        lookup_supported_azs: bool = False,
     ) -> None:
         """Make the endpoints.
 
@@ -125,6 +127,9 @@ class HealthImagingEndpoints(Construct):
                 none unless given. Its endpoint policy then has to allow what an import needs (docs/network.md).
             clients: who can reach the interface endpoints on port 443; unless given, everybody in the VPC, which is
                 its primary CIDR. The function of an :class:`ImportNetwork` with these endpoints always can.
+            lookup_supported_azs: whether the CDK CLI looks up in which Availability Zones each service has endpoints,
+                and leaves the subnets of others out; the answers are kept in cdk.context.json. It needs a stack and
+                subnets whose environment and zones are known. Default: False, an endpoint in each of the subnets.
 
         Raises:
             ValueError: a service in leave_out is none of these, nothing is left to make, a list is empty or too long,
@@ -152,6 +157,7 @@ class HealthImagingEndpoints(Construct):
         check_vpc(violations, vpc, stack, subnets=("subnets", subnets), why_not_shared=theirs)
         check_what_the_vpc_tells(violations, vpc, cidr=clients is None, route_tables=_S3 not in leave_out)
         check_datastores(violations, datastores or (), stack)
+        _check_environment(violations, stack, needed=lookup_supported_azs)
         made = {*wanted, _S3} - set(leave_out)
         note = _Note.of(scope)
         for path, other_vpc, made_there in note.made:
@@ -165,6 +171,7 @@ class HealthImagingEndpoints(Construct):
         super().__init__(scope, construct_id)
         self._vpc = vpc
         self._subnets = subnets
+        self._lookup_supported_azs = lookup_supported_azs
         self._may_make_sns = _SNS not in leave_out
         self._made = made
         self._datastores = None if "medical-imaging" in leave_out else datastores
@@ -284,6 +291,7 @@ class HealthImagingEndpoints(Construct):
             security_groups=[self._security_group],
             open=False,  # the group says who may connect
             private_dns_enabled=True,
+            lookup_supported_azs=self._lookup_supported_azs,
         )
 
     def _make_gateway(self, vpc: ec2.IVpc, *, to_every_bucket: bool) -> ec2.GatewayVpcEndpoint:
@@ -298,6 +306,14 @@ class HealthImagingEndpoints(Construct):
         if service in self._interface_endpoints:
             for statement in statements:
                 self._interface_endpoints[service].add_to_policy(statement)
+
+
+def _check_environment(violations: Violations, stack: Stack, *, needed: bool) -> None:
+    if needed and (Token.is_unresolved(stack.account) or Token.is_unresolved(stack.region)):
+        violations.add(
+            "lookup_supported_azs needs a stack with account and Region: give the stack an env, or select subnets in "
+            "the Availability Zones that have the endpoints"
+        )
 
 
 class _Note(Construct):

@@ -333,3 +333,16 @@ def test_a_store_that_is_deleted_after_all_may_have_its_image_sets_deleted(stack
     store.apply_removal_policy(RemovalPolicy.RETAIN)
     store.apply_removal_policy(RemovalPolicy.DESTROY)
     assert synthesize(stack).only(EMPTYING)
+
+
+def test_tags_of_the_stack_itself_are_warned_of(app):
+    stack = Stack(app, "Tagged", tags={"team": "radiology"})
+    Datastore(stack, "Store")
+    message = assertions.Match.string_like_regexp("the stack has tags of its own .Stack.tags=.*explicitStackTags")
+    assertions.Annotations.from_stack(stack).has_warning("/Tagged/Store", message)
+
+
+def test_tags_that_are_added_are_not_warned_of(app, stack):
+    Datastore(stack, "Store")
+    Tags.of(app).add("team", "radiology")
+    assert [] == assertions.Annotations.from_stack(stack).find_warning("*", assertions.Match.any_value())

@@ -848,3 +848,31 @@ def test_endpoints_of_one_vpc_have_one_endpoint_for_notifications(stack, vpc):
         endpoints.allow_publish(topic)
     assert ["sns"] == sorted(set(second.interface_endpoints) & {"sns"})
     assert "sns" not in first.interface_endpoints
+
+
+def test_subnets_are_ones_own_choice(stack, synthesize):
+    vpc = ec2.Vpc(stack, "Made", availability_zones=["us-east-1a", "us-east-1b", "us-east-1c"])
+    two = ec2.SubnetSelection(availability_zones=["us-east-1a", "us-east-1c"])
+    HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, subnets=two)
+    found = [it["Properties"].get("SubnetIds", []) for it in synthesize(stack).of_type(ENDPOINT)]
+    assert {0, 2} == {len(subnets) for subnets in found}  # none for the gateway
+
+
+def test_zones_without_an_endpoint_are_left_out_where_they_are_looked_up(synthesize):
+    services = [*HEALTHIMAGING, "cloudformation", "events", "states", "sts"]
+    key = (
+        "endpoint-service-availability-zones:account=111122223333:region=us-east-1:serviceName=com.amazonaws.us-east-1"
+    )
+    app = App(context={f"{key}.{service}": ["us-east-1b"] for service in services})
+    there = Stack(app, "There", env=HERE)
+    vpc = ec2.Vpc(there, "Made", availability_zones=["us-east-1a", "us-east-1b"])
+    HealthImagingEndpoints(there, "Endpoints", vpc=vpc, lookup_supported_azs=True)
+    found = [it["Properties"].get("SubnetIds") for it in synthesize(there).of_type(ENDPOINT)]
+    assert [1] * 7 == [len(subnets) for subnets in found if subnets]
+
+
+def test_fails_a_lookup_where_the_environment_is_not_known(app):
+    somewhere = Stack(app, "Somewhere")
+    vpc = ec2.Vpc(somewhere, "Vpc")
+    with pytest.raises(ValueError, match="lookup_supported_azs needs a stack with account and Region"):
+        HealthImagingEndpoints(somewhere, "Endpoints", vpc=vpc, lookup_supported_azs=True)
