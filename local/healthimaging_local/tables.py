@@ -165,7 +165,7 @@ NEEDED: Mapping[str, Sequence[str]] = {
         "queue_policy_allows",
     ),
     "ministack.services.sts": ("register_session",),
-    "ministack.services.eventbridge": ("_put_events",),
+    "ministack.services.eventbridge": ("_dispatch_to_sns", "_put_events"),
     "ministack.services.tagging": ("_RESOURCE_TAG_COLLECTORS",),
     "ministack.services.cloudformation": ("_stack_events", "_stacks"),
     "ministack.services.cloudformation.custom_resource": ("deliver_response",),

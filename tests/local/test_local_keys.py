@@ -295,6 +295,42 @@ def test_a_topic_reaches_an_encrypted_queue_only_if_the_key_lets_it_in(scene: Sc
     assert [1, 0] == [len(sqs.receive_message(QueueUrl=received[name]).get("Messages", [])) for name in ("in", "out")]
 
 
+@pytest.mark.patch("topics_of_templates_are_encrypted")
+def test_a_topic_of_a_template_has_the_key_of_the_template(scene: Scene) -> None:
+    topic = {"Type": "AWS::SNS::Topic", "Properties": {"KmsMasterKeyId": make_key(scene, ACCOUNT)}}
+    outputs = {"Topic": {"Value": {"Ref": "Topic"}}}
+    cloudformation, sns = scene.cloud.client("cloudformation"), scene.cloud.client("sns")
+    body = json.dumps({"Resources": {"Topic": topic}, "Outputs": outputs})
+    cloudformation.create_stack(StackName=f"{scene.name}-topic", TemplateBody=body)
+    cloudformation.get_waiter("stack_create_complete").wait(
+        StackName=f"{scene.name}-topic", WaiterConfig={"Delay": 0.1, "MaxAttempts": 100}
+    )
+    (stack,) = cloudformation.describe_stacks(StackName=f"{scene.name}-topic")["Stacks"]
+    attributes = sns.get_topic_attributes(TopicArn=stack["Outputs"][0]["OutputValue"])["Attributes"]
+    assert topic["Properties"]["KmsMasterKeyId"] == attributes["KmsMasterKeyId"]
+
+
+@pytest.mark.patch("rules_need_the_key_of_their_topic")
+def test_an_event_reaches_an_encrypted_topic_whose_key_lets_eventbridge_in(scene: Scene) -> None:
+    sns, sqs, events = (scene.cloud.client(name) for name in ("sns", "sqs", "events"))
+    service, received = {"Service": "events.amazonaws.com"}, {}
+    for name, more in (("in", [lets(service, ["kms:GenerateDataKey", "kms:Decrypt"])]), ("out", [])):
+        queue = f"arn:aws:sqs:us-east-1:{scene.cloud.account}:{scene.name}-{name}"
+        from_topics = document({**allow("sqs:SendMessage", queue), "Principal": {"Service": "sns.amazonaws.com"}})
+        received[name] = sqs.create_queue(QueueName=f"{scene.name}-{name}", Attributes={"Policy": from_topics})[
+            "QueueUrl"
+        ]
+        topic = f"arn:aws:sns:us-east-1:{scene.cloud.account}:{scene.name}-{name}"
+        from_rules = document({**allow("sns:Publish", topic), "Principal": service})
+        attributes = {"KmsMasterKeyId": make_key(scene, ACCOUNT, *more), "Policy": from_rules}
+        sns.create_topic(Name=f"{scene.name}-{name}", Attributes=attributes)
+        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue)
+        events.put_rule(Name=f"{scene.name}-{name}", EventPattern=json.dumps({"source": [scene.name]}))
+        events.put_targets(Rule=f"{scene.name}-{name}", Targets=[{"Id": "topic", "Arn": topic}])
+    events.put_events(Entries=[{"Source": scene.name, "DetailType": "d", "Detail": "{}"}])
+    assert [1, 0] == [len(sqs.receive_message(QueueUrl=received[name]).get("Messages", [])) for name in ("in", "out")]
+
+
 @pytest.mark.patch("log_groups_need_a_key_that_lets_logs_in")
 def test_fails_to_make_a_log_group_with_a_key_that_does_not_let_logs_in(scene: Scene) -> None:
     logs = scene.cloud.client("logs")
@@ -303,8 +339,7 @@ def test_fails_to_make_a_log_group_with_a_key_that_does_not_let_logs_in(scene: S
     uses = lets(
         {"Service": "logs.us-east-1.amazonaws.com"}, actions, ArnLike={"kms:EncryptionContext:aws:logs:arn": group}
     )
-    describes = lets({"Service": "logs.us-east-1.amazonaws.com"}, "kms:DescribeKey")
-    logs.create_log_group(logGroupName=f"{scene.name}-in", kmsKeyId=make_key(scene, ACCOUNT, uses, describes))
+    logs.create_log_group(logGroupName=f"{scene.name}-in", kmsKeyId=make_key(scene, ACCOUNT, uses))
     with pytest.raises(ClientError) as caught:
         logs.create_log_group(logGroupName=f"{scene.name}-out", kmsKeyId=make_key(scene))
     assert "InvalidParameterException" == refusal(caught)[0]

@@ -34,14 +34,8 @@ def lab(session: boto3.Session) -> Iterator[Lab]:
     assert [] == lab.remove()
 
 
-# The local cloud asks no key, and takes narrower rights on network interfaces than AWS does (docs/local-cloud.md).
-NOT_ENFORCED = {"encrypted-topic", "kms-rights", "log-group-key", "vpc-function"}
-
-
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda experiment: experiment.name)
 def test_every_guess_comes_out_as_guessed(experiment: Experiment, lab: Lab) -> None:
-    if experiment.name in NOT_ENFORCED:
-        pytest.xfail("the local cloud does not enforce it")
     findings = perform(experiment, lab)
     differing = [item for item in findings if item.agreement not in (Agreement.AS_GUESSED, Agreement.NOTED)]
     assert [] == differing

@@ -50,7 +50,13 @@ PATCHES: Mapping[str, Sequence[str]] = {
     ),
     "machine_limits": ("histories_are_limited", "payloads_are_limited", "terminal_errors_are_not_caught_by_all"),
     "object_keys": ("buckets_of_templates_are_encrypted", "objects_need_their_key"),
-    "message_keys": ("topics_need_their_key", "alarms_need_the_key_of_their_topic", "queues_need_their_key"),
+    "message_keys": (
+        "topics_need_their_key",
+        "topics_of_templates_are_encrypted",
+        "alarms_need_the_key_of_their_topic",
+        "rules_need_the_key_of_their_topic",
+        "queues_need_their_key",
+    ),
     "log_keys": (
         "log_groups_need_a_key_that_lets_logs_in",
         "functions_log_as_their_role",

@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from urllib.parse import parse_qs
 
 from ministack.core import responses
-from ministack.services import cloudwatch, sns, sqs
+from ministack.services import cloudwatch, eventbridge, sns, sqs
+from ministack.services.cloudformation import provisioners
 
 from healthimaging_local import keys
 from healthimaging_local.keys import Use
@@ -63,6 +65,36 @@ def alarms_need_the_key_of_their_topic() -> None:
         original({**alarm, **allowed}, *rest)
 
     cloudwatch._dispatch_alarm_actions = dispatch_alarm_actions
+
+
+def topics_of_templates_are_encrypted() -> None:
+    """Let CloudFormation's ``KmsMasterKeyId`` be the topic's key; ministack drops it."""
+    handlers = provisioners._RESOURCE_HANDLERS["AWS::SNS::Topic"]
+
+    def encrypting(original: Callable[..., tuple[str, Json]], position: int) -> Callable[..., tuple[str, Json]]:
+        def handler(*arguments: Json, **more: Json) -> tuple[str, Json]:
+            made = original(*arguments, **more)
+            attributes = sns._topics[made[0]]["attributes"]
+            attributes.pop("KmsMasterKeyId", None)
+            if key := arguments[position].get("KmsMasterKeyId"):
+                attributes["KmsMasterKeyId"] = key
+            return made
+
+        return handler
+
+    for name, position in (("create", 1), ("update", 2)):
+        handlers[name] = encrypting(handlers[name], position)
+
+
+def rules_need_the_key_of_their_topic() -> None:
+    """Lose an event for an encrypted topic whose key does not let EventBridge in (EventBridge, "Troubleshooting")."""
+    original = eventbridge._dispatch_to_sns
+
+    def dispatch_to_sns(arn: str, payload: str) -> None:
+        if not any(keys.service_refusal("events.amazonaws.com", use) for use in _topic_uses(arn)):
+            original(arn, payload)
+
+    eventbridge._dispatch_to_sns = dispatch_to_sns
 
 
 def queues_need_their_key() -> None:
