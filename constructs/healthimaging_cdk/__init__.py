@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from healthimaging_cdk.datastore.datastore import Datastore, IDatastore, LosslessStorageFormat, StorageTier
+    from healthimaging_cdk.datastore.datastore_grants import DatastoreGrants
     from healthimaging_cdk.dicom_import.data_access_role import DataAccessRole
     from healthimaging_cdk.dicom_import.dicom_import import DicomImport
     from healthimaging_cdk.dicom_import.options import (
@@ -32,6 +33,7 @@ __all__ = [
     "Completion",
     "DataAccessRole",
     "Datastore",
+    "DatastoreGrants",
     "DicomImport",
     "HealthImagingChecks",
     "HealthImagingEndpoints",
@@ -53,6 +55,7 @@ _MODULES = {
     "Completion": "dicom_import.options",
     "DataAccessRole": "dicom_import.data_access_role",
     "Datastore": "datastore.datastore",
+    "DatastoreGrants": "datastore.datastore_grants",
     "DicomImport": "dicom_import.dicom_import",
     "HealthImagingChecks": "review.plugin",
     "HealthImagingEndpoints": "network.health_imaging_endpoints",

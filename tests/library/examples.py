@@ -12,6 +12,7 @@ from aws_cdk import aws_cloudwatch_actions as cloudwatch_actions
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_healthimaging as healthimaging
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
@@ -28,6 +29,7 @@ MODULES = {
     "cloudwatch_actions": cloudwatch_actions,
     "ec2": ec2,
     "events": events,
+    "healthimaging": healthimaging,
     "iam": iam,
     "kms": kms,
     "lambda_": lambda_,

@@ -23,6 +23,7 @@ from healthimaging_cdk import (
     Completion,
     DataAccessRole,
     Datastore,
+    DatastoreGrants,
     DicomImport,
     HealthImagingEndpoints,
     IDatastore,
@@ -107,6 +108,7 @@ def watch(scope: Construct, made: DicomImport, vpc: ec2.IVpc, topic: sns.ITopic)
     assert_type(made.datastore.metric_storage_bytes(StorageTier.ALL), cloudwatch.Metric)
     assert_type(made.on_failed("Failed"), events.Rule)
     assert_type(made.datastore.grant_read(made.data_access_role), iam.Grant)
+    assert_type(DatastoreGrants.from_datastore(made.datastore).read(made.data_access_role), iam.Grant)
     endpoints = HealthImagingEndpoints(scope, "Endpoints", vpc=vpc, datastores=[made.datastore])
     endpoints.allow_bucket(made.input_bucket)
     endpoints.allow_publish(topic)

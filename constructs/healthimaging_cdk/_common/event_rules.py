@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
+import aws_cdk as cdk
 from constructs import Construct
 
-from healthimaging_cdk._common.validation import TARGET, Violations, optional
-
-if TYPE_CHECKING:
-    from aws_cdk import aws_events as events
+from healthimaging_cdk._common.argument_types import check_options
 
 
 class OnEventOptions(TypedDict, total=False):
     """What every ``on_*`` method takes, as :class:`aws_cdk.aws_events.OnEventOptions` has it."""
 
-    target: events.IRuleTarget
+    target: cdk.aws_events.IRuleTarget
     """What gets the event; without one the rule has no target until ``add_target`` gives it some."""
     description: str
     """What the rule is for; without one it has no description."""
     rule_name: str
     """The rule's name; CloudFormation gives it one unless told."""
-    event_pattern: events.EventPattern
+    event_pattern: cdk.aws_events.EventPattern
     """What else has to match. It is merged as CDK merges patterns: of two lists for one field, any entry matches."""
     cross_stack_scope: Construct
     """Where the rule is made if source and target lie in different stacks of one account and Region, which may avoid
@@ -37,13 +35,13 @@ def make_rule(
     source: str,
     detail: Mapping[str, Any],
     detail_type: str | None = None,
-) -> events.Rule:
+) -> cdk.aws_events.Rule:
     """A rule on the default event bus for one kind of event, with what the user wants of it."""
     from aws_cdk import aws_events as events  # noqa: PLC0415 - a construct without rules needs none
 
+    check_options(f"rule {construct_id}", OnEventOptions, options, scope)
     given: dict[str, Any] = {**options}
     target = given.pop("target", None)
-    Violations(f"rule {construct_id}").require_kinds({"target": optional(TARGET)}, locals())
     rule = events.Rule(scope, construct_id, **given)
     rule.add_event_pattern(
         source=[source], detail_type=[detail_type] if detail_type is not None else None, detail=detail

@@ -105,9 +105,9 @@ def key_rights(*actions: str) -> list[str]:
 
 def action_violations(action: str) -> list[str]:
     """What is wrong with an action that is to be granted on a data store; tokens pass."""
-    from aws_cdk import Token  # noqa: PLC0415 - the rules of templates need no aws-cdk-lib
+    from healthimaging_cdk._common.messages import is_unresolved  # noqa: PLC0415 - rules of templates need no aws_cdk
 
-    if Token.is_unresolved(action):
+    if is_unresolved(action):
         return []
     service, _, name = action.partition(":")
     if "*" in action or "?" in action:

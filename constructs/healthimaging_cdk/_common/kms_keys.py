@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk.aws_kms import IKey
+
+from healthimaging_cdk._common.environment import ask_once, stack_of
+from healthimaging_cdk._common.policies import Conditions, Statement, allow
 
 
 class _Named(NamedTuple):
@@ -17,19 +19,19 @@ class _Named(NamedTuple):
     alias: str | None = None
     """What the key has to be called, where its own ARN is not known."""
 
-    def members(self) -> dict[str, Any]:
+    @property
+    def conditions(self) -> Conditions | None:
         # https://docs.aws.amazon.com/kms/latest/developerguide/alias-authorization.html
-        condition = {"ForAnyValue:StringEquals": {"kms:ResourceAliases": self.alias}}
-        return {"resources": [self.resource], **({"conditions": condition} if self.alias else {})}
+        return {"ForAnyValue:StringEquals": {"kms:ResourceAliases": self.alias}} if self.alias else None
 
 
-def key_statements(*rights: tuple[IKey | None, Iterable[str]]) -> list[iam.PolicyStatement]:
+def key_statements(*rights: tuple[IKey | None, Iterable[str]]) -> list[Statement]:
     """What somebody may do with keys: one statement for each key, none for None."""
     actions_on: dict[_Named, set[str]] = {}
     for key, actions in rights:
         if key is not None:
             actions_on.setdefault(_named(key), set()).update(actions)
-    return [iam.PolicyStatement(actions=sorted(actions), **named.members()) for named, actions in actions_on.items()]
+    return [allow(sorted(actions), named.resource, named.conditions) for named, actions in actions_on.items()]
 
 
 def grant_on_key(grantee: iam.IGrantable, key: IKey, actions: Iterable[str]) -> iam.Grant:
@@ -38,12 +40,9 @@ def grant_on_key(grantee: iam.IGrantable, key: IKey, actions: Iterable[str]) -> 
     That is enough: CDK's key policies leave it to the policies of the key's account who may use a key. ``IKey.grant``
     lets somebody of another Region use every key there is, and changes the key's policy.
     """
-    members = _named(key).members()
+    named = _named(key)
     return iam.Grant.add_to_principal(
-        grantee=grantee,
-        actions=sorted(actions),
-        resource_arns=members["resources"],
-        conditions=members.get("conditions"),
+        grantee=grantee, actions=sorted(actions), resource_arns=[named.resource], conditions=named.conditions
     )
 
 
@@ -56,13 +55,15 @@ def key_behind(key: IKey) -> IKey:
         return key
 
 
+@ask_once
 def _named(given: IKey) -> _Named:
     key: Any = key_behind(given)
     if hasattr(key, "alias_name"):
-        keys = Stack.of(key).format_arn(service="kms", resource="key", resource_name="*")
+        keys = stack_of(key).format_arn(service="kms", resource="key", resource_name="*")
         return _Named(keys, key.alias_name)
-    account, is_alias, name = key.key_arn.partition(":alias/")  # Key.from_key_arn takes the ARN of an alias too
-    return _Named(f"{account}:key/*", f"alias/{name}") if is_alias else _Named(key.key_arn)
+    arn: str = key.key_arn
+    account, is_alias, name = arn.partition(":alias/")  # Key.from_key_arn takes the ARN of an alias too
+    return _Named(f"{account}:key/*", f"alias/{name}") if is_alias else _Named(arn)
 
 
 __all__ = ["grant_on_key", "key_behind", "key_statements"]

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypedDict
+from typing import TypedDict
 
-from aws_cdk import Duration, Stack, Token
+import aws_cdk as cdk
+from aws_cdk import Duration, Stack
 
-from healthimaging_cdk._common.validation import Violations, duration, optional
-
-if TYPE_CHECKING:
-    from aws_cdk import aws_cloudwatch as cloudwatch
-    from aws_cdk.interfaces import ResourceEnvironment
+from healthimaging_cdk._common.argument_types import check_options
+from healthimaging_cdk._common.messages import is_unresolved
 
 
 class MetricOptions(TypedDict, total=False):
@@ -33,7 +31,7 @@ class MetricOptions(TypedDict, total=False):
     """The Region the metric comes from; that of the construct unless given."""
     statistic: str
     """The statistic; each method says its own."""
-    unit: cloudwatch.Unit
+    unit: cdk.aws_cloudwatch.Unit
     """Only data of this unit; of any unless given."""
     visible: bool
     """Whether it is shown in graphs; it is unless given."""
@@ -56,9 +54,9 @@ def make_metric(
     *,
     statistic: str,
     dimensions: Mapping[str, str],
-    environment: ResourceEnvironment | Stack | None,
+    environment: cdk.interfaces.ResourceEnvironment | Stack | None,
     options: MetricOptions,
-) -> cloudwatch.Metric:
+) -> cdk.aws_cloudwatch.Metric:
     """A metric of something that lies in an environment, as far as synth knows it; without one where it is used."""
     from aws_cdk import aws_cloudwatch as cloudwatch  # noqa: PLC0415 - slow, and few stacks need it
 
@@ -79,10 +77,9 @@ def make_metric(
 
 def check_period(name: str, options: MetricOptions | GraphOptions) -> None:
     """Check that the period of a metric, if there is one, is a Duration."""
-    kinds = {"period": optional(duration("minutes(5)"))}
-    Violations(f"metric {name}").require_kinds(kinds, {"period": options.get("period")})
+    check_options(f"metric {name}", GraphOptions, options)
 
 
 def known(value: str | None) -> str | None:
     """The value, or None where only CloudFormation will know it."""
-    return None if Token.is_unresolved(value) else value
+    return None if is_unresolved(value) else value

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from aws_cdk import Token
+import aws_cdk as cdk
 from aws_cdk.aws_kms import IKey
-from aws_cdk.aws_s3 import IBucket
 
 from healthimaging_cdk._common.kms_keys import key_behind
+from healthimaging_cdk._common.messages import is_unresolved
 
 _LAST_IN_A_POLICY = "\u00ff"
 _NO_BUCKETS = {
@@ -25,16 +25,16 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 
 def prefix_problems(argument: str, prefix: str) -> list[str]:
     """What IAM does not take of a prefix; tokens pass."""
-    if Token.is_unresolved(prefix) or not any(character > _LAST_IN_A_POLICY for character in prefix):
+    if is_unresolved(prefix) or not any(character > _LAST_IN_A_POLICY for character in prefix):
         return []
     advice = "use a prefix of Latin letters, digits and - _ . /"
     return [f"{argument} {prefix!r} has characters above U+00FF, which IAM takes in no policy: {advice}"]
 
 
-def bucket_problems(argument: str, bucket: IBucket | None) -> list[str]:
+def bucket_problems(argument: str, bucket: cdk.aws_s3.IBucket | None) -> list[str]:
     """What is named like a bucket and is none that HealthImaging reads or writes; tokens pass."""
     name = "" if bucket is None else bucket.bucket_name
-    if Token.is_unresolved(name):
+    if is_unresolved(name):
         return []
     return [
         f"{argument} {name!r} is {what}: give the general purpose bucket itself"
@@ -48,7 +48,7 @@ def key_problems(argument: str, key: IKey | None) -> list[str]:
     resource: Any = key_behind(key).node.default_child if key is not None else None
     spec = getattr(resource, "key_spec", None) or "SYMMETRIC_DEFAULT"
     usage = getattr(resource, "key_usage", None) or "ENCRYPT_DECRYPT"
-    if Token.is_unresolved(spec) or Token.is_unresolved(usage):
+    if is_unresolved(spec) or is_unresolved(usage):
         return []
     if (spec, usage) == ("SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT"):
         return []

@@ -6,6 +6,8 @@ from aws_cdk import ArnFormat, CfnDeletionPolicy, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk.aws_kms import CfnKey, IKey
 
+from healthimaging_cdk._common.environment import ask_once, environment_of, stack_of
+from healthimaging_cdk._common.policies import Statement, allow
 from healthimaging_cdk._common.validation import differing_places
 
 _USES = (
@@ -34,9 +36,9 @@ def open_to_log_groups(key: IKey, stack: Stack) -> bool:
     # An alias has a resource too, and its target may be anybody's.
     if not isinstance(resource, CfnKey) or resource.cfn_options.deletion_policy != CfnDeletionPolicy.RETAIN:
         return False
-    if differing_places(key.env, stack):
+    if differing_places(environment_of(key), environment_of(stack)):
         return False
-    there = Stack.of(key)
+    there = stack_of(key)
     # Not one log group: CloudFormation makes up its name after the key's policy is there.
     log_groups = there.format_arn(
         service="logs", resource="log-group", resource_name="*", arn_format=ArnFormat.COLON_RESOURCE_NAME
@@ -44,12 +46,13 @@ def open_to_log_groups(key: IKey, stack: Stack) -> bool:
     conditions = {
         _USES: {"ArnLike": {"kms:EncryptionContext:aws:logs:arn": log_groups}},
         # It has no encryption context, so that in AWS's example, under the condition above, it is never allowed.
-        ("kms:DescribeKey",): {"StringEquals": {"aws:SourceAccount": there.account}},
+        ("kms:DescribeKey",): {"StringEquals": {"aws:SourceAccount": environment_of(there).account}},
     }
+    logs = iam.ServicePrincipal(_service(there))
     return all(
         key.add_to_resource_policy(
             iam.PolicyStatement(
-                principals=[iam.ServicePrincipal(_service(there))],
+                principals=[logs],
                 actions=list(actions),
                 resources=["*"],
                 conditions=condition,
@@ -59,14 +62,15 @@ def open_to_log_groups(key: IKey, stack: Stack) -> bool:
     )
 
 
-def use_through_logs(key: IKey, stack: Stack) -> iam.PolicyStatement:
+def use_through_logs(key: IKey, stack: Stack) -> Statement:
     """What AWS asks for in roles that write to such a log group: the key, by way of CloudWatch Logs alone."""
-    return iam.PolicyStatement(
-        actions=["kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey"],
-        resources=[key.key_arn],
-        conditions={"StringEquals": {"kms:ViaService": _service(stack)}},
+    return allow(
+        ["kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey"],
+        key.key_arn,
+        {"StringEquals": {"kms:ViaService": _service(stack)}},
     )
 
 
+@ask_once
 def _service(stack: Stack) -> str:
-    return f"logs.{stack.region}.{stack.url_suffix}"
+    return f"logs.{environment_of(stack).region}.{stack.url_suffix}"

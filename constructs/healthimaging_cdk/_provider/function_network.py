@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakKeyDictionary
 
 from aws_cdk import Annotations, Stack
 from constructs import Construct, IConstruct
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from aws_cdk.aws_ec2 import ISecurityGroup, IVpc, SubnetSelection
     from aws_cdk.aws_s3 import IBucket
     from aws_cdk.aws_sns import ITopic
-
-_ID = "HealthImagingImportNetwork"
 
 
 class FunctionEndpoints(Protocol):
@@ -55,24 +54,35 @@ class FunctionNetwork:
     needs: list[Construct]
     """What has to be there as long as the function is."""
 
+    def vpc_config(self) -> dict[str, Any]:
+        """What ``AWS::Lambda::Function`` says of the VPC."""
+        given: Any = self.subnets or {}
+        selection = given if isinstance(given, dict) else vars(given)["_values"]
+        if set(selection) == {"subnets"}:
+            # What the VPC selects has Availability Zones, which a subnet that is given need not have.
+            subnet_ids = [subnet.subnet_id for subnet in selection["subnets"]]
+        else:
+            subnet_ids = self.vpc.select_subnets(**selection).subnet_ids
+        groups = [group.security_group_id for group in self.security_groups]
+        return {"subnetIds": subnet_ids, "securityGroupIds": groups}
 
-class _Note(Construct):
-    """Keeps the network in the tree, directly under the stack, beside the provider."""
 
-    def __init__(self, stack: Stack, network: FunctionNetwork) -> None:
-        super().__init__(stack, _ID)
-        self.network = network
+_NETWORKS: WeakKeyDictionary[Stack, FunctionNetwork] = WeakKeyDictionary()
 
 
 def set_network(stack: Stack, network: FunctionNetwork) -> None:
     """Say where the function of the stack runs."""
-    _Note(stack, network)
+    _NETWORKS[stack] = network
 
 
 def network_of(stack: Stack) -> FunctionNetwork | None:
     """Where the function of the stack runs; None stands for outside of any VPC."""
-    found = stack.node.try_find_child(_ID)
-    return found.network if isinstance(found, _Note) else None
+    return _NETWORKS.get(stack)
+
+
+def stack_with_network(stack: Stack) -> Stack | None:
+    """Another stack of the app whose function runs in a VPC."""
+    return next((other for other in other_stacks(stack) if network_of(other)), None) if _NETWORKS else None
 
 
 def other_stacks(stack: Stack) -> Iterator[Stack]:
@@ -104,5 +114,6 @@ __all__ = [
     "network_of",
     "other_stacks",
     "set_network",
+    "stack_with_network",
     "warn_of_function_outside",
 ]

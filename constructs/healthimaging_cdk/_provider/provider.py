@@ -6,29 +6,36 @@ function step by step, waits in between, and has it respond to CloudFormation (d
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from functools import cached_property
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
-from aws_cdk import AssetStaging, Duration, RemovalPolicy, Stack
-from aws_cdk import aws_events as events
+from aws_cdk import AssetStaging, CfnResource, RemovalPolicy, Stack
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
-from aws_cdk import aws_stepfunctions as sfn
 from aws_cdk.aws_kms import IKey
+from aws_cdk.aws_s3_assets import Asset
 from constructs import Construct, IConstruct
 
+from healthimaging_cdk._common.environment import environment_of, stack_of
 from healthimaging_cdk._common.kms_keys import key_behind
+from healthimaging_cdk._common.policies import Statement, allow, deny, policy_document
 from healthimaging_cdk._common.runtime import LAMBDA_ROOT
 from healthimaging_cdk._provider._asset_modes import make_readable
+from healthimaging_cdk._provider._lazy_class import create_resource, set_property
 from healthimaging_cdk._provider._log_key import open_to_log_groups, use_through_logs
-from healthimaging_cdk._provider.function_network import network_of, other_stacks, warn_of_function_outside
+from healthimaging_cdk._provider.function_network import (
+    FunctionNetwork,
+    network_of,
+    stack_with_network,
+    warn_of_function_outside,
+)
 from healthimaging_cdk._provider.state_machine import DEFINITION
 
 _ID = "HealthImagingImportEngine"
-_OLDEST_CALL = Duration.minutes(5)
+_LOG_RETENTION_DAYS = 365
+_TIMEOUT_SECONDS = 15 * 60
+_OLDEST_CALL_SECONDS = 5 * 60
 """Shorter than any ServiceTimeout."""
 
 
@@ -37,25 +44,20 @@ class Provider(Construct):
 
     def __init__(self, scope: Construct, construct_id: str) -> None:
         super().__init__(scope, construct_id)
-        stack = Stack.of(self)
-        network = network_of(stack)
-        inside = None if network else next((other for other in other_stacks(stack) if network_of(other)), None)
+        self._stack = stack_of(self)
+        network = network_of(self._stack)
+        inside = None if network else stack_with_network(self._stack)
         if inside is not None:
-            warn_of_function_outside(stack, inside)
-        log_group = logs.LogGroup(
-            self,
-            "Logs",
-            retention=logs.RetentionDays.ONE_YEAR,
-            # The log of a deploy that failed is what somebody will want to read after its rollback.
-            removal_policy=RemovalPolicy.RETAIN,
+            warn_of_function_outside(self._stack, inside)
+        self.event_bus_arn = default_event_bus(self._stack)
+        self._log_group = create_resource(
+            Construct(self, "Logs"), "Resource", "aws_logs.CfnLogGroup", {"retentionInDays": _LOG_RETENTION_DAYS}
         )
-        self._log = cast("logs.CfnLogGroup", log_group.node.default_child)
-        self._log_policy = iam.PolicyDocument(
-            statements=[
-                iam.PolicyStatement(
-                    actions=["logs:CreateLogStream", "logs:PutLogEvents"], resources=[log_group.log_group_arn]
-                )
-            ]
+        # The log of a deploy that failed is what somebody will want to read after its rollback.
+        self._log_group.apply_removal_policy(RemovalPolicy.RETAIN)
+        self._log_keys: dict[IKey, bool] = {}
+        self._log_policy = policy_document(
+            [allow(["logs:CreateLogStream", "logs:PutLogEvents"], self._log_group.get_att("Arn").to_string())]
         )
         self.function_role = iam.Role(
             self,
@@ -65,31 +67,13 @@ class Provider(Construct):
             inline_policies={
                 "Logs": self._log_policy,
                 # What Lambda itself does in the name of the function after a failed invocation.
-                "LostCalls": iam.PolicyDocument(
-                    statements=[iam.PolicyStatement(actions=["events:PutEvents"], resources=[default_event_bus(self)])]
-                ),
-                **({"Network": _network_interfaces()} if network else {}),
+                "LostCalls": policy_document([allow("events:PutEvents", self.event_bus_arn)]),
+                **({"Network": policy_document(_network_interfaces())} if network else {}),
             },
         )
-        self.function = lambda_.Function(
-            self,
-            "Function",
-            description="Imports DICOM P10 files into HealthImaging on deploy (healthimaging-cdk)",
-            code=lambda_.Code.from_asset(str(LAMBDA_ROOT), exclude=["**/__pycache__", "**/*.pyc"]),
-            handler="healthimaging_import.handler.handle",
-            runtime=lambda_.Runtime.PYTHON_3_14,
-            architecture=lambda_.Architecture.ARM_64,
-            memory_size=512,
-            timeout=Duration.minutes(15),
-            role=self.function_role.without_policy_updates(),
-            log_group=log_group,
-            vpc=network.vpc if network else None,
-            vpc_subnets=network.subnets if network else None,
-            security_groups=network.security_groups if network else None,
-        )
-        make_readable(cast("AssetStaging", self.function.node.find_child("Code").node.find_child("Stage")))
-        if network:
-            self.function.node.add_dependency(*network.needs)
+        self.function_role_arn = self.function_role.role_arn
+        self.function = self._create_function(network)
+        self.function_arn = self.function.get_att("Arn").to_string()
 
     def encrypt_log(self, keys: Iterable[IKey | None]) -> None:
         """Encrypt the log with the first of the keys that is fit for it, unless it has a key already.
@@ -97,123 +81,149 @@ class Provider(Construct):
         One that comes too late is opened to CloudWatch Logs as well. Whichever of them is the first on a later deploy,
         what another has encrypted stays readable.
         """
-        stack = Stack.of(self)
-        known = [key_behind(key) for key in keys if key is not None]
-        fit = next((key for key in known if open_to_log_groups(key, stack)), None)
-        if fit is not None and self._log.kms_key_id is None:
-            self._log.kms_key_id = fit.key_arn
-            self._log_policy.add_statements(use_through_logs(fit, stack))
+        for key in (key_behind(given) for given in keys if given is not None):
+            was_encrypted = any(self._log_keys.values())
+            if key not in self._log_keys:
+                self._log_keys[key] = open_to_log_groups(key, self._stack)
+            if self._log_keys[key]:
+                if not was_encrypted:
+                    set_property(self._log_group, "kmsKeyId", key.key_arn)
+                    statement = use_through_logs(key, self._stack)
+                    self._log_policy.add_statements(iam.PolicyStatement.from_json(statement))
+                return
+
+    def _create_function(self, network: FunctionNetwork | None) -> CfnResource:
+        function = Construct(self, "Function")
+        code = Asset(function, "Code", path=str(LAMBDA_ROOT), exclude=["**/__pycache__", "**/*.pyc"])
+        make_readable(cast("AssetStaging", code.node.find_child("Stage")))
+        resource = create_resource(
+            function,
+            "Resource",
+            "aws_lambda.CfnFunction",
+            {
+                "architectures": ["arm64"],
+                "code": {"s3Bucket": code.s3_bucket_name, "s3Key": code.s3_object_key},
+                "description": "Imports DICOM P10 files into HealthImaging on deploy (healthimaging-cdk)",
+                "handler": "healthimaging_import.handler.handle",
+                "loggingConfig": {"logGroup": self._log_group.ref},
+                "memorySize": 512,
+                "role": self.function_role_arn,
+                "runtime": "python3.14",
+                "timeout": _TIMEOUT_SECONDS,
+                "vpcConfig": network.vpc_config() if network else None,
+            },
+        )
+        if network:
+            function.node.add_dependency(*network.needs)
+        return resource
 
     @cached_property
-    def state_machine(self) -> sfn.CfnStateMachine:
-        """What responds to CloudFormation step by step; made for the first custom resource."""
-        function_arn = self.function.function_arn
+    def state_machine(self) -> CfnResource:
+        """What responds to CloudFormation step by step; created for the first custom resource."""
         role = iam.Role(
             self,
             "StateMachineRole",
             assumed_by=iam.ServicePrincipal("states.amazonaws.com").with_conditions(
-                {"StringEquals": {"aws:SourceAccount": Stack.of(self).account}}
+                {"StringEquals": {"aws:SourceAccount": environment_of(self._stack).account}}
             ),
             description="Lets the state machine of healthimaging-cdk call its function",
-            inline_policies={
-                "Invoke": iam.PolicyDocument(
-                    statements=[
-                        iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=[function_arn]),
-                    ]
-                )
-            },
+            inline_policies={"Invoke": policy_document([allow("lambda:InvokeFunction", self.function_arn)])},
         )
-        return sfn.CfnStateMachine(
+        return create_resource(
             self,
             "StateMachine",
-            role_arn=role.role_arn,
-            definition_string=json.dumps(DEFINITION, sort_keys=True),
-            definition_substitutions={
-                "Function": function_arn,
-                "Invoke": f"arn:{Stack.of(self).partition}:states:::lambda:invoke",
+            "aws_stepfunctions.CfnStateMachine",
+            {
+                "roleArn": role.role_arn,
+                "definitionString": DEFINITION,
+                "definitionSubstitutions": {
+                    "Function": self.function_arn,
+                    "Invoke": f"arn:{self._stack.partition}:states:::lambda:invoke",
+                },
             },
         )
 
     @cached_property
-    def rescue(self) -> Construct:
-        """Have the function invoked once more for what ended without a response to CloudFormation.
+    def state_machine_arn(self) -> str:
+        """The ARN of the state machine."""
+        return self.state_machine.get_att("Arn").to_string()
 
-        Lambda puts failed invocations onto the default event bus, Step Functions failed executions. A rule for each
-        invokes the function. If that invocation fails as well, its event matches neither rule.
+    @cached_property
+    def failure_handling(self) -> list[CfnResource]:
+        """What has the function invoked once more for what ended without a response to CloudFormation.
+
+        A custom resource needs it from before the first request until after the last. Lambda puts failed invocations
+        onto the default event bus, Step Functions failed executions. A rule invokes the function for both. If that
+        invocation fails as well, its event does not match the rule.
         """
-        rescue = Construct(self, "Rescue")
-        bus = lambda_.CfnEventInvokeConfig.OnFailureProperty(destination=default_event_bus(self))
-        lambda_.CfnEventInvokeConfig(
-            rescue,
+        scope = Construct(self, "Rescue")
+        first_call = create_resource(
+            scope,
             "FirstCall",
-            function_name=self.function.function_name,
-            qualifier="$LATEST",
-            maximum_retry_attempts=2,
-            # One that waits for longer could be delivered in the middle of a later deploy, and import.
-            maximum_event_age_in_seconds=_OLDEST_CALL.to_seconds(),
-            destination_config=lambda_.CfnEventInvokeConfig.DestinationConfigProperty(on_failure=bus),
+            "aws_lambda.CfnEventInvokeConfig",
+            {
+                "functionName": self.function.ref,
+                "qualifier": "$LATEST",
+                "maximumRetryAttempts": 2,
+                # One that waits for longer could be delivered in the middle of a later deploy, and import.
+                "maximumEventAgeInSeconds": _OLDEST_CALL_SECONDS,
+                "destinationConfig": {"onFailure": {"destination": self.event_bus_arn}},
+            },
         )
-        self._call_on(
-            rescue,
+        rule = create_resource(
+            scope,
             "LostCalls",
-            "Responds to CloudFormation after a failed invocation of the function of healthimaging-cdk",
+            "aws_events.CfnRule",
             {
-                "source": ["lambda"],
-                "detail-type": ["Lambda Function Invocation Result - Failure"],
-                "detail": {
-                    "requestContext": {
-                        "functionArn": [self.function.function_arn, f"{self.function.function_arn}:$LATEST"]
-                    },
-                    "requestPayload": {"RequestType": [{"exists": True}]},
-                },
+                "description": "Responds to CloudFormation after a failed invocation or execution of healthimaging-cdk",
+                "eventPattern": self._failures(),
+                "targets": [{"arn": self.function_arn, "id": "Function"}],
             },
         )
-        self._call_on(
-            rescue,
-            "LostExecutions",
-            "Responds to CloudFormation after a failed execution of healthimaging-cdk",
+        permission = create_resource(
+            scope,
+            "LostCallsPermission",
+            "aws_lambda.CfnPermission",
             {
-                "source": ["aws.states"],
-                "detail-type": ["Step Functions Execution Status Change"],
-                "detail": {
-                    "stateMachineArn": [self.state_machine.attr_arn],
-                    "status": ["ABORTED", "FAILED", "TIMED_OUT"],
-                },
+                "action": "lambda:InvokeFunction",
+                "functionName": self.function_arn,
+                "principal": "events.amazonaws.com",
+                "sourceArn": rule.get_att("Arn").to_string(),
             },
         )
-        return rescue
+        return [first_call, permission]
 
-    def _call_on(self, scope: Construct, name: str, description: str, pattern: dict[str, Any]) -> None:
-        rule = events.CfnRule(
-            scope,
-            name,
-            description=description,
-            event_pattern=pattern,
-            targets=[events.CfnRule.TargetProperty(arn=self.function.function_arn, id="Function")],
-        )
-        lambda_.CfnPermission(
-            scope,
-            f"{name}Permission",
-            action="lambda:InvokeFunction",
-            function_name=self.function.function_arn,
-            principal="events.amazonaws.com",
-            source_arn=rule.attr_arn,
-        )
+    def _failures(self) -> dict[str, Any]:
+        """The event pattern of failed invocations of the function, and of failed executions of the state machine."""
+        invocation = {
+            "requestContext": {"functionArn": [self.function_arn, f"{self.function_arn}:$LATEST"]},
+            "requestPayload": {"RequestType": [{"exists": True}]},
+        }
+        execution = {"stateMachineArn": [self.state_machine_arn], "status": ["ABORTED", "FAILED", "TIMED_OUT"]}
+        return {
+            "source": ["lambda", "aws.states"],
+            "detail-type": ["Lambda Function Invocation Result - Failure", "Step Functions Execution Status Change"],
+            "detail": {"$or": [invocation, execution]},
+        }
 
     @staticmethod
     def exists_for(construct: IConstruct) -> bool:
         """Whether the construct's stack has its provider already."""
-        return Stack.of(construct).node.try_find_child(_ID) is not None
+        return stack_of(construct) in _PROVIDERS
 
     @staticmethod
     def of(construct: IConstruct) -> Provider:
         """The provider of the construct's stack, made when first asked for."""
-        stack = Stack.of(construct)
-        found = stack.node.try_find_child(_ID)
-        return found if isinstance(found, Provider) else Provider(stack, _ID)
+        stack = stack_of(construct)
+        if stack not in _PROVIDERS:
+            _PROVIDERS[stack] = Provider(stack, _ID)
+        return _PROVIDERS[stack]
 
 
-def _network_interfaces() -> iam.PolicyDocument:
+_PROVIDERS: WeakKeyDictionary[Stack, Provider] = WeakKeyDictionary()
+
+
+def _network_interfaces() -> list[Statement]:
     """What Lambda needs for a function in a VPC, and the function's own code does not.
 
     Lambda asks for some of these actions without naming a resource, so that a policy that names one does not allow
@@ -228,23 +238,13 @@ def _network_interfaces() -> iam.PolicyDocument:
         "ec2:DescribeSubnets",
         "ec2:UnassignPrivateIpAddresses",
     ]
-    return iam.PolicyDocument(
-        statements=[
-            iam.PolicyStatement(actions=actions, resources=["*"]),
-            iam.PolicyStatement(
-                effect=iam.Effect.DENY,
-                actions=actions,
-                resources=["*"],
-                # The code of any function: to name this one would be a cycle.
-                conditions={"Null": {"lambda:SourceFunctionArn": "false"}},
-            ),
-        ]
-    )
+    # The code of any function: to name this one would be a cycle.
+    return [allow(actions, "*"), deny(actions, "*", {"Null": {"lambda:SourceFunctionArn": "false"}})]
 
 
-def default_event_bus(scope: Construct) -> str:
+def default_event_bus(stack: Stack) -> str:
     """The ARN of the account's default event bus."""
-    return Stack.of(scope).format_arn(service="events", resource="event-bus", resource_name="default")
+    return stack.format_arn(service="events", resource="event-bus", resource_name="default")
 
 
-__all__ = ["Provider", "default_event_bus"]
+__all__ = ["Provider"]

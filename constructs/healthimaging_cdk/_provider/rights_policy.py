@@ -11,6 +11,9 @@ import jsii
 from aws_cdk import CfnElement, IResolveContext, IStringProducer, Lazy, Stack
 from aws_cdk import aws_iam as iam
 
+from healthimaging_cdk._common.environment import stack_of
+from healthimaging_cdk._common.policies import Statement, policy_document
+
 _DIGITS = 16
 
 
@@ -22,26 +25,46 @@ class RightsPolicy(iam.Policy):
     in CloudFormation's clean-up, after the custom resource was asked.
     """
 
-    def __init__(self, role: iam.Role, construct_id: str, statements: Sequence[iam.PolicyStatement]) -> None:
-        document = iam.PolicyDocument(statements=list(statements))
-        self.digest = Lazy.uncached_string(_Digest(Stack.of(role), document))
+    def __init__(self, role: iam.Role, construct_id: str, statements: Sequence[Statement]) -> None:
+        stack = stack_of(role)
+        document = policy_document(statements)
+        self._digest = _Digest(stack, document)
+        self.digest = Lazy.uncached_string(self._digest)
         """What the policy allows, in 16 characters: they change when that does."""
         super().__init__(role, construct_id, policy_name=f"{construct_id}-{self.digest}", document=document)
         # Not by ``roles``: a role that iam.Role.customize_roles replaces leaves the policy out of the template.
         role.attach_inline_policy(self)
         resource = cast("CfnElement", self.node.default_child)
-        resource.override_logical_id(f"{Stack.of(role).get_logical_id(resource)}{self.digest}")
+        resource.override_logical_id(f"{stack.get_logical_id(resource)}{self.digest}")
 
 
 @jsii.implements(IStringProducer)
 class _Digest:
+    """The digest of a document as the template holds it.
+
+    CDK asks several times for each policy. When it looks for references (``preparing``), all that the app changes has
+    been changed: from then on one answer holds.
+    """
+
     def __init__(self, stack: Stack, document: iam.PolicyDocument) -> None:
         self._stack = stack
         self._document = document
+        self._is_final = False
+        self._known: str | None = None
 
-    def produce(self, _context: IResolveContext) -> str:
-        """Digest the document as the template holds it."""
-        return digest_of(json.dumps(self._stack.resolve(self._document), sort_keys=True))
+    def produce(self, context: IResolveContext) -> str:
+        if context.preparing:
+            self._is_final, self._known = True, None
+            return ""
+        return self.current()
+
+    def current(self) -> str:
+        if self._known is not None:
+            return self._known
+        digest = digest_of(json.dumps(self._stack.resolve(self._document), sort_keys=True))
+        if self._is_final:
+            self._known = digest
+        return digest
 
 
 @jsii.implements(IStringProducer)
@@ -49,8 +72,8 @@ class _Together:
     def __init__(self, policies: Sequence[RightsPolicy]) -> None:
         self._policies = policies
 
-    def produce(self, context: IResolveContext) -> str:
-        return digest_of("/".join(str(context.resolve(policy.digest)) for policy in self._policies))
+    def produce(self, _context: IResolveContext) -> str:
+        return digest_of("/".join(policy._digest.current() for policy in self._policies))  # noqa: SLF001 - of this module
 
 
 def digest_together(policies: Sequence[RightsPolicy]) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
-
-from aws_cdk import Duration
 
 from healthimaging_cdk._common.runtime import contract
 
-_LONGEST_EXECUTION = Duration.hours(25)
+_LONGEST_EXECUTION_SECONDS = 25 * 60 * 60
 
 _RETRY = [
     {
@@ -34,10 +33,10 @@ def _call(step: str) -> dict[str, Any]:
     }
 
 
-DEFINITION: dict[str, Any] = {
+_STATES = {
     "Comment": "Responds to one CloudFormation request of healthimaging-cdk, step by step",
     "StartAt": "Step",
-    "TimeoutSeconds": _LONGEST_EXECUTION.to_seconds(),
+    "TimeoutSeconds": _LONGEST_EXECUTION_SECONDS,
     "States": {
         "Step": {
             **_call("step"),
@@ -68,5 +67,8 @@ DEFINITION: dict[str, Any] = {
         },
     },
 }
+
+DEFINITION = json.dumps(_STATES, sort_keys=True, separators=(",", ":"))
+"""The definition in the States Language, with ``${Function}`` and ``${Invoke}`` for two ARNs."""
 
 __all__ = ["DEFINITION"]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import cast
 
+import aws_cdk as cdk
 import jsii
 from aws_cdk import CfnResource, Duration, ITaggableV2, RemovalPolicy, Stack, TagManager, TagType
 from aws_cdk import aws_iam as iam
 from aws_cdk.aws_kms import IKey
-from aws_cdk.aws_lambda import IFunction
 from constructs import Construct
 
 from healthimaging_cdk._common.kms_keys import key_statements
+from healthimaging_cdk._common.policies import Conditions, Statement, allow
 from healthimaging_cdk._common.runtime import contract
 from healthimaging_cdk._provider.provider_resource import ProviderResource
 from healthimaging_cdk.datastore._store_resource import StoreResource
@@ -26,7 +27,7 @@ def make_custom(
     name: str | None,
     key: IKey | None,
     lossless_storage_format: str | None,
-    lambda_authorizer: IFunction | None,
+    lambda_authorizer: cdk.aws_lambda.IFunction | None,
     removal_policy: RemovalPolicy,
 ) -> StoreResource:
     """A store that our function makes with CreateDatastore, whose inputs CloudFormation does not all have."""
@@ -60,22 +61,19 @@ def make_custom(
     return StoreResource(
         datastore_id=resource.get_att_string(contract.DatastoreAttribute.DATASTORE_ID.value),
         datastore_arn=resource.get_att_string(contract.DatastoreAttribute.DATASTORE_ARN.value),
-        datastore_status=resource.get_att_string(contract.DatastoreAttribute.DATASTORE_STATUS.value),
-        created_at=resource.get_att_string(contract.DatastoreAttribute.CREATED_AT.value),
-        updated_at=resource.get_att_string(contract.DatastoreAttribute.UPDATED_AT.value),
         tagged=tagged,
         resource=cast("CfnResource", resource.node.default_child),
         tags=tagged.cdk_tag_manager,
     )
 
 
-def _statements(scope: Construct, key: IKey | None) -> list[iam.PolicyStatement]:
+def _statements(scope: Construct, key: IKey | None) -> list[Statement]:
     """The id of a store is not known before it is made: a tag that only this stack sets stands for it."""
     stack = Stack.of(scope)
     stores = stack.format_arn(service="medical-imaging", resource="datastore", resource_name="*")
     own = {"StringEquals": {f"aws:ResourceTag/{_OWNER_TAG}": stack.stack_id}}
     asked = {"StringEquals": {f"aws:RequestTag/{_OWNER_TAG}": stack.stack_id}}
-    labelled = {
+    labelled: Conditions = {
         **asked,
         # A store that is being made has no tag yet. What has another stack's is not to be relabelled.
         "StringEqualsIfExists": {f"aws:ResourceTag/{_OWNER_TAG}": stack.stack_id},
@@ -83,11 +81,11 @@ def _statements(scope: Construct, key: IKey | None) -> list[iam.PolicyStatement]
     }
     on_key = ["kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey", "kms:RetireGrant"]
     return [
-        iam.PolicyStatement(actions=["medical-imaging:CreateDatastore"], resources=["*"], conditions=asked),
-        iam.PolicyStatement(actions=["medical-imaging:TagResource"], resources=[stores], conditions=labelled),
-        iam.PolicyStatement(actions=["medical-imaging:DeleteDatastore"], resources=[stores], conditions=own),
+        allow("medical-imaging:CreateDatastore", "*", asked),
+        allow("medical-imaging:TagResource", stores, labelled),
+        allow("medical-imaging:DeleteDatastore", stores, own),
         # No condition: a store that is being deleted has no tags any more, and its end has to be seen.
-        iam.PolicyStatement(actions=["medical-imaging:GetDatastore"], resources=[stores]),
+        allow("medical-imaging:GetDatastore", stores),
         *key_statements((key, on_key)),
     ]
 

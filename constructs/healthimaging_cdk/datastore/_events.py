@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Unpack, cast
+from typing import Unpack
 
-from aws_cdk import Annotations, Resource
+import aws_cdk as cdk
+from aws_cdk import Annotations
 
+from healthimaging_cdk._common.environment import environment_of
 from healthimaging_cdk._common.event_rules import OnEventOptions, make_rule
 from healthimaging_cdk._common.validation import differing_places
-
-if TYPE_CHECKING:
-    from aws_cdk import aws_events as events
+from healthimaging_cdk.datastore._store_base import StoreBase
 
 _SOURCE = "aws.medical-imaging"
 
 
-class DatastoreEvents:
+class DatastoreEvents(StoreBase):
     """The events of a data store, own or imported.
 
     Every event names its data store in ``detail.datastoreId``, and each rule asks for that of this store.
@@ -31,12 +31,7 @@ class DatastoreEvents:
         https://docs.aws.amazon.com/healthimaging/latest/devguide/event-notifications.html
     """
 
-    @property
-    def datastore_id(self) -> str:
-        """The id of the data store, 32 characters of ``0-9a-z``."""
-        raise NotImplementedError
-
-    def on_event(self, construct_id: str, **options: Unpack[OnEventOptions]) -> events.Rule:
+    def on_event(self, construct_id: str, **options: Unpack[OnEventOptions]) -> cdk.aws_events.Rule:
         """A rule for every event of HealthImaging about this store.
 
         Args:
@@ -48,15 +43,15 @@ class DatastoreEvents:
         """
         return self._rule(construct_id, options)
 
-    def on_import_job_submitted(self, construct_id: str, **options: Unpack[OnEventOptions]) -> events.Rule:
+    def on_import_job_submitted(self, construct_id: str, **options: Unpack[OnEventOptions]) -> cdk.aws_events.Rule:
         """A rule for ``Import Job Submitted``: somebody has started an import job; see :meth:`on_event`."""
         return self._rule(construct_id, options, "Import Job Submitted")
 
-    def on_import_job_in_progress(self, construct_id: str, **options: Unpack[OnEventOptions]) -> events.Rule:
+    def on_import_job_in_progress(self, construct_id: str, **options: Unpack[OnEventOptions]) -> cdk.aws_events.Rule:
         """A rule for ``Import Job In Progress``; see :meth:`on_event`."""
         return self._rule(construct_id, options, "Import Job In Progress")
 
-    def on_import_job_completed(self, construct_id: str, **options: Unpack[OnEventOptions]) -> events.Rule:
+    def on_import_job_completed(self, construct_id: str, **options: Unpack[OnEventOptions]) -> cdk.aws_events.Rule:
         """A rule for ``Import Job Completed``: a job ran to its end, though it may have rejected every file.
 
         The event has no counts. ``DicomImport.on_judged`` and its kind tell what became of the files; see
@@ -64,53 +59,53 @@ class DatastoreEvents:
         """
         return self._rule(construct_id, options, "Import Job Completed")
 
-    def on_import_job_failed(self, construct_id: str, **options: Unpack[OnEventOptions]) -> events.Rule:
+    def on_import_job_failed(self, construct_id: str, **options: Unpack[OnEventOptions]) -> cdk.aws_events.Rule:
         """A rule for ``Import Job Failed``: a job did not run to its end; see :meth:`on_event`."""
         return self._rule(construct_id, options, "Import Job Failed")
 
-    def on_image_set_created(self, construct_id: str, **options: Unpack[OnEventOptions]) -> events.Rule:
+    def on_image_set_created(self, construct_id: str, **options: Unpack[OnEventOptions]) -> cdk.aws_events.Rule:
         """A rule for ``Image Set Created``: an import or a copy has made an image set; see :meth:`on_event`."""
         return self._rule(construct_id, options, "Image Set Created")
 
-    def on_image_set_copying(self, construct_id: str, **options: Unpack[OnEventOptions]) -> events.Rule:
+    def on_image_set_copying(self, construct_id: str, **options: Unpack[OnEventOptions]) -> cdk.aws_events.Rule:
         """A rule for ``Image Set Copying``; see :meth:`on_event`."""
         return self._rule(construct_id, options, "Image Set Copying")
 
     def on_image_set_copying_with_read_only_access(
         self, construct_id: str, **options: Unpack[OnEventOptions]
-    ) -> events.Rule:
+    ) -> cdk.aws_events.Rule:
         """A rule for ``Image Set Copying With Read Only Access``; see :meth:`on_event`."""
         return self._rule(construct_id, options, "Image Set Copying With Read Only Access")
 
-    def on_image_set_copied(self, construct_id: str, **options: Unpack[OnEventOptions]) -> events.Rule:
+    def on_image_set_copied(self, construct_id: str, **options: Unpack[OnEventOptions]) -> cdk.aws_events.Rule:
         """A rule for ``Image Set Copied``; see :meth:`on_event`."""
         return self._rule(construct_id, options, "Image Set Copied")
 
-    def on_image_set_copy_failed(self, construct_id: str, **options: Unpack[OnEventOptions]) -> events.Rule:
+    def on_image_set_copy_failed(self, construct_id: str, **options: Unpack[OnEventOptions]) -> cdk.aws_events.Rule:
         """A rule for ``Image Set Copy Failed``; see :meth:`on_event`."""
         return self._rule(construct_id, options, "Image Set Copy Failed")
 
-    def on_image_set_updating(self, construct_id: str, **options: Unpack[OnEventOptions]) -> events.Rule:
+    def on_image_set_updating(self, construct_id: str, **options: Unpack[OnEventOptions]) -> cdk.aws_events.Rule:
         """A rule for ``Image Set Updating``; see :meth:`on_event`."""
         return self._rule(construct_id, options, "Image Set Updating")
 
-    def on_image_set_updated(self, construct_id: str, **options: Unpack[OnEventOptions]) -> events.Rule:
+    def on_image_set_updated(self, construct_id: str, **options: Unpack[OnEventOptions]) -> cdk.aws_events.Rule:
         """A rule for ``Image Set Updated``: an image set has a new version; see :meth:`on_event`."""
         return self._rule(construct_id, options, "Image Set Updated")
 
-    def on_image_set_update_failed(self, construct_id: str, **options: Unpack[OnEventOptions]) -> events.Rule:
+    def on_image_set_update_failed(self, construct_id: str, **options: Unpack[OnEventOptions]) -> cdk.aws_events.Rule:
         """A rule for ``Image Set Update Failed``; see :meth:`on_event`."""
         return self._rule(construct_id, options, "Image Set Update Failed")
 
-    def on_image_set_deleting(self, construct_id: str, **options: Unpack[OnEventOptions]) -> events.Rule:
+    def on_image_set_deleting(self, construct_id: str, **options: Unpack[OnEventOptions]) -> cdk.aws_events.Rule:
         """A rule for ``Image Set Deleting``; see :meth:`on_event`."""
         return self._rule(construct_id, options, "Image Set Deleting")
 
-    def on_image_set_deleted(self, construct_id: str, **options: Unpack[OnEventOptions]) -> events.Rule:
+    def on_image_set_deleted(self, construct_id: str, **options: Unpack[OnEventOptions]) -> cdk.aws_events.Rule:
         """A rule for ``Image Set Deleted``; see :meth:`on_event`."""
         return self._rule(construct_id, options, "Image Set Deleted")
 
-    def on_data_store_deleting(self, construct_id: str, **options: Unpack[OnEventOptions]) -> events.Rule:
+    def on_data_store_deleting(self, construct_id: str, **options: Unpack[OnEventOptions]) -> cdk.aws_events.Rule:
         """A rule for ``Data Store Deleting``: somebody deletes the store; see :meth:`on_event`.
 
         CloudFormation deletes a rule before the store it names, so a store that is deleted with its stack is seen only
@@ -118,21 +113,23 @@ class DatastoreEvents:
         """
         return self._rule(construct_id, options, "Data Store Deleting")
 
-    def on_data_store_deleted(self, construct_id: str, **options: Unpack[OnEventOptions]) -> events.Rule:
+    def on_data_store_deleted(self, construct_id: str, **options: Unpack[OnEventOptions]) -> cdk.aws_events.Rule:
         """A rule for ``Data Store Deleted``; see :meth:`on_data_store_deleting`."""
         return self._rule(construct_id, options, "Data Store Deleted")
 
-    def _rule(self, construct_id: str, options: OnEventOptions, detail_type: str | None = None) -> events.Rule:
-        store = cast("Resource", self)
+    def _rule(self, construct_id: str, options: OnEventOptions, detail_type: str | None = None) -> cdk.aws_events.Rule:
         detail = {"datastoreId": [self.datastore_id]}
-        rule = make_rule(store, construct_id, options, source=_SOURCE, detail_type=detail_type, detail=detail)
-        _warn_of_place(store, rule)
+        rule = make_rule(self, construct_id, options, source=_SOURCE, detail_type=detail_type, detail=detail)
+        _warn_of_place(self, rule)
         return rule
 
 
-def _warn_of_place(store: Resource, rule: events.Rule) -> None:
+def _warn_of_place(store: StoreBase, rule: cdk.aws_events.Rule) -> None:
     """Warn of a rule that waits for its events where they do not arrive by themselves."""
-    differing = [f"{what} {there}, not {here}" for what, (there, here) in differing_places(store.env, rule.env).items()]
+    differing = [
+        f"{what} {there}, not {here}"
+        for what, (there, here) in differing_places(environment_of(store), environment_of(rule)).items()
+    ]
     if differing:
         Annotations.of(rule).add_warning_v2(
             "healthimaging-cdk:eventsOfAnotherEnvironment",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import jsii
 from aws_cdk import CfnDeletionPolicy, CfnResource, Duration
-from aws_cdk import aws_iam as iam
 from aws_cdk.aws_kms import IKey
 from constructs import Construct, IValidation
 
 from healthimaging_cdk._common.iam_actions import key_rights
 from healthimaging_cdk._common.kms_keys import key_statements
+from healthimaging_cdk._common.policies import allow
 from healthimaging_cdk._common.runtime import contract
 from healthimaging_cdk._provider.provider_resource import ProviderResource
 from healthimaging_cdk.datastore._store_resource import StoreResource
@@ -26,19 +26,16 @@ def delete_image_sets(scope: Construct, store: StoreResource, key: IKey | None) 
         "ImageSetDeletion",
         resource_type=contract.ResourceType.IMAGE_SET_DELETION,
         statements=[
-            iam.PolicyStatement(
-                actions=[
+            allow(
+                [
                     "medical-imaging:ListTagsForResource",
                     "medical-imaging:SearchImageSets",
                     "medical-imaging:TagResource",
                     "medical-imaging:UntagResource",
                 ],
-                resources=[arn],
+                arn,
             ),
-            iam.PolicyStatement(
-                actions=["medical-imaging:DeleteImageSet", "medical-imaging:GetImageSet"],
-                resources=[arn, f"{arn}/imageset/*"],
-            ),
+            allow(["medical-imaging:DeleteImageSet", "medical-imaging:GetImageSet"], [arn, f"{arn}/imageset/*"]),
             *key_statements(
                 (
                     key,

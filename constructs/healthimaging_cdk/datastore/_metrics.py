@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import re
 from enum import Enum
-from typing import TYPE_CHECKING, Unpack, cast
+from typing import Unpack
 
-from aws_cdk import Aws, Duration, IResource, Token
+import aws_cdk as cdk
+from aws_cdk import Aws, Duration
 
+from healthimaging_cdk._common.argument_types import check_types
+from healthimaging_cdk._common.messages import is_unresolved
 from healthimaging_cdk._common.metrics import GraphOptions, MetricOptions, check_period, known, make_metric
-from healthimaging_cdk._common.validation import TEXT, Violations, one_of
-
-if TYPE_CHECKING:
-    from aws_cdk import aws_cloudwatch as cloudwatch
+from healthimaging_cdk._common.validation import Violations
+from healthimaging_cdk.datastore._events import DatastoreEvents
 
 _NAMESPACE = "AWS/HealthImaging"
 # All but the calls are levels: their average is right however often HealthImaging reports them, a sum is not.
 _STATISTIC = "Average"
-_PERIOD = Duration.minutes(5)
+_PERIOD_MINUTES = 5
 
 
 class StorageTier(Enum):
@@ -36,7 +37,7 @@ class StorageTier(Enum):
     """Archive Instant Access, where image sets go that nobody has read for a time."""
 
 
-class DatastoreMetrics:
+class DatastoreMetrics(DatastoreEvents):
     """The metrics of a data store, own or imported.
 
     HealthImaging reports them for data stores made after 2026-02-09, and only in an account that has its service-linked
@@ -47,12 +48,7 @@ class DatastoreMetrics:
         https://docs.aws.amazon.com/healthimaging/latest/devguide/security-iam-service-linked-roles.html
     """
 
-    @property
-    def datastore_id(self) -> str:
-        """The id of the data store."""
-        raise NotImplementedError
-
-    def metric(self, metric_name: str, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric(self, metric_name: str, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
         """Make a metric of this data store (dimension ``DatastoreId``) in the store's own account and Region.
 
         Args:
@@ -65,25 +61,26 @@ class DatastoreMetrics:
             metric_name,
             statistic=_STATISTIC,
             dimensions={"DatastoreId": self.datastore_id},
-            environment=cast("IResource", self).env,
+            environment=self.env,
             options=options,
         )
 
-    def metric_total_image_set_count(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_total_image_set_count(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
         """How many image sets the store holds; the average over 5 minutes unless given."""
         return self.metric("TotalImageSetCount", **options)
 
-    def metric_primary_image_set_count(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_primary_image_set_count(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
         """How many primary image sets the store holds; the average over 5 minutes unless given."""
         return self.metric("PrimaryImageSetCount", **options)
 
-    def metric_small_image_set_count(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_small_image_set_count(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
         """How many image sets are smaller than 5 MB, the size they are billed at; the average over 5 minutes."""
         return self.metric("SmallImageSetCount", **options)
 
+    @check_types
     def metric_storage_bytes(
         self, storage_tier: StorageTier = StorageTier.ALL, **options: Unpack[MetricOptions]
-    ) -> cloudwatch.Metric:
+    ) -> cdk.aws_cloudwatch.Metric:
         """How many bytes the store's image sets take in a storage tier; the average over 5 minutes unless given.
 
         Args:
@@ -92,23 +89,24 @@ class DatastoreMetrics:
         """
         return self.metric("StorageBytes", **_of_tier(storage_tier, options))
 
-    def metric_structured_storage_bytes(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_structured_storage_bytes(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
         """How many bytes of structured storage the store indexes; the average over 5 minutes unless given."""
         return self.metric("StructuredStorageBytes", **options)
 
-    def metric_dicom_study_count(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_dicom_study_count(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
         """How many DICOM studies the store holds; the average over 5 minutes unless given."""
         return self.metric("DICOMStudyCount", **options)
 
-    def metric_dicom_series_count(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_dicom_series_count(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
         """How many DICOM series the store holds; the average over 5 minutes unless given."""
         return self.metric("DICOMSeriesCount", **options)
 
-    def metric_dicom_instance_count(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_dicom_instance_count(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
         """How many DICOM instances the store holds; the average over 5 minutes unless given."""
         return self.metric("DICOMInstanceCount", **options)
 
-    def metric_call_count(self, operation: str, **options: Unpack[GraphOptions]) -> cloudwatch.MathExpression:
+    @check_types
+    def metric_call_count(self, operation: str, **options: Unpack[GraphOptions]) -> cdk.aws_cloudwatch.MathExpression:
         """How often an API operation was called for this store; the sum over 5 minutes unless given.
 
         AWS documents that ``CallCount`` has an operation, a data store and a type of data store, and neither the name
@@ -122,19 +120,18 @@ class DatastoreMetrics:
         Raises:
             ValueError: the operation is not a name.
         """
-        violations = Violations("Datastore.metric_call_count")
-        violations.require_kinds({"operation": TEXT}, locals())
-        if not Token.is_unresolved(operation) and not re.fullmatch("[A-Za-z]+", operation):
+        violations = Violations("Datastore.metric_call_count", self)
+        if not is_unresolved(operation) and not re.fullmatch("[A-Za-z]+", operation):
             violations.add(f"operation must be the name of an API operation such as GetImageFrame, got {operation!r}")
         violations.raise_any()
         check_period("CallCount", options)
         from aws_cdk import aws_cloudwatch as cloudwatch  # noqa: PLC0415 - slow, and few stacks need it
 
-        wanted: GraphOptions = {"period": _PERIOD, "label": operation, **options}
+        wanted: GraphOptions = {"period": Duration.minutes(_PERIOD_MINUTES), "label": operation, **options}
         found = (
             f'Namespace="{_NAMESPACE}" MetricName="CallCount" Operation="{operation}" DatastoreId="{self.datastore_id}"'
         )
-        env = cast("IResource", self).env
+        env = self.env
         return cloudwatch.MathExpression(
             expression=f"SUM(SEARCH('{found}', 'Sum', {int(wanted['period'].to_seconds())}))",
             search_account=known(env.account),
@@ -143,7 +140,7 @@ class DatastoreMetrics:
         )
 
     @staticmethod
-    def metric_all(metric_name: str, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_all(metric_name: str, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
         """Make a metric of all data stores of an account and Region (dimension ``AccountId``).
 
         Args:
@@ -160,19 +157,20 @@ class DatastoreMetrics:
         )
 
     @staticmethod
-    def metric_all_data_store_count(**options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_all_data_store_count(**options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
         """How many active data stores an account has in a Region; the average over 5 minutes unless given."""
         return DatastoreMetrics.metric_all("DataStoreCount", **options)
 
     @staticmethod
-    def metric_all_image_set_count(**options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_all_image_set_count(**options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
         """How many image sets all data stores hold together; the average over 5 minutes unless given."""
         return DatastoreMetrics.metric_all("ImageSetCount", **options)
 
     @staticmethod
+    @check_types
     def metric_all_storage_bytes(
         storage_tier: StorageTier = StorageTier.ALL, **options: Unpack[MetricOptions]
-    ) -> cloudwatch.Metric:
+    ) -> cdk.aws_cloudwatch.Metric:
         """How many bytes the image sets of all data stores take in a storage tier; the average over 5 minutes.
 
         Args:
@@ -183,7 +181,6 @@ class DatastoreMetrics:
 
 
 def _of_tier(storage_tier: StorageTier, options: MetricOptions) -> MetricOptions:
-    Violations("metric StorageBytes").require_kinds({"storage_tier": one_of(StorageTier)}, locals())
     return {**options, "dimensions_map": {"StorageTier": storage_tier.value, **options.get("dimensions_map", {})}}
 
 

@@ -16,14 +16,15 @@ class StoreResource:
 
     datastore_id: str
     datastore_arn: str
-    datastore_status: str
-    created_at: str
-    updated_at: str
     tagged: Construct
     """The construct that tags reach."""
     tags: TagManager
     resource: CfnResource
-    """What removal policies are set on."""
+    """What removal policies are set on, and what has the attributes."""
+
+    def attribute(self, name: str) -> str:
+        """An attribute that is rarely asked for."""
+        return self.resource.get_att(name).to_string()
 
 
 def make_native(
@@ -36,9 +37,6 @@ def make_native(
     return StoreResource(
         datastore_id=resource.attr_datastore_id,
         datastore_arn=resource.attr_datastore_arn,
-        datastore_status=resource.attr_datastore_status,
-        created_at=resource.attr_created_at,
-        updated_at=resource.attr_updated_at,
         tagged=resource,
         resource=resource,
         tags=resource.cdk_tag_manager,

@@ -7,12 +7,12 @@ from typing import cast
 
 import jsii
 from aws_cdk import Annotations, Aspects, FeatureFlags, IAspect, Stage
-from aws_cdk import aws_iam as iam
 from aws_cdk.aws_kms import IKey
 from constructs import Construct, IConstruct
 
 from healthimaging_cdk._common.iam_actions import key_rights
 from healthimaging_cdk._common.kms_keys import key_statements
+from healthimaging_cdk._common.policies import allow
 from healthimaging_cdk._common.runtime import contract, service_model
 from healthimaging_cdk.datastore._store_resource import StoreResource
 
@@ -67,7 +67,7 @@ class DatastoreTags:
             _ID,
             resource_type=contract.ResourceType.TAGS,
             statements=[
-                iam.PolicyStatement(actions=actions, resources=[arn]),
+                allow(actions, arn),
                 *key_statements((self._key, key_rights(*actions))),
             ],
             keys=[self._key],

@@ -2,48 +2,27 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from enum import Enum
-from typing import TYPE_CHECKING
 
-from aws_cdk import (
-    Annotations,
-    Arn,
-    ArnFormat,
-    Aspects,
-    RemovalPolicy,
-    Resource,
-    Stack,
-    Token,
-)
+import aws_cdk as cdk
+from aws_cdk import Annotations, Arn, ArnFormat, Aspects, RemovalPolicy, Token
+from aws_cdk import aws_iam as iam
 from aws_cdk.aws_kms import IKey
 from constructs import Construct
 
+from healthimaging_cdk._common.argument_types import check_types
+from healthimaging_cdk._common.environment import stack_of
+from healthimaging_cdk._common.messages import is_unresolved
 from healthimaging_cdk._common.unfit import key_problems
-from healthimaging_cdk._common.validation import (
-    CONSTRUCT,
-    FLAG,
-    FUNCTION,
-    KEY,
-    REMOVAL_POLICY,
-    TEXT,
-    Violations,
-    one_of,
-    optional,
-    warn_of_region,
-)
-from healthimaging_cdk.datastore._events import DatastoreEvents
-from healthimaging_cdk.datastore._grants import DatastoreGrants
+from healthimaging_cdk._common.validation import Violations, warn_of_region
 from healthimaging_cdk.datastore._metrics import DatastoreMetrics, StorageTier
 from healthimaging_cdk.datastore._store_resource import make_native
 from healthimaging_cdk.datastore._tags import PRIORITY, DatastoreTags
-
-if TYPE_CHECKING:
-    from aws_cdk.aws_lambda import IFunction
+from healthimaging_cdk.datastore.datastore_grants import DatastoreGrants
 
 
-class IDatastore(DatastoreEvents, DatastoreGrants, DatastoreMetrics, Resource):
-    """A HealthImaging data store, made in this app or anywhere else.
+class IDatastore(DatastoreMetrics):
+    """A HealthImaging data store, created in this app or anywhere else.
 
     An abstract class and not a protocol, so that what every store can do is written once (docs/decisions/0005).
 
@@ -54,19 +33,65 @@ class IDatastore(DatastoreEvents, DatastoreGrants, DatastoreMetrics, Resource):
     """
 
     @property
-    @abstractmethod
-    def datastore_id(self) -> str:
-        """The id of the data store, 32 characters of ``0-9a-z``."""
+    def grants(self) -> DatastoreGrants:
+        """What others may be allowed; each ``grant_*`` method is one of its methods."""
+        return DatastoreGrants.from_datastore(self)
 
-    @property
-    @abstractmethod
-    def datastore_arn(self) -> str:
-        """The ARN of the data store."""
+    @check_types
+    def grant_read(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let somebody find and read everything the store holds; see :meth:`DatastoreGrants.read`.
 
-    @property
-    @abstractmethod
-    def encryption_key(self) -> IKey | None:
-        """The customer-managed key of the data store, if it is known to have one."""
+        Args:
+            grantee: who may.
+        """
+        return self.grants.read(grantee)
+
+    @check_types
+    def grant_write(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let somebody copy image sets, update them and store DICOM instances; see :meth:`DatastoreGrants.write`.
+
+        Args:
+            grantee: who may.
+        """
+        return self.grants.write(grantee)
+
+    @check_types
+    def grant_delete_image_sets(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let somebody delete image sets; see :meth:`DatastoreGrants.delete_image_sets`.
+
+        Args:
+            grantee: who may.
+        """
+        return self.grants.delete_image_sets(grantee)
+
+    @check_types
+    def grant_start_import(self, grantee: iam.IGrantable, data_access_role: iam.IRole) -> iam.Grant:
+        """Let somebody start import jobs with one data access role; see :meth:`DatastoreGrants.start_import`.
+
+        Args:
+            grantee: who may.
+            data_access_role: the role that HealthImaging assumes, for example a :class:`DataAccessRole`.
+        """
+        return self.grants.start_import(grantee, data_access_role)
+
+    @check_types
+    def grant_manage_import_jobs(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let somebody list and look at import jobs; see :meth:`DatastoreGrants.manage_import_jobs`.
+
+        Args:
+            grantee: who may.
+        """
+        return self.grants.manage_import_jobs(grantee)
+
+    @check_types
+    def grant(self, grantee: iam.IGrantable, *actions: str) -> iam.Grant:
+        """Let somebody do exactly what is listed; see :meth:`DatastoreGrants.actions`.
+
+        Args:
+            grantee: who may.
+            actions: IAM actions, for example ``medical-imaging:GetImageFrame``. No wildcards.
+        """
+        return self.grants.actions(grantee, *actions)
 
 
 class _DatastoreBase(IDatastore):
@@ -105,20 +130,6 @@ class LosslessStorageFormat(Enum):
     """JPEG 2000 Lossless."""
 
 
-_KINDS = {
-    "scope": CONSTRUCT,
-    "construct_id": TEXT,
-    "datastore_name": optional(TEXT),
-    "encryption_key": optional(KEY),
-    "lossless_storage_format": optional(one_of(LosslessStorageFormat)),
-    "lambda_authorizer": optional(FUNCTION),
-    "auto_delete_image_sets": FLAG,
-    "removal_policy": REMOVAL_POLICY,
-}
-_KINDS_BY_ARN = {"scope": CONSTRUCT, "construct_id": TEXT, "datastore_arn": TEXT, "encryption_key": optional(KEY)}
-_KINDS_BY_ID = {"scope": CONSTRUCT, "construct_id": TEXT, "datastore_id": TEXT, "encryption_key": optional(KEY)}
-
-
 class Datastore(_DatastoreBase):
     """A HealthImaging data store (``AWS::HealthImaging::Datastore``) that tags never replace.
 
@@ -142,6 +153,7 @@ class Datastore(_DatastoreBase):
         https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-healthimaging-datastore.html
     """
 
+    @check_types
     def __init__(
         self,
         scope: Construct,
@@ -150,7 +162,7 @@ class Datastore(_DatastoreBase):
         datastore_name: str | None = None,
         encryption_key: IKey | None = None,
         lossless_storage_format: LosslessStorageFormat | None = None,
-        lambda_authorizer: IFunction | None = None,
+        lambda_authorizer: cdk.aws_lambda.IFunction | None = None,
         auto_delete_image_sets: bool = False,
         removal_policy: RemovalPolicy = RemovalPolicy.RETAIN,
     ) -> None:
@@ -177,15 +189,16 @@ class Datastore(_DatastoreBase):
                 this says otherwise. A store that holds image sets cannot be deleted by CloudFormation at all.
 
         Raises:
-            ValueError: an argument is of a wrong kind, the name breaks a rule of the service model, the key lies in
+            TypeError: an argument is not of its type.
+            ValueError: the name breaks a rule of the service model, the key lies in
                 another Region, or a store is retained whose image sets are to be deleted.
         """
-        violations = Violations("Datastore")
-        violations.require_kinds(_KINDS, locals())
+        violations = Violations("Datastore", scope, construct_id)
+        violations.check_removal_policy("removal_policy", removal_policy)
         violations.check_shape("datastore_name", datastore_name, "DatastoreName")
         violations.add(*key_problems("encryption_key", encryption_key))
         own = "use a key of the stack's Region"
-        violations.check_place("encryption_key", encryption_key, Stack.of(scope), region=own)
+        violations.check_place("encryption_key", encryption_key, stack_of(scope), region=own)
         if auto_delete_image_sets and removal_policy != RemovalPolicy.DESTROY:
             violations.add(
                 "auto_delete_image_sets=True needs removal_policy=RemovalPolicy.DESTROY, others keep the store: give "
@@ -194,7 +207,7 @@ class Datastore(_DatastoreBase):
         violations.raise_any()
         super().__init__(scope, construct_id)
         warn_of_region(self)
-        if Stack.of(self).tags.tag_values():  # of the stack itself: Tags.of comes later
+        if stack_of(self).tags.tag_values():  # of the stack itself: Tags.of comes later
             Annotations.of(self).add_warning_v2(
                 "healthimaging-cdk:stackTags",
                 "the stack has tags of its own (Stack(tags=...)), which CloudFormation gives to this data store. A "
@@ -225,6 +238,7 @@ class Datastore(_DatastoreBase):
 
             delete_image_sets(self, self._resource, encryption_key)
 
+    @check_types
     def apply_removal_policy(self, policy: RemovalPolicy) -> None:
         """Say what becomes of the store when it leaves the stack or is replaced.
 
@@ -233,25 +247,28 @@ class Datastore(_DatastoreBase):
         Example:
             >>> store.apply_removal_policy(RemovalPolicy.DESTROY)
         """
-        Violations("Datastore.apply_removal_policy").require_kinds({"policy": REMOVAL_POLICY}, locals())
+        violations = Violations("Datastore.apply_removal_policy", self)
+        violations.check_removal_policy("policy", policy)
+        violations.raise_any()
         self._resource.resource.apply_removal_policy(policy, apply_to_update_replace_policy=True)
 
     @property
     def datastore_status(self) -> str:
         """The status of the data store when it was made: ``ACTIVE``."""
-        return self._resource.datastore_status
+        return self._resource.attribute("DatastoreStatus")
 
     @property
     def created_at(self) -> str:
         """When the data store was made, as a timestamp string."""
-        return self._resource.created_at
+        return self._resource.attribute("CreatedAt")
 
     @property
     def updated_at(self) -> str:
         """When the data store was last changed, as a timestamp string."""
-        return self._resource.updated_at
+        return self._resource.attribute("UpdatedAt")
 
     @staticmethod
+    @check_types
     def from_datastore_arn(
         scope: Construct, construct_id: str, datastore_arn: str, *, encryption_key: IKey | None = None
     ) -> IDatastore:
@@ -264,15 +281,15 @@ class Datastore(_DatastoreBase):
             encryption_key: the store's customer-managed key, if it has one; without it grants name no key.
 
         Raises:
-            ValueError: an argument is of a wrong kind, or the ARN is not that of a data store.
+            TypeError: an argument is not of its type.
+            ValueError: the ARN is not that of a data store.
 
         Example:
             >>> arn = "arn:aws:medical-imaging:us-east-1:111122223333:datastore/0123456789abcdef0123456789abcdef"
             >>> store = Datastore.from_datastore_arn(stack, "Store", arn)
         """
-        violations = Violations("Datastore.from_datastore_arn")
-        violations.require_kinds(_KINDS_BY_ARN, locals())
-        if Token.is_unresolved(datastore_arn) or datastore_arn.startswith("arn:"):
+        violations = Violations("Datastore.from_datastore_arn", scope, construct_id)
+        if is_unresolved(datastore_arn) or datastore_arn.startswith("arn:"):
             violations.check_shape("datastore_arn", datastore_arn, "Arn")
         else:
             violations.add("datastore_arn must be an ARN, got an id: use Datastore.from_datastore_id")
@@ -282,6 +299,7 @@ class Datastore(_DatastoreBase):
         return _ImportedDatastore(scope, construct_id, datastore_arn, encryption_key)
 
     @staticmethod
+    @check_types
     def from_datastore_id(
         scope: Construct, construct_id: str, datastore_id: str, *, encryption_key: IKey | None = None
     ) -> IDatastore:
@@ -294,19 +312,19 @@ class Datastore(_DatastoreBase):
             encryption_key: the store's customer-managed key, if it has one; without it grants name no key.
 
         Raises:
-            ValueError: an argument is of a wrong kind, or the id breaks the rule of the service model.
+            TypeError: an argument is not of its type.
+            ValueError: the id breaks the rule of the service model.
 
         Example:
             >>> store = Datastore.from_datastore_id(stack, "Store", "0123456789abcdef0123456789abcdef")
         """
-        violations = Violations("Datastore.from_datastore_id")
-        violations.require_kinds(_KINDS_BY_ID, locals())
+        violations = Violations("Datastore.from_datastore_id", scope, construct_id)
         if datastore_id.startswith("arn:"):
             violations.add("datastore_id must be an id, got an ARN: use Datastore.from_datastore_arn")
         else:
             violations.check_shape("datastore_id", datastore_id, "DatastoreId")
         violations.raise_any()
-        arn = Stack.of(scope).format_arn(service="medical-imaging", resource="datastore", resource_name=datastore_id)
+        arn = stack_of(scope).format_arn(service="medical-imaging", resource="datastore", resource_name=datastore_id)
         return _ImportedDatastore(scope, construct_id, arn, encryption_key, datastore_id)
 
 

@@ -15,13 +15,15 @@ from aws_cdk import aws_iam as iam
 from aws_cdk.aws_s3 import IBucket
 from constructs import Construct
 
+from healthimaging_cdk._common.environment import environment_of, stack_of
+
 _MOST_READABLE = 28
 """IAM takes 64 characters; a Region has up to 14, what the role is for 10, the digest 8."""
 
 
 def root_stack(construct: Construct) -> Stack:
     """The stack that is deployed: not a nested one."""
-    stack = Stack.of(construct)
+    stack = stack_of(construct)
     while stack.nested_stack_parent:
         stack = stack.nested_stack_parent
     return stack
@@ -37,7 +39,7 @@ def fixed_role_name(scope: Construct, purpose: str) -> str:
     stack_name = root_stack(scope).stack_name
     digest = hashlib.sha256(f"{stack_name}/{scope.node.path}".encode()).hexdigest()[:8]
     readable = re.sub(r"[^A-Za-z0-9]+", "-", f"{stack_name}-{scope.node.id}")[:_MOST_READABLE].strip("-")
-    return f"{readable}-{purpose}-{digest}-{Stack.of(scope).region}"
+    return f"{readable}-{purpose}-{digest}-{environment_of(stack_of(scope)).region}"
 
 
 def role_arns(scope: Construct, role_name: str) -> list[str]:
@@ -46,7 +48,7 @@ def role_arns(scope: Construct, role_name: str) -> list[str]:
     An aspect, or a rule of the account, may put roles under a path. A name is unique in an account, whatever its path.
     """
     return [
-        Stack.of(scope).format_arn(service="iam", region="", resource="role", resource_name=name)
+        stack_of(scope).format_arn(service="iam", region="", resource="role", resource_name=name)
         for name in (role_name, f"*/{role_name}")
     ]
 
@@ -94,7 +96,7 @@ class SourcePolicies:
             ("SourceKeyPolicy", self.of_key(), "bucket's key"),
         ):
             if policy is not None:
-                value = Stack.of(self.import_).to_json_string(policy)
+                value = stack_of(self.import_).to_json_string(policy)
                 description = f"To add to the policy of the source {owner}"
                 CfnOutput(self.import_, name, value=value, description=description)
 
@@ -106,7 +108,7 @@ class SourcePolicies:
         conditions: Mapping[str, Mapping[str, str]] | None = None,
     ) -> iam.PolicyStatement:
         return iam.PolicyStatement(
-            principals=[iam.AccountPrincipal(Stack.of(self.import_).account)],
+            principals=[iam.AccountPrincipal(environment_of(stack_of(self.import_)).account)],
             actions=[action],
             resources=resources,
             conditions={"ArnEquals": {"aws:PrincipalArn": arns if len(arns) > 1 else arns[0]}, **(conditions or {})},

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Unpack, cast
+from typing import Any, Unpack
+
+import aws_cdk as cdk
 
 from healthimaging_cdk._common.event_rules import OnEventOptions, make_rule
 from healthimaging_cdk._common.runtime import contract
-
-if TYPE_CHECKING:
-    from aws_cdk import aws_events as events
-    from constructs import Construct
+from healthimaging_cdk.dicom_import._results import ImportResults
 
 
-class ImportEvents:
+class ImportEvents(ImportResults):
     """The events of one import: the verdict on each of its jobs, once it is known what became of the files.
 
     HealthImaging's own events tell whether a job ran, not what became of the files. The verdict does, also for jobs
@@ -29,12 +28,7 @@ class ImportEvents:
     with ``import_.execute_after(rule)``.
     """
 
-    @property
-    def import_name(self) -> str:
-        """What the import is called in metrics and events."""
-        raise NotImplementedError
-
-    def on_judged(self, construct_id: str, **options: Unpack[OnEventOptions]) -> events.Rule:
+    def on_judged(self, construct_id: str, **options: Unpack[OnEventOptions]) -> cdk.aws_events.Rule:
         """A rule for every verdict on a job of this import.
 
         Args:
@@ -46,24 +40,24 @@ class ImportEvents:
         """
         return self._rule(construct_id, options, {})
 
-    def on_succeeded(self, construct_id: str, **options: Unpack[OnEventOptions]) -> events.Rule:
+    def on_succeeded(self, construct_id: str, **options: Unpack[OnEventOptions]) -> cdk.aws_events.Rule:
         """A rule for jobs that imported files, within the import's tolerance; see :meth:`on_judged`."""
         return self._rule(construct_id, options, {"outcome": [contract.Verdict.SUCCEEDED.value]})
 
-    def on_failed(self, construct_id: str, **options: Unpack[OnEventOptions]) -> events.Rule:
+    def on_failed(self, construct_id: str, **options: Unpack[OnEventOptions]) -> cdk.aws_events.Rule:
         """A rule for jobs that imported nothing, went beyond the tolerance, or whose verdict could not be determined.
 
         See :meth:`on_judged`.
         """
         return self._rule(construct_id, options, {"outcome": list(contract.BAD_VERDICTS)})
 
-    def on_files_rejected(self, construct_id: str, **options: Unpack[OnEventOptions]) -> events.Rule:
+    def on_files_rejected(self, construct_id: str, **options: Unpack[OnEventOptions]) -> cdk.aws_events.Rule:
         """A rule for jobs that rejected files, however many and whatever the verdict; see :meth:`on_judged`."""
         return self._rule(construct_id, options, {"counts": {"rejected": [{"numeric": [">", 0]}]}})
 
-    def _rule(self, construct_id: str, options: OnEventOptions, detail: Mapping[str, Any]) -> events.Rule:
+    def _rule(self, construct_id: str, options: OnEventOptions, detail: Mapping[str, Any]) -> cdk.aws_events.Rule:
         return make_rule(
-            cast("Construct", self),
+            self,
             construct_id,
             options,
             source=contract.EVENT_SOURCE,

@@ -5,40 +5,22 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
-from aws_cdk import Duration, RemovalPolicy, Size, Stack, Stage, Token
+import aws_cdk as cdk
+from aws_cdk import Duration, RemovalPolicy, Stack, Stage
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from healthimaging_cdk._common.environment import environment_of, stack_of
+from healthimaging_cdk._common.messages import is_token, is_unresolved, quoted
 from healthimaging_cdk._common.runtime import contract
 from healthimaging_cdk._common.unfit import bucket_problems, key_problems, prefix_problems
-from healthimaging_cdk._common.validation import (
-    BUCKET,
-    CONSTRUCT,
-    DATASTORE,
-    FLAG,
-    KEY,
-    NUMBER,
-    REMOVAL_POLICY,
-    ROLE,
-    TEXT,
-    TOPIC,
-    WHOLE_NUMBER,
-    Kind,
-    Violations,
-    duration,
-    instance_of,
-    is_token,
-    list_of,
-    one_of,
-    optional,
-    quoted,
-)
+from healthimaging_cdk._common.validation import Violations
 from healthimaging_cdk._provider.function_network import network_of
 from healthimaging_cdk.datastore.datastore import IDatastore
 from healthimaging_cdk.dicom_import._cross_account import root_stack
@@ -53,43 +35,11 @@ from healthimaging_cdk.dicom_import.options import (
 )
 from healthimaging_cdk.dicom_import.source import DEFAULT_PREFIX, ImportSource, owner_to_send, with_owner
 
-if TYPE_CHECKING:
-    from aws_cdk import aws_sns as sns
-
 _JOB_NAME = re.compile(rf"[A-Za-z0-9._/#-]{{1,{contract.MAX_JOB_NAME}}}")
-_SHORTEST_TIMEOUT = Duration.minutes(1)
-_LONGEST_TIMEOUT = Duration.minutes(55)
+_SHORTEST_TIMEOUT_SECONDS = 60
+_LONGEST_TIMEOUT_SECONDS = 55 * 60
 _MOST_MAPPING_BYTES = 100_000
 _WHOLE = 100
-_SIZE = instance_of(Size, "a Size", "use for example Size.gibibytes(20)")
-_SOURCE = instance_of(ImportSource, "an ImportSource", "use ImportSource.bucket or ImportSource.directory")
-_MAPPING = instance_of(
-    MetadataMapping,
-    "a MetadataMapping",
-    "use MetadataMapping(study_instance_uid, metadata_file_path)",
-    {"study_instance_uid": TEXT, "metadata_file_path": TEXT, "series_instance_uid": optional(TEXT)},
-)
-_TOLERANCE = instance_of(
-    ImportTolerance,
-    "an ImportTolerance",
-    "use for example ImportTolerance(rejected_files=0)",
-    {
-        "rejected_files": optional(WHOLE_NUMBER),
-        "rejected_percent": optional(NUMBER),
-        "non_primary_image_sets": FLAG,
-        "warnings": FLAG,
-    },
-)
-_QUOTAS = instance_of(
-    ImportQuotas,
-    "an ImportQuotas",
-    "use for example ImportQuotas(files=20_000)",
-    {"files": WHOLE_NUMBER, "total": _SIZE, "file": _SIZE},
-)
-
-
-def _of(kind: Kind) -> dict[str, Kind]:
-    return {"kind": kind}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,35 +50,35 @@ class ImportOptions:
         ValueError: arguments break rules; the message names all of them.
     """
 
-    scope: Construct = field(metadata=_of(CONSTRUCT))
-    construct_id: str = field(metadata=_of(TEXT))
-    datastore: IDatastore | None = field(metadata=_of(optional(DATASTORE)))
-    source: ImportSource | None = field(metadata=_of(optional(_SOURCE)))
-    output_bucket: s3.IBucket | None = field(metadata=_of(optional(BUCKET)))
-    output_prefix: str = field(metadata=_of(TEXT))
-    data_access_role: iam.IRole | None = field(metadata=_of(optional(ROLE)))
-    require_source_arn: bool = field(metadata=_of(FLAG))
-    encryption_key: kms.IKey | None = field(metadata=_of(optional(KEY)))
-    customer_managed_key: bool = field(metadata=_of(FLAG))
-    job_name: str | None = field(metadata=_of(optional(TEXT)))
-    run_id: str | None = field(metadata=_of(optional(TEXT)))
-    metadata_mappings: Sequence[MetadataMapping] = field(metadata=_of(list_of(_MAPPING)))
-    on_empty: OnEmpty = field(metadata=_of(one_of(OnEmpty)))
-    completion: Completion = field(metadata=_of(one_of(Completion)))
-    timeout: Duration = field(metadata=_of(duration("minutes(50)")))
-    tolerance: ImportTolerance | None = field(metadata=_of(optional(_TOLERANCE)))
-    quotas: ImportQuotas | None = field(metadata=_of(optional(_QUOTAS)))
-    notify: Notify | None = field(metadata=_of(optional(one_of(Notify))))
-    notification_topic: sns.ITopic | None = field(metadata=_of(optional(TOPIC)))
-    results_expiration: Duration | None = field(metadata=_of(optional(duration("days(90)"))))
-    access_logs_bucket: s3.IBucket | None = field(metadata=_of(optional(BUCKET)))
-    outputs: bool = field(metadata=_of(FLAG))
-    removal_policy: RemovalPolicy = field(metadata=_of(REMOVAL_POLICY))
+    scope: Construct
+    construct_id: str
+    datastore: IDatastore | None
+    source: ImportSource | None
+    output_bucket: s3.IBucket | None
+    output_prefix: str
+    data_access_role: iam.IRole | None
+    require_source_arn: bool
+    encryption_key: kms.IKey | None
+    customer_managed_key: bool
+    job_name: str | None
+    run_id: str | None
+    metadata_mappings: Sequence[MetadataMapping]
+    on_empty: OnEmpty
+    completion: Completion
+    timeout: Duration
+    tolerance: ImportTolerance | None
+    quotas: ImportQuotas | None
+    notify: Notify | None
+    notification_topic: cdk.aws_sns.ITopic | None
+    results_expiration: Duration | None
+    access_logs_bucket: s3.IBucket | None
+    outputs: bool
+    removal_policy: RemovalPolicy
 
     def __post_init__(self) -> None:
-        """Check of what kind the arguments are before anything reads their attributes, and then their values."""
-        violations = Violations("DicomImport")
-        violations.require_kinds(KINDS, vars(self))
+        """Check the values; their types have been checked."""
+        violations = Violations("DicomImport", self.scope, self.construct_id)
+        violations.check_removal_policy("removal_policy", self.removal_policy)
         _check_job_name(violations, self.job_name)
         _check_run_id(violations, self.run_id, self._run_id_in_context)
         violations.check_prefix("output_prefix", self.output_prefix)
@@ -140,7 +90,7 @@ class ImportOptions:
         self._check_buckets(violations)
         self._check_folder(violations)
         _check_mappings(violations, self.metadata_mappings)
-        _check_numbers(violations, self.timeout, self.tolerance or ImportTolerance(), self.quotas or ImportQuotas())
+        _check_numbers(violations, self.timeout, self.tolerance or ImportTolerance(), self.quotas)
         self._check_key(violations)
         self._check_endpoints(violations)
         self._check_access_logs(violations)
@@ -156,7 +106,7 @@ class ImportOptions:
     @cached_property
     def stack(self) -> Stack:
         """The stack of the import."""
-        return Stack.of(self.scope)
+        return stack_of(self.scope)
 
     @cached_property
     def files(self) -> ImportSource:
@@ -171,7 +121,10 @@ class ImportOptions:
     @property
     def is_cross_account(self) -> bool:
         """Whether the source bucket is another account's, which has to let the roles of the import in."""
-        return self.files.owner_account_id is not None and self.files.owner_account_id != self.stack.account
+        return (
+            self.files.owner_account_id is not None
+            and self.files.owner_account_id != environment_of(self.stack).account
+        )
 
     @property
     def creates_buckets(self) -> bool:
@@ -206,7 +159,7 @@ class ImportOptions:
         command = f"cdk deploy {root_stack(self.scope).node.path}"
         return f"{command} -c run_id=ANY_NEW_VALUE" if self.run_id is None else f"change run_id and {command}"
 
-    @property
+    @cached_property
     def _run_id_in_context(self) -> object:
         return self.scope.node.try_get_context("run_id")
 
@@ -229,9 +182,10 @@ class ImportOptions:
                 violations.add(f"results_expiration takes whole days, 1 at least, got {days:g} days")
 
     def _check_folder(self, violations: Violations) -> None:
-        folder, quotas = self.files.folder, self.quotas or ImportQuotas()
+        folder = self.files.folder
         if folder is None:
             return
+        quotas = self.quotas or ImportQuotas()
         app = self.scope.node.root
         if Stage.is_stage(app) and folder.has_path(cast("Stage", app).outdir):
             violations.add(
@@ -289,12 +243,8 @@ class ImportOptions:
         violations.check_place("access_logs_bucket", self.access_logs_bucket, self.stack, account=there, region=there)
 
 
-KINDS: dict[str, Kind] = {it.name: it.metadata["kind"] for it in fields(ImportOptions)}
-"""Of what kind each argument is."""
-
-
 def _check_job_name(violations: Violations, job_name: str | None) -> None:
-    if job_name is None or Token.is_unresolved(job_name) or _JOB_NAME.fullmatch(job_name):
+    if job_name is None or is_unresolved(job_name) or _JOB_NAME.fullmatch(job_name):
         return
     violations.add(
         f"job_name must be 1 to {contract.MAX_JOB_NAME} characters of A-Z a-z 0-9 . _ / # -, got {quoted(job_name)} "
@@ -311,7 +261,7 @@ def _check_run_id(violations: Violations, run_id: str | None, in_context: object
         violations.add("run_id is empty in the CDK context (-c run_id=): omit -c run_id, or give a value")
 
 
-def _check_topic(violations: Violations, topic: sns.ITopic | None, stack: Stack) -> None:
+def _check_topic(violations: Violations, topic: cdk.aws_sns.ITopic | None, stack: Stack) -> None:
     """Check what the function can publish to. The topic may be in another account, whose policies let it publish."""
     if topic is not None and topic.fifo:
         violations.add(
@@ -323,7 +273,7 @@ def _check_topic(violations: Violations, topic: sns.ITopic | None, stack: Stack)
 
 def _check_mappings(violations: Violations, metadata_mappings: Sequence[MetadataMapping]) -> None:
     mappings = [mapping_member(mapping) for mapping in metadata_mappings]
-    if mappings and not any(Token.is_unresolved(value) for mapping in mappings for value in mapping.values()):
+    if mappings and not any(is_unresolved(value) for mapping in mappings for value in mapping.values()):
         violations.check_shape("metadata_mappings", mappings, "DicomMetadataMappings")
     size = len(json.dumps(mappings))
     if size > _MOST_MAPPING_BYTES:
@@ -333,13 +283,15 @@ def _check_mappings(violations: Violations, metadata_mappings: Sequence[Metadata
         )
 
 
-def _check_numbers(violations: Violations, timeout: Duration, tolerance: ImportTolerance, quotas: ImportQuotas) -> None:
+def _check_numbers(
+    violations: Violations, timeout: Duration, tolerance: ImportTolerance, quotas: ImportQuotas | None
+) -> None:
     seconds = None if timeout.is_unresolved() else timeout.to_seconds(integral=False)
-    if seconds is None or seconds % 1 or not _SHORTEST_TIMEOUT.to_seconds() <= seconds <= _LONGEST_TIMEOUT.to_seconds():
+    if seconds is None or seconds % 1 or not _SHORTEST_TIMEOUT_SECONDS <= seconds <= _LONGEST_TIMEOUT_SECONDS:
         given = "a token" if seconds is None else f"{seconds:g} seconds"
         violations.add(f"timeout takes 1 to 55 minutes in whole seconds, known at synth, got {given}")
-    numbers = (quotas.files, tolerance.rejected_files, tolerance.rejected_percent)
-    sizes = (quotas.total, quotas.file)
+    files, sizes = (quotas.files, [quotas.total, quotas.file]) if quotas else (1, [])
+    numbers = (files, tolerance.rejected_files, tolerance.rejected_percent)
     if any(number is not None and is_token(number) for number in numbers) or any(it.is_unresolved() for it in sizes):
         violations.add("tolerance and quotas have to be known at synth, got a token")
         return
@@ -347,5 +299,5 @@ def _check_numbers(violations: Violations, timeout: Duration, tolerance: ImportT
         violations.add(f"tolerance.rejected_files must not be negative, got {tolerance.rejected_files}")
     if tolerance.rejected_percent is not None and not 0 <= tolerance.rejected_percent <= _WHOLE:
         violations.add(f"tolerance.rejected_percent takes 0 to 100, got {tolerance.rejected_percent}")
-    if quotas.files < 1 or any(size.to_bytes() < 1 for size in sizes):
+    if files < 1 or any(size.to_bytes() < 1 for size in sizes):
         violations.add("quotas must be at least 1 file and 1 byte")

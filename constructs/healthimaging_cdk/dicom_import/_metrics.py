@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Unpack, cast
+from typing import Unpack
 
-from aws_cdk import Duration, Stack
-from constructs import IConstruct
+import aws_cdk as cdk
+from aws_cdk import Duration
 
+from healthimaging_cdk._common.environment import stack_of
 from healthimaging_cdk._common.metrics import GraphOptions, MetricOptions, check_period, make_metric
 from healthimaging_cdk._common.runtime import contract
-
-if TYPE_CHECKING:
-    from aws_cdk import aws_cloudwatch as cloudwatch
+from healthimaging_cdk.dicom_import._events import ImportEvents
 
 
-class ImportMetrics:
+class ImportMetrics(ImportEvents):
     """The metrics of one import: one value for each job that has ended, written by the import's own function.
 
     The dimension ``Import`` is the name of the stack and the logical id of the import: a stack that is deleted and made
@@ -22,12 +21,7 @@ class ImportMetrics:
     invocation is repeated, so a job may very rarely be counted twice.
     """
 
-    @property
-    def import_name(self) -> str:
-        """What the import is called in metrics and events."""
-        raise NotImplementedError
-
-    def metric(self, metric_name: str, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric(self, metric_name: str, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
         """Make a metric of this import (dimension ``Import``).
 
         Args:
@@ -40,40 +34,40 @@ class ImportMetrics:
             metric_name,
             statistic="Sum",
             dimensions={contract.METRIC_DIMENSIONS[1]: self.import_name},
-            environment=Stack.of(cast("IConstruct", self)),
+            environment=stack_of(self),
             options=options,
         )
 
-    def metric_files_scanned(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_files_scanned(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
         """Files that jobs have found under the input prefix; the sum over 5 minutes unless given."""
         return self.metric("FilesScanned", **options)
 
-    def metric_files_imported(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_files_imported(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
         """Files that were imported; the sum over 5 minutes unless given."""
         return self.metric("FilesImported", **options)
 
-    def metric_files_rejected(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_files_rejected(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
         """Files that were scanned and not imported, for whatever reason; the sum over 5 minutes unless given."""
         return self.metric("FilesRejected", **options)
 
-    def metric_image_sets_generated(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_image_sets_generated(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
         """Image sets that jobs have generated; the sum over 5 minutes unless given."""
         return self.metric("ImageSetsGenerated", **options)
 
-    def metric_imports_succeeded(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_imports_succeeded(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
         """Jobs that imported what they should; the sum over 5 minutes unless given."""
         return self.metric("ImportsSucceeded", **options)
 
-    def metric_imports_failed(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_imports_failed(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
         """Jobs whose verdict is FAILED or could not be determined; the sum over 5 minutes unless given."""
         return self.metric("ImportsFailed", **options)
 
-    def metric_duration(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_duration(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
         """Seconds from the submission of a job to its end; the maximum over 5 minutes unless given."""
         wanted: MetricOptions = {"statistic": "Maximum", **options}
         return self.metric("Duration", **wanted)
 
-    def metric_rejected_rate(self, **options: Unpack[GraphOptions]) -> cloudwatch.MathExpression:
+    def metric_rejected_rate(self, **options: Unpack[GraphOptions]) -> cdk.aws_cloudwatch.MathExpression:
         """How many of the scanned files were rejected, in percent; no value while no file was scanned.
 
         Args:
@@ -84,7 +78,7 @@ class ImportMetrics:
         check_period("RejectedRate", options)
         wanted: GraphOptions = {"period": Duration.minutes(5), "label": "Rejected files (%)", **options}
         # Ids are shared by everything in one graph, and another import or period must not have the same.
-        suffix = f"{cast('IConstruct', self).node.addr[-8:]}_{int(wanted['period'].to_seconds())}"
+        suffix = f"{self.node.addr[-8:]}_{int(wanted['period'].to_seconds())}"
         rejected, scanned = f"rejected_{suffix}", f"scanned_{suffix}"
         return cloudwatch.MathExpression(
             expression=f"100 * {rejected} / {scanned}",

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from aws_cdk import aws_iam as iam
+import aws_cdk as cdk
 from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 from healthimaging_cdk._common.runtime import contract
 from healthimaging_cdk.dicom_import.options import Notify
 
-if TYPE_CHECKING:
-    from aws_cdk import aws_sns as sns
 
-
-def make_topic(scope: Construct, encryption_key: kms.IKey | None) -> sns.Topic:
+def make_topic(scope: Construct, encryption_key: kms.IKey | None) -> cdk.aws_sns.Topic:
     """Create the topic of an import that is given none."""
     from aws_cdk import aws_sns as sns  # noqa: PLC0415 - only for an import with notifications
 
@@ -30,16 +25,11 @@ def make_topic(scope: Construct, encryption_key: kms.IKey | None) -> sns.Topic:
     )
 
 
-def publish_statement(topic: sns.ITopic) -> iam.PolicyStatement:
-    """What the provider role needs to publish to a topic, besides the topic's key."""
-    return iam.PolicyStatement(actions=["sns:Publish"], resources=[topic.topic_arn])
-
-
-def notification_properties(topic: sns.ITopic | None, notify: Notify | None) -> contract.ImportProperties:
+def notification_properties(topic: cdk.aws_sns.ITopic | None, notify: Notify | None) -> contract.ImportProperties:
     """The topic as the custom resource takes it: told of failures, unless something else is asked for."""
     if topic is None:
         return {}
     return {"NotificationTopicArn": topic.topic_arn, "Notify": (notify or Notify.FAILURES).value}
 
 
-__all__ = ["make_topic", "notification_properties", "publish_statement"]
+__all__ = ["make_topic", "notification_properties"]

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from aws_cdk import Annotations, Stack
+import aws_cdk as cdk
+from aws_cdk import Annotations
 from aws_cdk import aws_iam as iam
 from aws_cdk.aws_kms import IKey
 from constructs import Construct
 
+from healthimaging_cdk._common.environment import environment_of, stack_of
 from healthimaging_cdk._common.iam_actions import PASSED_TO_HEALTHIMAGING, key_rights
 from healthimaging_cdk._common.kms_keys import key_statements
+from healthimaging_cdk._common.policies import Statement, allow
 from healthimaging_cdk._common.runtime import contract
 from healthimaging_cdk._common.validation import differing_places
 from healthimaging_cdk._provider.function_network import network_of
-from healthimaging_cdk._provider.provider import default_event_bus
+from healthimaging_cdk._provider.provider import Provider
 from healthimaging_cdk.datastore.datastore import IDatastore
 from healthimaging_cdk.dicom_import._import_options import ImportOptions
-from healthimaging_cdk.dicom_import._notifications import publish_statement
 from healthimaging_cdk.dicom_import._storage import ImportStorage
 
-if TYPE_CHECKING:
-    from aws_cdk.aws_sns import ITopic
-
-_JOB_ACTIONS = (
+_JOB_ACTIONS = [
     "medical-imaging:GetDICOMImportJob",
     "medical-imaging:ListDICOMImportJobs",
     "medical-imaging:StartDICOMImportJob",
-)
+]
 
 
 def provider_statements(
@@ -36,53 +33,38 @@ def provider_statements(
     *,
     datastore: IDatastore,
     data_access_role: iam.IRole,
-    topic: ITopic | None,
+    topic: cdk.aws_sns.ITopic | None,
     topic_key: IKey | None,
-) -> list[iam.PolicyStatement]:
+) -> list[Statement]:
     """What the function may do for one import."""
-    source, output = storage.input_bucket, storage.output_bucket
+    output = f"{storage.output_arn}/{storage.output_prefix}"
     statements = [
-        iam.PolicyStatement(actions=list(_JOB_ACTIONS), resources=[datastore.datastore_arn]),
-        iam.PolicyStatement(
-            actions=["iam:PassRole"],
-            resources=[data_access_role.role_arn],
-            conditions=PASSED_TO_HEALTHIMAGING,
-        ),
-        iam.PolicyStatement(
-            actions=["events:PutEvents"],
-            resources=[default_event_bus(scope)],
+        allow(_JOB_ACTIONS, datastore.datastore_arn),
+        allow("iam:PassRole", data_access_role.role_arn, PASSED_TO_HEALTHIMAGING),
+        allow(
+            "events:PutEvents",
+            Provider.of(scope).event_bus_arn,
             # The key takes a list: every source has to be ours, and there has to be one.
-            conditions={
+            {
                 "ForAllValues:StringEquals": {"events:source": contract.EVENT_SOURCE},
                 "Null": {"events:source": "false"},
             },
         ),
         # Without it S3 responds to a request for a missing object as to a denied one.
-        iam.PolicyStatement(
-            actions=["s3:ListBucket"], resources=list(dict.fromkeys([source.bucket_arn, output.bucket_arn]))
-        ),
-        iam.PolicyStatement(actions=["s3:GetObject"], resources=[output.arn_for_objects(f"{storage.output_prefix}*")]),
-        iam.PolicyStatement(
-            actions=["s3:PutObject"],
-            resources=[output.arn_for_objects(f"{storage.output_prefix}{contract.RECORDS_FOLDER}*")],
-        ),
+        allow("s3:ListBucket", list(dict.fromkeys([storage.input_arn, storage.output_arn]))),
+        allow("s3:GetObject", f"{output}*"),
+        allow("s3:PutObject", f"{output}{contract.RECORDS_FOLDER}*"),
     ]
     writes = ["kms:Decrypt", "kms:GenerateDataKey"]
-    keys = [(output.encryption_key, writes)]
+    keys = [(storage.output_bucket.encryption_key, writes)]
     if storage.asset:
         statements += [
-            iam.PolicyStatement(
-                actions=["s3:GetObject"],
-                resources=[storage.asset.bucket.arn_for_objects(storage.asset.s3_object_key)],
-            ),
-            iam.PolicyStatement(
-                actions=["s3:AbortMultipartUpload", "s3:PutObject"],
-                resources=[source.arn_for_objects(f"{storage.input_prefix}*")],
-            ),
+            allow("s3:GetObject", storage.asset.bucket.arn_for_objects(storage.asset.s3_object_key)),
+            allow(["s3:AbortMultipartUpload", "s3:PutObject"], f"{storage.input_arn}/{storage.input_prefix}*"),
         ]
-        keys.append((source.encryption_key, writes))
+        keys.append((storage.input_bucket.encryption_key, writes))
     if topic is not None:
-        statements.append(publish_statement(topic))
+        statements.append(allow("sns:Publish", topic.topic_arn))
         keys.append((topic_key, writes))
     return statements + key_statements(*keys, (datastore.encryption_key, key_rights(*_JOB_ACTIONS)))
 
@@ -91,10 +73,11 @@ def open_endpoints(
     import_: Construct,
     storage: ImportStorage,
     options: ImportOptions,
-    topic: ITopic | None,
+    topic: cdk.aws_sns.ITopic | None,
 ) -> None:
     """Let the function reach buckets that nobody could name before, if it goes through endpoints of ours."""
-    network = network_of(Stack.of(import_))
+    stack = stack_of(import_)
+    network = network_of(stack)
     if network is None or network.endpoints is None:
         return
     endpoints = network.endpoints
@@ -106,7 +89,7 @@ def open_endpoints(
     if options.files.owner_account_id:
         endpoints.allow_s3("s3:ListBucket", storage.input_bucket.bucket_arn)
     output = storage.output_bucket
-    if "account" in differing_places(output.env, Stack.of(import_)):
+    if "account" in differing_places(environment_of(output), environment_of(stack)):
         endpoints.allow_s3("s3:ListBucket", output.bucket_arn)
         endpoints.allow_s3("s3:GetObject", output.arn_for_objects(f"{storage.output_prefix}*"))
         records = f"{storage.output_prefix}{contract.RECORDS_FOLDER}*"
@@ -117,7 +100,7 @@ def open_endpoints(
         endpoints.allow_bucket(storage.output_bucket)
     for argument, bucket in (("source", storage.input_bucket), ("output_bucket", output)):
         # Not refused: from subnets with another way out such calls leave by that.
-        there, here = differing_places(bucket.env, Stack.of(import_)).get("Region", ("", ""))
+        there, here = differing_places(environment_of(bucket), environment_of(stack)).get("Region", ("", ""))
         if there:
             Annotations.of(import_).add_warning_v2(
                 "healthimaging-cdk:bucketBeyondEndpoint",

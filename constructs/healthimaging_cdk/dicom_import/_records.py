@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import jsii
-from aws_cdk import Annotations, IListProducer, IResolveContext, Lazy, Stack, Token
+from aws_cdk import Annotations, IListProducer, IResolveContext, Lazy, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct, IConstruct, IValidation
 
+from healthimaging_cdk._common.environment import stack_of
+from healthimaging_cdk._common.messages import is_unresolved
 from healthimaging_cdk._common.runtime import contract
 
 _ID = "HealthImagingRecords"
@@ -25,6 +27,7 @@ class RecordsGuard(Construct):
     def __init__(self, bucket: s3.IBucket) -> None:
         super().__init__(cast("Construct", bucket), _ID)
         self._bucket = bucket
+        self._bucket_arn = bucket.bucket_arn
         self._writers = _Writers()
         self._statement: iam.PolicyStatement | None = None
 
@@ -36,7 +39,7 @@ class RecordsGuard(Construct):
 
     def is_in(self, stack: Stack) -> bool:
         """Whether the bucket is in a stack. Its policy can refer to roles of that stack, others need fixed names."""
-        return Stack.of(self).node.path == stack.node.path
+        return stack_of(self) is stack
 
     def admit(self, output_prefix: str, *role_arns: str) -> None:
         """Let the provider role of an import write the records under its output prefix.
@@ -44,7 +47,7 @@ class RecordsGuard(Construct):
         All roles of the bucket are in one condition, which is no wider: each has rights on its own prefix alone.
         """
         self._writers.role_arns += [arn for arn in role_arns if arn not in self._writers.role_arns]
-        records = self._bucket.arn_for_objects(f"{output_prefix}{contract.RECORDS_FOLDER}*")
+        records = f"{self._bucket_arn}/{output_prefix}{contract.RECORDS_FOLDER}*"
         if self._statement is not None:
             self._statement.add_resources(records)
             return
@@ -98,7 +101,7 @@ class RecordsExpiry:
         prefix = rule.get("prefix") or ""
         if not prefix:
             return True
-        if not isinstance(prefix, str) or Token.is_unresolved(self._folder):
+        if not isinstance(prefix, str) or is_unresolved(self._folder):
             return False
         return self._folder.startswith(prefix) or prefix.startswith(self._folder)
 
@@ -110,7 +113,7 @@ def _lifecycle_rules(bucket: s3.IBucket) -> Iterator[Mapping[str, Any]]:
         return
     # The public property cannot be read: jsii takes the Lazy of a Bucket for a structure without members.
     given = resource._cfn_properties.get("lifecycleConfiguration")  # noqa: SLF001 - as above
-    resolved: Mapping[str, Sequence[Mapping[str, Any]]] = Stack.of(resource).resolve(given) or {}
+    resolved: Mapping[str, Sequence[Mapping[str, Any]]] = stack_of(resource).resolve(given) or {}
     yield from resolved.get("rules", ())
 
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import cast
 
-from aws_cdk import CfnOutput
+from aws_cdk import CfnElement, CfnOutput, CustomResource
 from constructs import Construct
 
+from healthimaging_cdk._common.environment import stack_of
 from healthimaging_cdk._common.runtime import contract
 
-if TYPE_CHECKING:
-    from aws_cdk import CustomResource
 
-
-class ImportResults:
+class ImportResults(Construct):
     """What an import's job did, for outputs and other resources. Every value is text, as CloudFormation has it."""
 
     _resource: CustomResource
+
+    @property
+    def import_name(self) -> str:
+        """What the import is called in metrics and events: the name of its stack and its logical id."""
+        job = cast("CfnElement", self._resource.node.default_child)
+        return contract.import_name(stack_of(self).stack_name, job.logical_id)
 
     def _attribute(self, name: contract.ImportAttribute) -> str:
         return self._resource.get_att_string(name.value)
@@ -106,10 +110,10 @@ class ImportResults:
 def make_outputs(scope: Construct, results: ImportResults) -> None:
     """Show whoever deploys the stack what the import did."""
     summary = f"{results.summary} (next step: {results.next_step})"
-    CfnOutput(scope, "DatastoreId", value=results.datastore_id, description="The HealthImaging data store")
-    CfnOutput(scope, "JobId", value=results.job_id, description="The DICOM import job")
-    CfnOutput(scope, "Summary", value=summary, description="What it did")
-    CfnOutput(scope, "ManifestUri", value=results.manifest_uri, description="The manifest of the job")
+    CfnOutput(scope, "DatastoreId", value=results.datastore_id)
+    CfnOutput(scope, "JobId", value=results.job_id)
+    CfnOutput(scope, "Summary", value=summary)
+    CfnOutput(scope, "ManifestUri", value=results.manifest_uri)
 
 
 __all__ = ["ImportResults", "make_outputs"]

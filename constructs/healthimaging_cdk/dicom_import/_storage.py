@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 from aws_cdk import Duration, RemovalPolicy, Stack
@@ -26,6 +27,16 @@ class ImportStorage:
     output_prefix: str
     asset: Asset | None
     """The local files, which the function unpacks into the input bucket."""
+
+    @cached_property
+    def input_arn(self) -> str:
+        """The ARN of the input bucket."""
+        return self.input_bucket.bucket_arn
+
+    @cached_property
+    def output_arn(self) -> str:
+        """The ARN of the output bucket."""
+        return self.output_bucket.bucket_arn
 
 
 def make_key(scope: Construct, removal_policy: RemovalPolicy) -> kms.Key:

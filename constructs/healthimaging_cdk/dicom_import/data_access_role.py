@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk.aws_s3 import IBucket
 from constructs import Construct
 
+from healthimaging_cdk._common.argument_types import check_types
+from healthimaging_cdk._common.environment import environment_of, stack_of
 from healthimaging_cdk._common.kms_keys import key_statements
+from healthimaging_cdk._common.policies import Statement, allow, deny
 from healthimaging_cdk._common.runtime import contract
 from healthimaging_cdk._common.unfit import bucket_problems, prefix_problems
-from healthimaging_cdk._common.validation import BUCKET, CONSTRUCT, DATASTORE, FLAG, TEXT, Violations, optional
+from healthimaging_cdk._common.validation import Violations
 from healthimaging_cdk._provider.rights_policy import RightsPolicy
 from healthimaging_cdk.datastore.datastore import IDatastore
-
-_KINDS = {
-    "scope": CONSTRUCT,
-    "construct_id": TEXT,
-    "datastore": DATASTORE,
-    "input_bucket": BUCKET,
-    "input_prefix": TEXT,
-    "output_bucket": BUCKET,
-    "output_prefix": TEXT,
-    "require_source_arn": FLAG,
-    "role_name": optional(TEXT),
-}
 
 
 class DataAccessRole(iam.Role):
@@ -56,6 +46,7 @@ class DataAccessRole(iam.Role):
         https://docs.aws.amazon.com/healthimaging/latest/devguide/getting-started-setting-up.html
     """
 
+    @check_types
     def __init__(
         self,
         scope: Construct,
@@ -85,11 +76,11 @@ class DataAccessRole(iam.Role):
                 unless given.
 
         Raises:
-            ValueError: an argument is of a wrong kind, a prefix does not end in ``/``, or the role's account is not the
+            TypeError: an argument is not of its type.
+            ValueError: a prefix does not end in ``/``, or the role's account is not the
                 store's: HealthImaging is passed roles of the store's account alone.
         """
-        violations = Violations("DataAccessRole")
-        violations.require_kinds(_KINDS, locals())
+        violations = Violations("DataAccessRole", scope, construct_id)
         violations.check_prefix("input_prefix", input_prefix)
         violations.check_prefix("output_prefix", output_prefix)
         violations.add(
@@ -99,9 +90,11 @@ class DataAccessRole(iam.Role):
             *bucket_problems("output_bucket", output_bucket),
         )
         # Its Region may be another: roles have none.
-        violations.check_place("datastore", datastore, Stack.of(scope), account="make the role in a stack there")
+        violations.check_place("datastore", datastore, stack_of(scope), account="make the role in a stack there")
         violations.raise_any()
-        conditions: dict[str, dict[str, str]] = {"StringEquals": {"aws:SourceAccount": datastore.env.account}}
+        conditions: dict[str, dict[str, str]] = {
+            "StringEquals": {"aws:SourceAccount": environment_of(datastore).account}
+        }
         if require_source_arn:
             conditions["ArnLike"] = {"aws:SourceArn": datastore.datastore_arn}
         super().__init__(
@@ -118,18 +111,14 @@ class DataAccessRole(iam.Role):
 
 def _statements(
     input_bucket: IBucket, input_prefix: str, output_bucket: IBucket, output_prefix: str
-) -> list[iam.PolicyStatement]:
-    buckets = list(dict.fromkeys([input_bucket.bucket_arn, output_bucket.bucket_arn]))
+) -> list[Statement]:
+    source, output = input_bucket.bucket_arn, output_bucket.bucket_arn
     return [
-        iam.PolicyStatement(actions=["s3:ListBucket"], resources=buckets),
-        iam.PolicyStatement(actions=["s3:GetObject"], resources=[input_bucket.arn_for_objects(f"{input_prefix}*")]),
-        iam.PolicyStatement(actions=["s3:PutObject"], resources=[output_bucket.arn_for_objects(f"{output_prefix}*")]),
+        allow("s3:ListBucket", list(dict.fromkeys([source, output]))),
+        allow("s3:GetObject", f"{source}/{input_prefix}*"),
+        allow("s3:PutObject", f"{output}/{output_prefix}*"),
         # Also in a deeper prefix of an import that this role serves: the function alone writes records.
-        iam.PolicyStatement(
-            effect=iam.Effect.DENY,
-            actions=["s3:PutObject"],
-            resources=[output_bucket.arn_for_objects(f"{output_prefix}*{contract.RECORDS_FOLDER}*")],
-        ),
+        deny("s3:PutObject", f"{output}/{output_prefix}*{contract.RECORDS_FOLDER}*"),
         *key_statements(
             (input_bucket.encryption_key, ["kms:Decrypt"]),
             (output_bucket.encryption_key, ["kms:Decrypt", "kms:GenerateDataKey"]),

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
-from aws_cdk import Annotations, CfnElement, Duration, RemovalPolicy, Stack
+import aws_cdk as cdk
+from aws_cdk import Annotations, CfnElement, Duration, RemovalPolicy
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct, IDependable
 
+from healthimaging_cdk._common.argument_types import check_types
 from healthimaging_cdk._common.creation_order import CreationOrder
+from healthimaging_cdk._common.environment import stack_of
 from healthimaging_cdk._common.runtime import contract
-from healthimaging_cdk._common.validation import DEPENDABLE, Violations, list_of, warn_of_region
+from healthimaging_cdk._common.validation import warn_of_region
 from healthimaging_cdk._provider.provider_resource import ProviderResource
 from healthimaging_cdk.datastore.datastore import Datastore, IDatastore
 from healthimaging_cdk.dicom_import._cross_account import SourcePolicies, fixed_role_name, role_arns
-from healthimaging_cdk.dicom_import._events import ImportEvents
 from healthimaging_cdk.dicom_import._exported_results import ExportedResults
 from healthimaging_cdk.dicom_import._import_options import ImportOptions
 from healthimaging_cdk.dicom_import._metrics import ImportMetrics
 from healthimaging_cdk.dicom_import._notifications import make_topic, notification_properties
 from healthimaging_cdk.dicom_import._permissions import open_endpoints, provider_statements
 from healthimaging_cdk.dicom_import._records import RecordsExpiry, RecordsGuard
-from healthimaging_cdk.dicom_import._results import ImportResults, make_outputs
+from healthimaging_cdk.dicom_import._results import make_outputs
 from healthimaging_cdk.dicom_import._storage import create_storage, make_key
 from healthimaging_cdk.dicom_import._store_order import create_one_by_one
 from healthimaging_cdk.dicom_import.data_access_role import DataAccessRole, rights_of
@@ -41,13 +43,10 @@ from healthimaging_cdk.dicom_import.options import (
 )
 from healthimaging_cdk.dicom_import.source import ImportSource
 
-if TYPE_CHECKING:
-    from aws_cdk import aws_sns as sns
-
 _DEFAULT_TIMEOUT = Duration.minutes(50)
 
 
-class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
+class DicomImport(ImportMetrics):
     """Imports DICOM P10 files into a HealthImaging data store when the stack is deployed.
 
     Whatever is not given is made: a key, a data store, an input and an output bucket, and the role that HealthImaging
@@ -75,6 +74,7 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
         https://docs.aws.amazon.com/healthimaging/latest/APIReference/API_StartDICOMImportJob.html
     """
 
+    @check_types
     def __init__(
         self,
         scope: Construct,
@@ -97,7 +97,7 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
         tolerance: ImportTolerance | None = None,
         quotas: ImportQuotas | None = None,
         notify: Notify | None = None,
-        notification_topic: sns.ITopic | None = None,
+        notification_topic: cdk.aws_sns.ITopic | None = None,
         results_expiration: Duration | None = None,
         access_logs_bucket: s3.IBucket | None = None,
         outputs: bool = True,
@@ -160,6 +160,7 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
                 stack; they are retained unless this says otherwise.
 
         Raises:
+            TypeError: arguments are not of their types; the message names all of them.
             ValueError: arguments break rules; the message names all of them.
         """
         options = ImportOptions(
@@ -204,36 +205,36 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
             create_one_by_one(self._datastore)
         self._storage = create_storage(self, options, self._encryption_key, self._datastore)
         guard = RecordsGuard.of(self.output_bucket) if output_bucket else RecordsGuard(self.output_bucket)
-        self.node.add_validation(RecordsExpiry(self, self.output_bucket, output_prefix))
-        self._notification_topic = (
-            make_topic(self, self._encryption_key) if options.creates_topic else notification_topic
-        )
+        self._creates_topic = options.creates_topic
+        self._notification_topic = make_topic(self, self._encryption_key) if self._creates_topic else notification_topic
         # The other account names both roles in its policies, which it attaches before they exist. The policy of a
         # bucket in another stack names the provider role, too.
         foreign = options.is_cross_account
         reader_name = fixed_role_name(self, "DataAccess") if foreign else None
-        is_named = foreign or (guard is not None and not guard.is_in(Stack.of(self)))
+        is_named = foreign or (guard is not None and not guard.is_in(stack_of(self)))
         provider_name = fixed_role_name(self, "Request") if is_named else None
         self._data_access_role = data_access_role or self._create_data_access_role(options, reader_name)
         job = self._create_job(options, provider_name)
         self._order(job, guard, provider_name)
         open_endpoints(self, self._storage, options, self._notification_topic)
-        self._import_name = contract.import_name(
-            Stack.of(self).stack_name, cast("CfnElement", job.resource.node.default_child).logical_id
-        )
         self._request_role = job.role
         self._resource = job.resource
         self._creation_order = CreationOrder(self, job.resource)
         exported = ExportedResults(self, cast("CfnElement", job.resource.node.default_child))
-        self.node.add_validation(self._creation_order)
-        self.node.add_validation(exported)
-        roles = (None if data_access_role else reader_name, self._data_access_role), (provider_name, job.role)
-        readers, listers = (role_arns(self, name) if name else [role.role_arn] for name, role in roles)
-        self._source_policies = SourcePolicies(self, self.input_bucket, self.input_prefix, readers, listers)
+        expiry = RecordsExpiry(self, self.output_bucket, output_prefix)
+        for validation in (self._creation_order, exported, expiry):
+            self.node.add_validation(validation)
+        self._role_names = None if data_access_role else reader_name, provider_name
         if outputs:
             make_outputs(self, self)
         if foreign:
             self._source_policies.add_outputs()
+
+    @property
+    def _source_policies(self) -> SourcePolicies:
+        roles = zip(self._role_names, (self._data_access_role, self._request_role), strict=True)
+        readers, listers = (role_arns(self, name) if name else [role.role_arn] for name, role in roles)
+        return SourcePolicies(self, self.input_bucket, self.input_prefix, readers, listers)
 
     def _create_data_access_role(self, options: ImportOptions, role_name: str | None) -> DataAccessRole:
         return DataAccessRole(
@@ -290,6 +291,7 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
             properties=properties,
         )
 
+    @check_types
     def execute_after(self, *dependencies: IDependable) -> None:
         """Start the job after other constructs are created, and let nothing else of this import wait for them.
 
@@ -301,12 +303,11 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
             dependencies: the constructs to wait for, with all that is in them.
 
         Raises:
-            ValueError: a dependency is no construct.
+            TypeError: a dependency is no construct.
 
         Example:
             >>> import_.execute_after(index, topic)
         """
-        Violations("DicomImport.execute_after").require_kinds({"dependencies": list_of(DEPENDABLE)}, locals())
         self._creation_order.is_ordered = True
         self._resource.node.add_dependency(*dependencies)
 
@@ -368,14 +369,9 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
         return self._encryption_key
 
     @property
-    def notification_topic(self) -> sns.ITopic | None:
+    def notification_topic(self) -> cdk.aws_sns.ITopic | None:
         """The topic that gets the verdicts on jobs, if there is one."""
         return self._notification_topic
-
-    @property
-    def import_name(self) -> str:
-        """What the import is called in metrics and events: the name of its stack and its logical id."""
-        return self._import_name
 
     def _order(self, job: ProviderResource, guard: RecordsGuard | None, role_name: str | None) -> None:
         """Have everything the job needs there before its first request, and until after its last."""
@@ -384,14 +380,13 @@ class DicomImport(ImportResults, ImportEvents, ImportMetrics, Construct):
         if isinstance(image_set_deletion, ProviderResource):  # and not a rule of this name
             # On deletion the other way round: the job ends first, then its image sets are deleted.
             needs.append(image_set_deletion)
-        notifications = self.node.try_find_child("Notifications")
-        if notifications is not None:  # the topic that is created here, with its policy
-            needs.append(notifications)
+        if self._creates_topic:  # with its policy
+            needs.append(self.node.find_child("Notifications"))
         if guard is not None:
-            if role_name is not None and not guard.is_in(Stack.of(self)):
+            if role_name is not None and not guard.is_in(stack_of(self)):
                 guard.admit(self.output_prefix, *role_arns(self, role_name))
             else:
-                guard.admit(self.output_prefix, job.role.role_arn)
+                guard.admit(self.output_prefix, job.role_arn)
             needs.append(cast("s3.BucketPolicy", self.output_bucket.policy))
         job.resource.node.add_dependency(*needs)
 

@@ -12,18 +12,9 @@ from aws_cdk.aws_s3 import IBucket
 from aws_cdk.aws_s3_assets import Asset
 from constructs import Construct
 
+from healthimaging_cdk._common.argument_types import check_fields, check_types
 from healthimaging_cdk._common.unfit import bucket_problems, prefix_problems
-from healthimaging_cdk._common.validation import (
-    BUCKET,
-    PATH,
-    TEXT,
-    Violations,
-    differing_places,
-    instance_of,
-    list_of,
-    one_of,
-    optional,
-)
+from healthimaging_cdk._common.validation import Violations, differing_places
 from healthimaging_cdk.dicom_import._local_folder import LITTER, LocalFolder, survey_folder
 
 DEFAULT_PREFIX = "dicom/"
@@ -31,24 +22,8 @@ DEFAULT_PREFIX = "dicom/"
 
 _HASH_BYTES = 65
 """Of the folder in the bucket that a directory is unpacked into: the asset's hash and a slash."""
-# What CDK means by them is what is done here: links in the folder, or all links.
-_FOLLOW = one_of(SymlinkFollowMode, but=[SymlinkFollowMode.NEVER, SymlinkFollowMode.EXTERNAL])
-_KINDS = {
-    "input_bucket": optional(BUCKET),
-    "prefix": TEXT,
-    "owner_account_id": optional(TEXT),
-    "path": optional(instance_of(Path, "a Path", "use ImportSource.directory")),
-    "exclude": list_of(TEXT),
-    "follow_symlinks": _FOLLOW,
-}
-_KINDS_OF_BUCKET = {"bucket": BUCKET, "prefix": TEXT, "owner_account_id": optional(TEXT)}
-_KINDS_OF_DIRECTORY = {
-    "path": PATH,
-    "bucket": optional(BUCKET),
-    "prefix": TEXT,
-    "exclude": list_of(TEXT),
-    "follow_symlinks": _FOLLOW,
-}
+_LINKS_NOT_FOLLOWED = [SymlinkFollowMode.NEVER, SymlinkFollowMode.EXTERNAL]
+"""CDK means by them what is done here for none."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +51,9 @@ class ImportSource:
 
     def __post_init__(self) -> None:
         """Check what was given, however it was."""
+        check_fields(self)
         violations = Violations("ImportSource")
-        violations.require_kinds(_KINDS, vars(self))
+        violations.check_choice("follow_symlinks", self.follow_symlinks, but=_LINKS_NOT_FOLLOWED)
         violations.check_prefix("prefix", self.prefix)
         violations.add(*prefix_problems("prefix", self.prefix), *bucket_problems("bucket", self.input_bucket))
         violations.check_account_id("owner_account_id", self.owner_account_id)
@@ -115,6 +91,7 @@ class ImportSource:
         object.__setattr__(self, "folder", folder)
 
     @staticmethod
+    @check_types
     def bucket(bucket: IBucket, prefix: str = "", *, owner_account_id: str | None = None) -> ImportSource:
         """All objects under a prefix of an S3 bucket, nested folders included.
 
@@ -130,16 +107,17 @@ class ImportSource:
                 are known before they are made.
 
         Raises:
-            ValueError: an argument is of a wrong kind, the prefix does not end in ``/``, or the account id is no
+            TypeError: an argument is not of its type.
+            ValueError: the prefix does not end in ``/``, or the account id is no
                 account id, or not that of a bucket whose account is known.
 
         Example:
             >>> source = ImportSource.bucket(images, "studies/2026/", owner_account_id="111122223333")
         """
-        Violations("ImportSource.bucket").require_kinds(_KINDS_OF_BUCKET, locals())
         return ImportSource(bucket, prefix, owner_account_id)
 
     @staticmethod
+    @check_types
     def directory(
         path: str | Path,
         *,
@@ -167,14 +145,15 @@ class ImportSource:
                 it, ``ALWAYS`` follows all. Default: ``BLOCK_EXTERNAL``.
 
         Raises:
-            ValueError: an argument is of a wrong kind, the directory does not exist or holds no file, holds something
+            TypeError: an argument is not of its type.
+            ValueError: the directory does not exist or holds no file, holds something
                 that cannot be imported, or the prefix does not end in ``/``.
 
         Example:
             >>> DicomImport(stack, "Import", source=ImportSource.directory("phantoms"))
         """
         violations = Violations("ImportSource.directory")
-        violations.require_kinds(_KINDS_OF_DIRECTORY, locals())
+        violations.check_choice("follow_symlinks", follow_symlinks, but=_LINKS_NOT_FOLLOWED)
         if not os.fspath(path):
             violations.add("path is empty, which means the working directory: name a folder")
         violations.raise_any()

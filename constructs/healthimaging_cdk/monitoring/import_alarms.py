@@ -10,33 +10,15 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from healthimaging_cdk._common.validation import (
-    CONSTRUCT,
-    NUMBER,
-    QUEUE,
-    TEXT,
-    TOPIC,
-    Violations,
-    duration,
-    instance_of,
-    is_token,
-    optional,
-)
+from healthimaging_cdk._common.argument_types import check_types
+from healthimaging_cdk._common.messages import is_token
+from healthimaging_cdk._common.validation import Violations
 from healthimaging_cdk.dicom_import.dicom_import import DicomImport
 
 _HOUR = Duration.hours(1)
 _MOST_HOURS = 7 * 24
 _WHOLE = 100
 _MANAGED_KEY = "alias/aws/sns"
-_KINDS = {
-    "scope": CONSTRUCT,
-    "construct_id": TEXT,
-    "import_": instance_of(DicomImport, "a DicomImport"),
-    "rejected_percent": NUMBER,
-    "no_success_for": optional(duration("hours(26)")),
-    "dead_letter_queue": optional(QUEUE),
-    "notification_topic": optional(TOPIC),
-}
 
 
 class ImportAlarms(Construct):
@@ -54,6 +36,7 @@ class ImportAlarms(Construct):
         https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/AlarmThatSendsEmail.html
     """
 
+    @check_types
     def __init__(
         self,
         scope: Construct,
@@ -87,8 +70,7 @@ class ImportAlarms(Construct):
         Raises:
             ValueError: arguments break rules; the message names all of them.
         """
-        violations = Violations("ImportAlarms")
-        violations.require_kinds(_KINDS, locals())
+        violations = Violations("ImportAlarms", scope, construct_id)
         _check(violations, rejected_percent, no_success_for)
         if notification_topic is not None and notification_topic.master_key is not None:
             _check_key(violations, scope, notification_topic)

@@ -8,8 +8,9 @@ from aws_cdk import Duration, Stack, Token
 from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct, IConstruct
 
+from healthimaging_cdk._common.argument_types import check_types
 from healthimaging_cdk._common.metrics import known
-from healthimaging_cdk._common.validation import CONSTRUCT, DATASTORE, TEXT, Violations, instance_of, list_of, optional
+from healthimaging_cdk._common.validation import Violations
 from healthimaging_cdk.datastore.datastore import IDatastore, StorageTier
 from healthimaging_cdk.dicom_import.dicom_import import DicomImport
 from healthimaging_cdk.monitoring.import_alarms import ImportAlarms
@@ -25,14 +26,6 @@ _HEIGHT = 6
 _MOST = 50
 _MOST_ALARMS = 100
 _GREEN, _RED = cloudwatch.Color.GREEN, cloudwatch.Color.RED
-_KINDS = {
-    "scope": CONSTRUCT,
-    "construct_id": TEXT,
-    "imports": list_of(instance_of(DicomImport, "a DicomImport")),
-    "datastores": optional(list_of(DATASTORE)),
-    "alarms": list_of(instance_of(ImportAlarms, "an ImportAlarms")),
-    "dashboard_name": optional(TEXT),
-}
 
 
 class ImportDashboard(Construct):
@@ -52,6 +45,7 @@ class ImportDashboard(Construct):
         https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Dashboards.html
     """
 
+    @check_types
     def __init__(
         self,
         scope: Construct,
@@ -75,11 +69,11 @@ class ImportDashboard(Construct):
             dashboard_name: the name in CloudWatch; CloudFormation makes one unless given.
 
         Raises:
-            ValueError: an argument is of a wrong kind, there is nothing to show, or more than CloudWatch takes, or what
+            TypeError: an argument is not of its type.
+            ValueError: there is nothing to show, or more than CloudWatch takes, or what
                 another account makes is to be shown by a name that is not known.
         """
-        violations = Violations("ImportDashboard")
-        violations.require_kinds(_KINDS, locals())
+        violations = Violations("ImportDashboard", scope, construct_id)
         stack = Stack.of(scope)
         shown = _stores_of(imports, stack) if datastores is None else datastores
         # The same store may be named by several constructs.

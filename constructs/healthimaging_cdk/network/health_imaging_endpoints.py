@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
+import aws_cdk as cdk
 from aws_cdk import Stack, Token
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk.aws_s3 import IBucket
 from constructs import Construct, IConstruct
 
-from healthimaging_cdk._common.validation import (
-    BUCKET,
-    CLIENT,
-    CONSTRUCT,
-    DATASTORE,
-    FLAG,
-    TEXT,
-    TOPIC,
-    VPC,
-    Violations,
-    differing_places,
-    instance_of,
-    list_of,
-    optional,
-)
+from healthimaging_cdk._common.argument_types import check_types
+from healthimaging_cdk._common.validation import Violations, differing_places
 from healthimaging_cdk.datastore.datastore import Datastore, IDatastore
 from healthimaging_cdk.network._endpoint_policies import (
     check_datastores,
@@ -36,9 +24,6 @@ from healthimaging_cdk.network._endpoint_policies import (
 )
 from healthimaging_cdk.network._vpc import check_vpc, check_what_the_vpc_tells, knows_its_id
 
-if TYPE_CHECKING:
-    from aws_cdk.aws_sns import ITopic
-
 _HEALTHIMAGING = {
     "medical-imaging": "HealthImaging",
     "runtime-medical-imaging": "Runtime",
@@ -48,18 +33,6 @@ _FOR_IMPORTS = {"cloudformation": "CloudFormation", "events": "Events", "states"
 _SNS = "sns"
 _S3 = "s3"
 _NOTE = "HealthImagingEndpointsOfAllVpcs"
-_KINDS = {
-    "scope": CONSTRUCT,
-    "construct_id": TEXT,
-    "vpc": VPC,
-    "subnets": optional(instance_of((ec2.SubnetSelection, dict), "a SubnetSelection")),
-    "datastores": optional(list_of(DATASTORE)),
-    "buckets": optional(list_of(BUCKET)),
-    "for_imports": FLAG,
-    "leave_out": list_of(TEXT),
-    "clients": optional(list_of(CLIENT)),
-    "lookup_supported_azs": FLAG,
-}
 
 
 class HealthImagingEndpoints(Construct):
@@ -91,6 +64,7 @@ class HealthImagingEndpoints(Construct):
         https://docs.aws.amazon.com/healthimaging/latest/devguide/vpc-interface-endpoints.html
     """
 
+    @check_types
     def __init__(
         self,
         scope: Construct,
@@ -136,8 +110,7 @@ class HealthImagingEndpoints(Construct):
                 the VPC or a data store lies elsewhere, the VPC does not tell what is needed of it, or has an endpoint
                 of this app for one of the services.
         """
-        violations = Violations("HealthImagingEndpoints")
-        violations.require_kinds(_KINDS, locals())
+        violations = Violations("HealthImagingEndpoints", scope, construct_id)
         stack = Stack.of(scope)
         wanted = {**_HEALTHIMAGING, **(_FOR_IMPORTS if for_imports else {})}
         known = [*_HEALTHIMAGING, *_FOR_IMPORTS, _SNS, _S3]
@@ -230,9 +203,9 @@ class HealthImagingEndpoints(Construct):
         """Whether the endpoint of Amazon S3 is made here and lets only named buckets be reached."""
         return self._names_buckets
 
+    @check_types
     def allow_bucket(self, bucket: IBucket) -> None:
         """Let a further bucket be reached through the endpoint of S3, if it is made here."""
-        Violations("HealthImagingEndpoints.allow_bucket").require_kinds({"bucket": BUCKET}, locals())
         self.allow_s3("s3:*", bucket.bucket_arn, bucket.arn_for_objects("*"))
 
     def allow_s3(self, action: str, *resource_arns: str) -> None:
@@ -245,7 +218,8 @@ class HealthImagingEndpoints(Construct):
         if self._s3_endpoint is not None:
             self._s3_endpoint.add_to_policy(through(action, list(resource_arns)))
 
-    def allow_publish(self, topic: ITopic) -> None:
+    @check_types
+    def allow_publish(self, topic: cdk.aws_sns.ITopic) -> None:
         """Let notifications pass to a topic, by the endpoint of Amazon SNS.
 
         An import with notifications that goes through these endpoints calls this by itself. The endpoint is created
@@ -254,7 +228,6 @@ class HealthImagingEndpoints(Construct):
         Args:
             topic: the topic, in the Region of the endpoints.
         """
-        Violations("HealthImagingEndpoints.allow_publish").require_kinds({"topic": TOPIC}, locals())
         stack = Stack.of(self)
         others = (made for _, vpc, made in _Note.of(self).made if _same_vpc(self._vpc, vpc))
         if not self._may_make_sns or (_SNS not in self._made and any(_SNS in made for made in others)):

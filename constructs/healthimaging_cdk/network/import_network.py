@@ -9,16 +9,8 @@ from aws_cdk import Annotations, Stack
 from aws_cdk import aws_ec2 as ec2
 from constructs import Construct, IValidation
 
-from healthimaging_cdk._common.validation import (
-    CONSTRUCT,
-    SECURITY_GROUP,
-    TEXT,
-    VPC,
-    Violations,
-    instance_of,
-    list_of,
-    optional,
-)
+from healthimaging_cdk._common.argument_types import check_types
+from healthimaging_cdk._common.validation import Violations
 from healthimaging_cdk._provider.function_network import (
     FunctionNetwork,
     network_of,
@@ -29,15 +21,6 @@ from healthimaging_cdk._provider.function_network import (
 from healthimaging_cdk._provider.provider import Provider
 from healthimaging_cdk.network._vpc import check_vpc, knows_its_id
 from healthimaging_cdk.network.health_imaging_endpoints import HealthImagingEndpoints
-
-_KINDS = {
-    "scope": CONSTRUCT,
-    "construct_id": TEXT,
-    "vpc": VPC,
-    "vpc_subnets": optional(instance_of((ec2.SubnetSelection, dict), "a SubnetSelection")),
-    "security_groups": optional(list_of(SECURITY_GROUP)),
-    "endpoints": optional(instance_of(HealthImagingEndpoints, "a HealthImagingEndpoints")),
-}
 
 
 class ImportNetwork(Construct):
@@ -60,6 +43,7 @@ class ImportNetwork(Construct):
         https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
     """
 
+    @check_types
     def __init__(
         self,
         scope: Construct,
@@ -90,8 +74,7 @@ class ImportNetwork(Construct):
                 subnets, one of them is public, security_groups is empty, or the endpoints lie in another VPC or are
                 not for imports.
         """
-        violations = Violations("ImportNetwork")
-        violations.require_kinds(_KINDS, locals())
+        violations = Violations("ImportNetwork", scope, construct_id)
         stack = Stack.of(scope)
         if security_groups is not None and not security_groups:
             violations.add("security_groups is empty: omit it, and one is made")

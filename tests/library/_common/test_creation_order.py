@@ -88,7 +88,7 @@ def test_fails_when_a_substitution_closes_the_circle(stack, link):
 
 def test_fails_to_execute_after_what_is_no_construct(stack):
     import_ = DicomImport(stack, "Import")
-    with pytest.raises(ValueError, match=r"^DicomImport.execute_after: dependencies\[0\] must be a construct or a Dep"):
+    with pytest.raises(TypeError, match=r"^DicomImport.execute_after: dependencies\[0\] must be a construct or a Dep"):
         import_.execute_after("Filler")
 
 

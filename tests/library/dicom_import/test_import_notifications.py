@@ -141,7 +141,7 @@ def test_the_job_does_not_wait_for_who_subscribes_to_a_topic_of_the_user(stack, 
 
 def test_fails_a_value_that_there_is_not(stack):
     message = "notify must be one of Notify.FAILURES, Notify.REJECTIONS, Notify.OUTCOMES, got str 'failures'"
-    with pytest.raises(ValueError, match=re.escape(message)):
+    with pytest.raises(TypeError, match=re.escape(message)):
         DicomImport(stack, "Import", notify="failures")
 
 

@@ -245,7 +245,7 @@ def _source_of(import_: DicomImport) -> ImportSource:
 
 
 def test_fails_with_nothing_to_show(stack):
-    message = "^ImportDashboard: imports and datastores are empty: give at least one of them$"
+    message = r"^ImportDashboard: imports and datastores are empty: give at least one of them \(at Stack/Dashboard\)$"
     with pytest.raises(ValueError, match=message):
         ImportDashboard(stack, "Dashboard")
 
@@ -257,5 +257,5 @@ def test_fails_with_more_than_cloudwatch_takes(stack):
         "ImportDashboard: datastores are 51, one dashboard shows at most 50: make several; alarms are 102, one "
         "dashboard shows at most 100: make several"
     )
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)} \\(at Stack/Dashboard\\)$"):
         ImportDashboard(stack, "Dashboard", datastores=stores, alarms=[alarms] * 51)

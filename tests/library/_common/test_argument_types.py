@@ -1,14 +1,14 @@
-"""Arguments of a wrong kind: the message names the argument, what came, and what to do."""
+"""Arguments of a wrong type: the message names the argument, what came, what to do, and the construct."""
 
 from __future__ import annotations
 
-import importlib
+import dataclasses
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_type_hints
 
 import jsii
 import pytest
@@ -37,7 +37,7 @@ from healthimaging_cdk import (
     ImportTolerance,
     MetadataMapping,
 )
-from healthimaging_cdk._common import validation
+from healthimaging_cdk._common.argument_types import type_violations
 
 ID = "0123456789abcdef0123456789abcdef"
 STORE_ARN = f"arn:aws:medical-imaging:us-east-1:111122223333:datastore/{ID}"
@@ -88,7 +88,7 @@ MAKERS: dict[str, Callable[..., Any]] = {
         **{"grantee": made.role, "data_access_role": made.role, **wrong}
     ),
     "Datastore.grant": lambda made, grantee=None, actions=(): made.store.grant(grantee or made.role, *actions),
-    "metric StorageBytes": lambda made, **wrong: made.store.metric_storage_bytes(**wrong),
+    "Datastore.metric_storage_bytes": lambda made, **wrong: made.store.metric_storage_bytes(**wrong),
     "metric CallCount": lambda made, **wrong: made.store.metric_call_count("GetImageFrame", **wrong),
     "metric ImportsFailed": lambda made, **wrong: made.import_.metric_imports_failed(**wrong),
     "metric RejectedRate": lambda made, **wrong: made.import_.metric_rejected_rate(**wrong),
@@ -103,7 +103,7 @@ MAKERS: dict[str, Callable[..., Any]] = {
         made.stack, "New", **{"vpc": made.vpc, **wrong}
     ),
     "HealthImagingEndpoints.allow_bucket": lambda _, **wrong: HealthImagingEndpoints.allow_bucket(
-        SimpleNamespace(), **wrong
+        HealthImagingEndpoints.__new__(HealthImagingEndpoints), **wrong
     ),
 }
 
@@ -113,6 +113,7 @@ BUCKET = (
 )
 KEY = "must be an IKey, got str 'alias/x': use kms.Key.from_key_arn or kms.Alias.from_alias_name"
 TOPIC = f"must be an ITopic, got str '{TOPIC_ARN[:36]}...: use sns.Topic.from_topic_arn"
+DURATION = "use for example Duration.minutes(50) or Duration.days(90)"
 ROLE = f"must be an IRole, got str '{ROLE_ARN}': use iam.Role.from_role_arn"
 GRANTEE = f"must be an IGrantable, for example a role, got str '{ROLE_ARN}': use iam.Role.from_role_arn"
 
@@ -145,13 +146,13 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     (
         "DicomImport",
         {"timeout": 3600},
-        "timeout must be a Duration, got int 3600: use for example Duration.minutes(50)",
+        f"timeout must be a Duration, got int 3600: {DURATION}",
     ),
-    ("DicomImport", {"timeout": None}, "timeout must be a Duration, got None: use for example Duration.minutes(50)"),
+    ("DicomImport", {"timeout": None}, f"timeout must be a Duration, got None: {DURATION}"),
     (
         "DicomImport",
         {"results_expiration": 30},
-        "results_expiration must be a Duration, got int 30: use for example Duration.days(90)",
+        f"results_expiration must be a Duration, got int 30: {DURATION}",
     ),
     (
         "DicomImport",
@@ -235,23 +236,23 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("Datastore.grant", {"grantee": ROLE_ARN}, f"grantee {GRANTEE}"),
     ("Datastore.grant", {"actions": [["a", "b"]]}, "actions[0] must be a str, got list: pass str(...)"),
     (
-        "metric StorageBytes",
+        "Datastore.metric_storage_bytes",
         {"storage_tier": "AllStorage"},
         (
             "storage_tier must be one of StorageTier.ALL, StorageTier.FREQUENT_ACCESS, "
             "StorageTier.ARCHIVE_INSTANT_ACCESS, got str 'AllStorage'"
         ),
     ),
-    ("metric CallCount", {"period": 60}, "period must be a Duration, got int 60: use for example Duration.minutes(5)"),
+    ("metric CallCount", {"period": 60}, f"period must be a Duration, got int 60: {DURATION}"),
     (
         "metric ImportsFailed",
         {"period": 60},
-        "period must be a Duration, got int 60: use for example Duration.minutes(5)",
+        f"period must be a Duration, got int 60: {DURATION}",
     ),
     (
         "metric RejectedRate",
         {"period": 60},
-        "period must be a Duration, got int 60: use for example Duration.minutes(5)",
+        f"period must be a Duration, got int 60: {DURATION}",
     ),
     (
         "rule New",
@@ -280,7 +281,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     (
         "ImportAlarms",
         {"no_success_for": 24},
-        "no_success_for must be a Duration, got int 24: use for example Duration.hours(26)",
+        f"no_success_for must be a Duration, got int 24: {DURATION}",
     ),
     ("ImportAlarms", {"rejected_percent": None}, "rejected_percent must be a number, got None"),
     ("ImportAlarms", {"rejected_percent": "1"}, "rejected_percent must be a number, got str '1'"),
@@ -335,21 +336,22 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("where", "wrong", "expected"), WRONG)
-def test_fails_an_argument_of_a_wrong_kind(made, where, wrong, expected):
+def test_fails_an_argument_of_a_wrong_type(made, where, wrong, expected):
     given = {
         name: getattr(made, value[1:]) if isinstance(value, str) and value.startswith("=") else value
         for name, value in wrong.items()
     }
     before = len(made.stack.node.find_all())
-    with pytest.raises(ValueError, match=f"^{re.escape(f'{where}: {expected}')}"):
+    # Of the right type, and not allowed here.
+    error = ValueError if RemovalPolicy.SNAPSHOT in wrong.values() else TypeError
+    with pytest.raises(error, match=f"^{re.escape(f'{where}: {expected}')}"):
         MAKERS[where](made, **given)
     assert before == len(made.stack.node.find_all())
 
 
-def test_fails_with_all_wrong_kinds_in_one_message(made):
-    advice = "use for example Duration.minutes(50)"
-    expected = f"DicomImport: datastore {DATASTORE}; timeout must be a Duration, got int 50: {advice}"
-    with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
+def test_fails_with_all_wrong_types_in_one_message(made):
+    expected = f"DicomImport: datastore {DATASTORE}; timeout must be a Duration, got int 50: {DURATION} (at Stack/New)"
+    with pytest.raises(TypeError, match=f"^{re.escape(expected)}$"):
         DicomImport(made.stack, "New", datastore="id", timeout=50)
 
 
@@ -363,43 +365,57 @@ def test_fails_with_all_wrong_kinds_in_one_message(made):
     ],
 )
 def test_fails_a_scope_that_is_none(make):
-    with pytest.raises(ValueError, match="scope must be a construct, got str 'Stack': pass the stack, or self"):
+    with pytest.raises(TypeError, match="scope must be a construct, got str 'Stack': pass the stack, or self"):
         make()
 
 
 def test_a_message_shows_little_of_what_was_passed(made):
     secret = "-----BEGIN PRIVATE KEY-----" + "0123456789" * 9
-    with pytest.raises(ValueError, match="DicomImport") as raised:
+    with pytest.raises(TypeError, match="DicomImport") as raised:
         DicomImport(made.stack, "New", encryption_key=secret, quotas={"files": secret}, source=[secret])
     message = str(raised.value)
     assert secret[:36] in message
     assert secret[:37] not in message
 
 
-@pytest.mark.parametrize(
-    ("module", "table", "function"),
-    [
-        ("dicom_import._import_options", "KINDS", DicomImport.__init__),
-        ("datastore.datastore", "_KINDS", Datastore.__init__),
-        ("datastore.datastore", "_KINDS_BY_ARN", Datastore.from_datastore_arn),
-        ("datastore.datastore", "_KINDS_BY_ID", Datastore.from_datastore_id),
-        ("dicom_import.data_access_role", "_KINDS", DataAccessRole.__init__),
-        ("monitoring.import_alarms", "_KINDS", ImportAlarms.__init__),
-        ("monitoring.import_dashboard", "_KINDS", ImportDashboard.__init__),
-        ("network.import_network", "_KINDS", ImportNetwork.__init__),
-        ("network.health_imaging_endpoints", "_KINDS", HealthImagingEndpoints.__init__),
-        ("dicom_import.source", "_KINDS_OF_BUCKET", ImportSource.bucket),
-        ("dicom_import.source", "_KINDS_OF_DIRECTORY", ImportSource.directory),
-    ],
-)
-def test_each_argument_has_its_kind_and_what_may_be_none_passes(module, table, function):
-    kinds = getattr(importlib.import_module(f"{healthimaging_cdk.__name__}.{module}"), table)
-    parameters = {name: it for name, it in inspect.signature(function).parameters.items() if name != "self"}
-    assert list(parameters) == list(kinds)
-    for name, parameter in parameters.items():
-        assert ("None" in str(parameter.annotation)) == kinds[name].takes_none
+def public_functions() -> dict[str, Callable[..., object]]:
+    """All public classes' methods, those that they inherit of this library included."""
+    found = {}
+    for name in healthimaging_cdk.__all__:
+        public = getattr(healthimaging_cdk, name)
+        for part in public.__mro__:
+            if part.__module__.startswith("healthimaging_cdk"):
+                for member, value in vars(part).items():
+                    function = getattr(value, "fget", None) or getattr(value, "__func__", value)
+                    if inspect.isfunction(function) and (member == "__init__" or member[0] != "_"):
+                        found[f"{name}.{member}"] = function
+    return found
+
+
+FUNCTIONS = public_functions()
+DATACLASSES = [name for name in healthimaging_cdk.__all__ if dataclasses.is_dataclass(getattr(healthimaging_cdk, name))]
+CONSTRUCTORS = [f"{name}.__init__" for name in healthimaging_cdk.__all__ if name not in DATACLASSES]
+CONSTRUCTORS = [name for name in CONSTRUCTORS if name in FUNCTIONS]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_annotations_can_be_resolved_at_run_time(name):
+    hints = get_type_hints(FUNCTIONS[name])
+    assert set(inspect.signature(FUNCTIONS[name]).parameters) - {"self"} <= set(hints)
+
+
+@pytest.mark.parametrize("name", CONSTRUCTORS)
+def test_the_defaults_of_constructs_are_of_their_types(name):
+    hints = get_type_hints(FUNCTIONS[name])
+    for argument, parameter in inspect.signature(FUNCTIONS[name]).parameters.items():
         if parameter.default is not inspect.Parameter.empty:
-            assert [] == kinds[name].violations(name, parameter.default)
+            assert [] == type_violations(argument, hints[argument], parameter.default)
+
+
+@pytest.mark.parametrize("name", DATACLASSES)
+def test_annotations_of_fields_can_be_resolved_at_run_time(name):
+    public = getattr(healthimaging_cdk, name)
+    assert {field.name for field in dataclasses.fields(public)} <= set(get_type_hints(public))
 
 
 class OwnBucket(s3.Bucket):
@@ -437,22 +453,22 @@ class OwnGrantee:
         return self._role.grant_principal
 
 
-def test_what_cdk_and_users_pass_is_of_its_kind(made):
+def test_what_cdk_and_users_pass_is_of_its_type(made):
     scope = Construct(made.stack, "Lookalikes")
     group = ec2.SecurityGroup(scope, "Group", vpc=made.vpc)
     code = lambda_.Code.from_inline("def handle(event, context): pass")
     function = lambda_.Function(scope, "F", code=code, handler="index.handle", runtime=lambda_.Runtime.PYTHON_3_14)
     imported_role = iam.Role.from_role_arn(scope, "R", ROLE_ARN)
     lookalikes = {
-        "CONSTRUCT": [made.stack, scope, made.import_],
-        "TEXT": ["", Token.as_string({"Ref": "X"})],
-        "DATASTORE": [
+        Construct: [made.stack, scope, made.import_],
+        str: ["", Token.as_string({"Ref": "X"})],
+        IDatastore: [
             made.store,
             Datastore.from_datastore_id(scope, "S1", ID),
             Datastore.from_datastore_arn(scope, "S2", STORE_ARN),
             OwnStore(scope, "S3"),
         ],
-        "BUCKET": [
+        s3.IBucket: [
             made.bucket,
             OwnBucket(scope, "B1"),
             s3.Bucket.from_bucket_name(scope, "B2", "images"),
@@ -461,14 +477,14 @@ def test_what_cdk_and_users_pass_is_of_its_kind(made):
             jsii.unsafe_cast(made.bucket, s3.IBucket),
             made.import_.input_bucket,
         ],
-        "KEY": [
+        kms.IKey: [
             made.key,
             kms.Key.from_key_arn(scope, "K1", KEY_ARN),
             kms.Alias.from_alias_name(scope, "K2", "alias/x"),
             kms.Alias(scope, "K3", alias_name="alias/y", target_key=made.key),
             made.import_.encryption_key,
         ],
-        "ROLE": [
+        iam.IRole: [
             made.role,
             imported_role,
             iam.Role.from_role_name(scope, "R2", "import"),
@@ -477,7 +493,7 @@ def test_what_cdk_and_users_pass_is_of_its_kind(made):
             made.import_.data_access_role,
             function.role,
         ],
-        "GRANTEE": [
+        iam.IGrantable: [
             made.role,
             imported_role,
             iam.User(scope, "U1"),
@@ -487,46 +503,45 @@ def test_what_cdk_and_users_pass_is_of_its_kind(made):
             function,
             OwnGrantee(made.role),
         ],
-        "TOPIC": [
+        sns.ITopic: [
             made.topic,
             sns.Topic.from_topic_arn(scope, "T1", TOPIC_ARN),
             jsii.unsafe_cast(made.topic, sns.ITopic),
         ],
-        "QUEUE": [made.queue, sqs.Queue.from_queue_arn(scope, "Q1", "arn:aws:sqs:us-east-1:111122223333:q")],
-        "FUNCTION": [
+        sqs.IQueue: [made.queue, sqs.Queue.from_queue_arn(scope, "Q1", "arn:aws:sqs:us-east-1:111122223333:q")],
+        lambda_.IFunction: [
             function,
             function.current_version,
             lambda_.Alias(scope, "F1", alias_name="live", version=function.current_version),
             lambda_.Function.from_function_arn(scope, "F2", "arn:aws:lambda:us-east-1:111122223333:function:f"),
             lambda_.Function.from_function_name(scope, "F3", "f"),
         ],
-        "VPC": [
+        ec2.IVpc: [
             made.vpc,
             ec2.Vpc.from_vpc_attributes(scope, "V1", vpc_id="vpc-1", availability_zones=["us-east-1a"]),
             jsii.unsafe_cast(made.vpc, ec2.IVpc),
         ],
-        "SECURITY_GROUP": [group, ec2.SecurityGroup.from_security_group_id(scope, "G1", "sg-1")],
+        ec2.ISecurityGroup: [group, ec2.SecurityGroup.from_security_group_id(scope, "G1", "sg-1")],
         # A function outside of any VPC has connections that raise when they are read.
-        "CLIENT": [group, ec2.Connections(security_groups=[group]), function],
-        "NUMBER": [0, 0.5, Token.as_number({"Ref": "X"})],
-        "WHOLE_NUMBER": [0, Token.as_number({"Ref": "X"})],
-        "PATH": ["a", Path("a")],
-        "FLAG": [True, False],
+        ec2.IConnectable: [group, ec2.Connections(security_groups=[group]), function],
+        float: [0, 0.5, Token.as_number({"Ref": "X"})],
+        int: [0, Token.as_number({"Ref": "X"})],
+        str | Path: ["a", Path("a")],
+        bool: [True, False],
     }
     wrong = {
-        f"{name} {type(value).__name__}": found
-        for name, values in lookalikes.items()
+        f"{hint} {type(value).__name__}": found
+        for hint, values in lookalikes.items()
         for value in values
-        if (found := getattr(validation, name).violations("it", value))
+        if (found := type_violations("it", hint, value))
     }
     assert {} == wrong
 
 
 def test_a_list_may_be_whatever_has_items_and_a_length(made):
-    kind = validation.list_of(validation.DATASTORE)
     by_name = {"store": made.store}
     for value in ([made.store], (made.store,), by_name.values(), []):
-        assert [] == kind.violations("datastores", value)
+        assert [] == type_violations("datastores", Sequence[IDatastore], value)
 
 
 def test_a_store_of_somebodys_own_is_imported_into(stack, synthesize):
@@ -540,30 +555,24 @@ def test_a_grantee_of_somebodys_own_is_granted(made):
 
 def test_the_checks_ask_the_kernel_of_jsii_nothing(made, monkeypatch):
     """A call takes a fifth of a millisecond, and properties may raise: those of a VPC without addresses do."""
-    given = {"vpc": made.vpc, "bucket": made.bucket, "store": made.store, "timeout": Duration.minutes(5)}
-    kinds = {
-        "vpc": validation.VPC,
-        "bucket": validation.BUCKET,
-        "store": validation.DATASTORE,
-        "timeout": validation.duration("minutes(50)"),
-    }
+    given = {ec2.IVpc: made.vpc, s3.IBucket: made.bucket, IDatastore: made.store, Duration: Duration.minutes(5)}
     for call in ("get", "invoke", "sget", "sinvoke"):
         monkeypatch.setattr(jsii, call, None)
-    validation.Violations("Nothing").require_kinds(kinds, given)
+    assert [] == [it for hint, value in given.items() for it in type_violations("it", hint, value)]
 
 
 def test_a_set_is_no_list(stack):
     mappings = {MetadataMapping("1.2.3", "a.json"), MetadataMapping("1.2.4", "b.json")}
-    with pytest.raises(ValueError, match="metadata_mappings must be a list, each item a MetadataMapping, got set"):
+    with pytest.raises(TypeError, match="metadata_mappings must be a list, each item a MetadataMapping, got set"):
         DicomImport(stack, "Import", metadata_mappings=mappings)
     DicomImport(stack, "Import", metadata_mappings={"a": MetadataMapping("1.2.3", "a.json")}.values())
 
 
 def test_a_class_is_no_instance(stack):
-    with pytest.raises(ValueError, match="datastore must be a Datastore or IDatastore, got Datastore"):
+    with pytest.raises(TypeError, match="datastore must be a Datastore or IDatastore, got Datastore"):
         DicomImport(stack, "Import", datastore=Datastore)
 
 
 def test_a_parameter_is_no_text(stack):
-    with pytest.raises(ValueError, match=r"run_id must be a str, got CfnParameter: pass .* value_as_string"):
+    with pytest.raises(TypeError, match=r"run_id must be a str, got CfnParameter: pass .* value_as_string"):
         DicomImport(stack, "Import", run_id=CfnParameter(stack, "Run"))

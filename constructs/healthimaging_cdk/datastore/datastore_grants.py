@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from functools import reduce
 from typing import cast
 
-from aws_cdk import Annotations, Resource, Token
+from aws_cdk import Annotations
 from aws_cdk import aws_iam as iam
-from aws_cdk.aws_kms import IKey
+from aws_cdk.aws_healthimaging import CfnDatastore
+from aws_cdk.aws_kms import IKey, Key
 from constructs import IConstruct
 
+from healthimaging_cdk._common.argument_types import check_types
+from healthimaging_cdk._common.environment import environment_of, stack_of
 from healthimaging_cdk._common.iam_actions import (
     PASSED_TO_HEALTHIMAGING,
     action_violations,
@@ -20,11 +23,15 @@ from healthimaging_cdk._common.iam_actions import (
     takes_image_sets,
 )
 from healthimaging_cdk._common.kms_keys import grant_on_key
-from healthimaging_cdk._common.validation import GRANTEE, ROLE, TEXT, Violations, known_to_differ, list_of
+from healthimaging_cdk._common.messages import is_unresolved
+from healthimaging_cdk._common.validation import Violations, known_to_differ
+from healthimaging_cdk.datastore._store_base import StoreBase
+
+_KEY_ID = "HealthImagingKey"
 
 
 class DatastoreGrants:
-    """The grants of a data store, own or imported.
+    """The grants of a data store: one of this library, of CDK's own ``CfnDatastore``, or one that is only named.
 
     HealthImaging has no resource policies: a grant is a statement in a policy of the grantee, which names this data
     store and, for actions that take them, its image sets. A grantee that takes no policy gets nothing, and the Grant
@@ -41,53 +48,85 @@ class DatastoreGrants:
     the grantee in by its key policy.
 
     Raises:
-        ValueError: the grantee, or the data-access role, is of another account than the store.
+        TypeError: a grantee or role is none.
+        ValueError: the grantee, or the data access role, is of another account than the store.
+
+    Example:
+        >>> plain = healthimaging.CfnDatastore(stack, "Plain", kms_key_arn=key.key_arn)
+        >>> grants = DatastoreGrants.from_datastore(plain)
+        >>> granted = grants.read(viewer)
+        >>> granted = grants.write(curator)
+        >>> granted = grants.delete_image_sets(curator)
+        >>> granted = grants.start_import(scheduler, data_access_role)
+        >>> granted = grants.manage_import_jobs(scheduler)
+        >>> granted = grants.actions(auditor, "medical-imaging:GetDatastore")
+
+    See:
+        https://docs.aws.amazon.com/healthimaging/latest/devguide/kms-best-practices.html
     """
 
-    @property
-    def datastore_arn(self) -> str:
-        """The ARN of the data store."""
-        raise NotImplementedError
+    def __init__(self, datastore: IConstruct, datastore_arn: str, encryption_key: IKey | None) -> None:
+        self._datastore = datastore
+        self._datastore_arn = datastore_arn
+        self._encryption_key = encryption_key
 
-    @property
-    def encryption_key(self) -> IKey | None:
-        """The customer-managed key of the data store, if it is known to have one."""
-        raise NotImplementedError
+    @staticmethod
+    @check_types
+    def from_datastore(datastore: StoreBase | CfnDatastore) -> DatastoreGrants:
+        """Take the grants of a data store.
 
-    def grant_read(self, grantee: iam.IGrantable) -> iam.Grant:
+        Args:
+            datastore: a ``Datastore``, an ``IDatastore``, or CDK's ``CfnDatastore``, whose ``kms_key_arn`` is the key
+                of the grants.
+
+        Raises:
+            TypeError: it is none of these.
+
+        Example:
+            >>> granted = DatastoreGrants.from_datastore(store).read(viewer)
+        """
+        if isinstance(datastore, StoreBase):
+            return DatastoreGrants(datastore, datastore.datastore_arn, datastore.encryption_key)
+        return DatastoreGrants(datastore, datastore.attr_datastore_arn, _key_of(datastore))
+
+    @check_types
+    def read(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let somebody find and read everything the store holds, by HealthImaging's own API and by DICOMweb.
 
         That is the store itself, image sets with their versions, metadata and frames, DICOM studies, series, instances
-        and bulk data, and tags. Import jobs are not among it: see :meth:`grant_manage_import_jobs`.
+        and bulk data, and tags. Import jobs are not among it: see :meth:`manage_import_jobs`.
 
         Args:
             grantee: who may.
         """
-        return self._grant_what_has(self.grant_read.__name__, grantee)
+        return self._grant("grant_read", grantee)
 
-    def grant_write(self, grantee: iam.IGrantable) -> iam.Grant:
+    @check_types
+    def write(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let somebody copy image sets, update their metadata, and store DICOM instances by DICOMweb (STOW-RS).
 
-        UpdateImageSetMetadata can also revert an image set to an earlier version. Reading is granted by
-        :meth:`grant_read`, deleting by :meth:`grant_delete_image_sets`, importing by :meth:`grant_start_import`.
+        UpdateImageSetMetadata can also revert an image set to an earlier version. Reading is granted by :meth:`read`,
+        deleting by :meth:`delete_image_sets`, importing by :meth:`start_import`.
 
         Args:
             grantee: who may.
         """
-        return self._grant_what_has(self.grant_write.__name__, grantee)
+        return self._grant("grant_write", grantee)
 
-    def grant_delete_image_sets(self, grantee: iam.IGrantable) -> iam.Grant:
+    @check_types
+    def delete_image_sets(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let somebody delete image sets. The store itself cannot be deleted with this grant.
 
         Args:
             grantee: who may.
         """
-        return self._grant_what_has(self.grant_delete_image_sets.__name__, grantee)
+        return self._grant("grant_delete_image_sets", grantee)
 
-    def grant_start_import(self, grantee: iam.IGrantable, data_access_role: iam.IRole) -> iam.Grant:
-        """Let somebody start import jobs with one data-access role, which is passed to HealthImaging alone.
+    @check_types
+    def start_import(self, grantee: iam.IGrantable, data_access_role: iam.IRole) -> iam.Grant:
+        """Let somebody start import jobs with one data access role, which is passed to HealthImaging alone.
 
-        To follow the jobs takes :meth:`grant_manage_import_jobs`.
+        To poll the jobs takes :meth:`manage_import_jobs`.
 
         Args:
             grantee: who may.
@@ -96,9 +135,7 @@ class DatastoreGrants:
         See:
             https://docs.aws.amazon.com/healthimaging/latest/devguide/start-dicom-import-job.html
         """
-        kinds = {"grantee": GRANTEE, "data_access_role": ROLE}
-        Violations("Datastore.grant_start_import").require_kinds(kinds, locals())
-        started = self._grant_what_has(self.grant_start_import.__name__, grantee, data_access_role)
+        started = self._grant("grant_start_import", grantee, data_access_role)
         passed = iam.Grant.add_to_principal(
             grantee=grantee,
             actions=["iam:PassRole"],
@@ -107,15 +144,17 @@ class DatastoreGrants:
         )
         return started.combine(passed)
 
-    def grant_manage_import_jobs(self, grantee: iam.IGrantable) -> iam.Grant:
+    @check_types
+    def manage_import_jobs(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let somebody list the store's import jobs and look at each. HealthImaging has no other action on them.
 
         Args:
             grantee: who may.
         """
-        return self._grant_what_has(self.grant_manage_import_jobs.__name__, grantee)
+        return self._grant("grant_manage_import_jobs", grantee)
 
-    def grant(self, grantee: iam.IGrantable, *actions: str) -> iam.Grant:
+    @check_types
+    def actions(self, grantee: iam.IGrantable, *actions: str) -> iam.Grant:
         """Let somebody do exactly what is listed, each action on the resources that it takes.
 
         An action that this release does not know is granted on the store and all its image sets, with the rights on the
@@ -126,38 +165,40 @@ class DatastoreGrants:
             actions: IAM actions, for example ``medical-imaging:GetImageFrame``. No wildcards.
 
         Raises:
+            TypeError: an argument is not of its type.
             ValueError: there is no action, or one is not of HealthImaging, has a wildcard, or takes no data store.
         """
-        violations = Violations("Datastore.grant")
-        violations.require_kinds({"grantee": GRANTEE, "actions": list_of(TEXT)}, locals())
-        if not actions:
+        return self._grant("grant", grantee, actions=actions)
+
+    def _grant(
+        self,
+        method: str,
+        grantee: iam.IGrantable,
+        data_access_role: iam.IRole | None = None,
+        *,
+        actions: Sequence[str] | None = None,
+    ) -> iam.Grant:
+        violations = Violations(f"Datastore.{method}", self._datastore)
+        granted = actions_granted_by(method) if actions is None else actions
+        if not granted:
             violations.add("actions must name at least one action, for example medical-imaging:GetImageFrame")
-        for action in actions:
-            violations.add(*action_violations(action))
-        self._check_accounts(violations, grantee)
+        violations.add(*(it for action in granted for it in action_violations(action)))
+        self._check_accounts(violations, grantee, data_access_role)
         violations.raise_any()
-        for action in actions:
-            if not Token.is_unresolved(action) and not is_known(action):
-                Annotations.of(cast("IConstruct", self)).add_warning_v2(
+        for action in granted:
+            if not is_unresolved(action) and not is_known(action):
+                Annotations.of(self._datastore).add_warning_v2(
                     "healthimaging-cdk:unknownAction",
                     f"{action} was not known when this library was released: it is granted on the data store and all "
                     "its image sets; correct it, or acknowledge this warning if AWS has added the action",
                 )
-        return self._grant_actions(grantee, actions)
-
-    def _grant_what_has(
-        self, method: str, grantee: iam.IGrantable, data_access_role: iam.IRole | None = None
-    ) -> iam.Grant:
-        violations = Violations(f"Datastore.{method}")
-        violations.require_kinds({"grantee": GRANTEE}, locals())
-        self._check_accounts(violations, grantee, data_access_role)
-        violations.raise_any()
-        return self._grant_actions(grantee, actions_granted_by(method))
+        return self._add(grantee, granted)
 
     def _check_accounts(
-        self, violations: Violations, grantee: iam.IGrantable, data_access_role: iam.IRole | None = None
+        self, violations: Violations, grantee: iam.IGrantable, data_access_role: iam.IRole | None
     ) -> None:
-        here = cast("Resource", self).env
+        datastore = self._datastore
+        here = environment_of(datastore if isinstance(datastore, StoreBase) else stack_of(datastore))
         # Not every principal has the attribute.
         account: str | None = getattr(grantee.grant_principal, "principal_account", None)
         if account is not None and known_to_differ(account, here.account):
@@ -168,8 +209,8 @@ class DatastoreGrants:
         advice = "use a role of the data store's account"
         violations.check_place("data_access_role", data_access_role, here, user="the data store", account=advice)
 
-    def _grant_actions(self, grantee: iam.IGrantable, actions: Sequence[str]) -> iam.Grant:
-        arn = self.datastore_arn
+    def _add(self, grantee: iam.IGrantable, actions: Sequence[str]) -> iam.Grant:
+        arn = self._datastore_arn
         grant = reduce(
             iam.Grant.combine,
             [
@@ -178,9 +219,17 @@ class DatastoreGrants:
                 if (taking := [action for action in dict.fromkeys(actions) if takes_image_sets(action) == image_sets])
             ],
         )
-        if self.encryption_key is None or not grant.success:
+        if self._encryption_key is None or not grant.success:
             return grant
-        return grant.combine(grant_on_key(grantee, self.encryption_key, key_rights(*actions)))
+        return grant.combine(grant_on_key(grantee, self._encryption_key, key_rights(*actions)))
+
+
+def _key_of(datastore: CfnDatastore) -> IKey | None:
+    """The key of an L1. CDK takes a token for the ARN of a key; the ARN of an alias is one of text."""
+    if datastore.kms_key_arn is None:
+        return None
+    found = datastore.node.try_find_child(_KEY_ID)
+    return cast("IKey", found) if found else Key.from_key_arn(datastore, _KEY_ID, datastore.kms_key_arn)
 
 
 __all__ = ["DatastoreGrants"]
