@@ -9,12 +9,12 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Byte code is compiled once, at installation: a synth without it takes three times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: bench demo docs test test-unit test-cloud lint install install-cloud install-docs install-judges clean
+.PHONY: bench demo docs test test-unit test-cloud lint install install-cloud install-clients install-docs install-judges clean
 
 demo: install install-cloud
 	PYTHONPATH=local python -m healthimaging_local.demo
 
-test: lint install-cloud install-docs install-judges
+test: lint install-cloud install-clients install-docs install-judges
 	python -m pytest -n 2 --dist loadfile
 	FEATURE_FLAGS=recommended python -m pytest -n 2 --dist loadfile tests/library
 
@@ -38,6 +38,8 @@ install: .venv/ready tools/node_modules/ready
 install-cloud: .venv/ready
 	PYTHONPATH=local python -m healthimaging_local install
 
+install-clients: .clients/ready
+
 install-docs: .docs/ready
 
 install-judges: .judges/ready
@@ -60,10 +62,15 @@ tools/node_modules/ready: .venv/ready tools/package.json tools/package-lock.json
 	.docs/bin/python -m pip install -q -r requirements/docs.txt
 	touch $@
 
+.clients/ready: requirements/clients.txt
+	$(PYTHON) -m venv .clients
+	.clients/bin/python -m pip install -q -r requirements/clients.txt
+	touch $@
+
 .judges/ready: requirements/judges.txt
 	$(PYTHON) -m venv .judges
 	.judges/bin/python -m pip install -q -r requirements/judges.txt
 	touch $@
 
 clean:
-	rm -rf .venv .cloud .docs .judges tools/node_modules cdk.out dist site
+	rm -rf .venv .clients .cloud .docs .judges tools/node_modules cdk.out dist site
