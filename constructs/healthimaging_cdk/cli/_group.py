@@ -8,6 +8,7 @@ import click
 
 # The name of a command, and the module of this package whose function `command` it is.
 _COMMANDS: dict[str, str] = {
+    "review": "review",
     "status": "status",
     "verify-aws": "verify_aws",
 }
