@@ -93,9 +93,8 @@ def _meaning(side: Side, placed: Placed) -> dict[str, Any]:
     for name in ("DatastoreId", "InputBucket", "OutputBucket"):
         given.setdefault(name, None)
     mappings = given.get("MetadataMappings")
-    given["MetadataMappings"] = (
-        [item for item in mappings if isinstance(item, dict)] if isinstance(mappings, list) else None
-    )
+    mappings = mappings if isinstance(mappings, list) else []
+    given["MetadataMappings"] = [item for item in mappings if isinstance(item, dict)]
     scope = f"{side.name(placed.stack)}/{placed.logical_id}"
     return contract.import_meaning(scope, cast("contract.ImportProperties", given))
 
@@ -113,7 +112,7 @@ def _own(change: Comparison, old: Placed, new: Placed, replaced: Mapping[Resourc
     run_before = change.before.canonical(old.reader, old.properties.get("RunId"))
     run_after = change.after.canonical(new.reader, new.properties.get("RunId"))
     # Without a run id a deploy means the run that was last: it imports nothing again.
-    if run_after and run_after != ("",) and run_after != run_before:
+    if run_after and run_after not in (("",), run_before):
         yield f"run_id changes to {'/'.join(map(str, run_after))}"
 
 

@@ -122,7 +122,7 @@ def data_facts(change: Comparison, replaced: Mapping[ResourceKey, str]) -> list[
         kind = DataChange.REMOVED if heir is None else DataChange.RENAMED
         because = "its logical id leaves the template" if is_deployed else f"the app has no stack {key[0]} any more"
         if heir is not None:
-            because += f", and {heir[1]} of {heir[0]} is created, empty"
+            because += f", and {heir[1]} of {heir[0]} is created instead"
         found.append(DataFact(kind, fate, *key, old.type, because, "/".join(heir) if heir else ""))
     return found
 

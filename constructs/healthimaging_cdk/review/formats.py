@@ -24,7 +24,7 @@ def headline(found: Review) -> str:
     parts = []
     if found.is_comparison:
         lost = sum(item.is_loss for item in found.data)
-        parts.append(f"data of {lost} resources lost to their stacks" if lost else "no data is lost")
+        parts.append(f"{lost} resources with data would leave their stacks" if lost else "no data is lost")
         again = sum(item.is_again for item in found.imports)
         parts.append(f"{again} imports run again" if again else "nothing is imported again")
         parts.append(f"{len(found.rights)} new rights" if found.rights else "no new rights")
