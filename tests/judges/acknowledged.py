@@ -270,32 +270,26 @@ ACKNOWLEDGED = [
         _BEYOND,
     ),
     Acknowledgement(
-        ("cloudformation-validate: healthimaging_datastore_has_a_customer_managed_key",),
+        ("HealthImagingChecks: HI104",),
         "AWS::HealthImaging::Datastore",
         f"{_NO_CUSTOMER_KEY} HealthImaging encrypts the store with a key that AWS owns.",
         _WITHOUT_KEY,
     ),
     Acknowledgement(
-        ("cloudformation-validate: healthimaging_datastore_has_a_customer_managed_key",),
+        ("HealthImagingChecks: HI104",),
         "AWS::HealthImaging::Datastore",
         "A bare Datastore is encrypted with a key that AWS owns, as the service does by default; encryption_key takes "
         "the user's. DicomImport gives the store that it makes a key.",
         ("bare datastore", "tagged datastore", "emptied with the stack"),
     ),
     Acknowledgement(
-        ("cloudformation-validate: healthimaging_datastore_is_retained",),
+        ("HealthImagingChecks: HI101",),
         "AWS::HealthImaging::Datastore",
         _REMOVED,
         ("removed with the stack", "emptied with the stack"),
     ),
     Acknowledgement(
-        ("cloudformation-validate: healthimaging_bucket_is_retained",),
-        "AWS::S3::Bucket",
-        _REMOVED,
-        ("removed with the stack",),
-    ),
-    Acknowledgement(
-        ("cloudformation-validate: healthimaging_key_is_retained",),
+        ("HealthImagingChecks: HI105",),
         "AWS::KMS::Key",
         _REMOVED,
         ("removed with the stack",),

@@ -14,7 +14,7 @@ from tests.judges.findings import Finding
 
 V = TypeVar("V")
 
-_JUDGES = ["validate", "control_tower", "cfn_lint", "cdk_nag", "iam", "cloudsplaining", "checkov"]
+_JUDGES = ["checks", "validate", "control_tower", "cfn_lint", "cdk_nag", "iam", "cloudsplaining", "checkov"]
 
 
 class Memo(dict[str, V]):
@@ -66,6 +66,11 @@ def validate_findings(
     templates: dict[str, list[Template]], validate_engine: judging.CloudFormationValidate
 ) -> Findings:
     return Memo(lambda example: [found for item in templates[example] for found in validate_engine.findings(item)])
+
+
+@pytest.fixture(scope="session")
+def checks_findings(templates: dict[str, list[Template]]) -> Findings:
+    return Memo(lambda example: list(judging.health_imaging_checks(templates[example])))
 
 
 @pytest.fixture(scope="session")

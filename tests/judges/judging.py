@@ -7,7 +7,7 @@ import re
 import subprocess
 import tarfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from importlib.metadata import files
 from pathlib import Path
@@ -27,17 +27,17 @@ from cloudformation_validate import (
     Severity,
     TemplateContent,
     ValidateConfig,
-    file_to_external_rule_source,
 )
 from cloudsplaining.scan.policy_document import PolicyDocument
 
+from healthimaging_cdk.review.assembly import load_assembly
+from healthimaging_cdk.review.checks import find
 from tests.judges.catalogue import Template
 from tests.judges.findings import Finding
 from tests.judges.intrinsics import Resolver
 from tests.judges.policies import policies
 
 ROOT = Path(__file__).parents[2]
-RULES = ROOT / "rules" / "healthimaging.guard"
 
 _PACKS = (AwsSolutionsChecks, HIPAASecurityChecks, NIST80053R5Checks, PCIDSS321Checks)
 _ERRORS = (Severity.ERROR, Severity.FATAL)
@@ -51,13 +51,12 @@ _CONTROL = re.compile(
 
 
 class CloudFormationValidate:
-    """The engine behind aws-cdk-lib's own validation of templates, and in it this repository's rules."""
+    """The engine behind aws-cdk-lib's own validation of templates."""
 
     judge = "cloudformation-validate"
 
     def __init__(self) -> None:
-        rules = file_to_external_rule_source(str(RULES))
-        self._engine = CompositeEngine(CompositeEngineConfig(guard_rules=[rules]))
+        self._engine = CompositeEngine(CompositeEngineConfig())
 
     def findings(self, template: Template) -> list[Finding]:
         """Errors. Its warnings are cfn-lint's, who is asked too; its hints are about taste."""
@@ -73,8 +72,18 @@ class CloudFormationValidate:
         return Finding(self.judge, item.rule_id, kind, template.example, where, item.message)
 
 
+def health_imaging_checks(templates: Sequence[Template]) -> Iterator[Finding]:
+    """What this library's own rules say, warnings included."""
+    folder = min((template.path.parent for template in templates), key=lambda path: len(path.parts))
+    for item in find(load_assembly(folder), is_strict=True):
+        assert item.template is not None
+        kind = str(item.template.resources[item.resource]["Type"])
+        example = templates[0].example
+        yield Finding("HealthImagingChecks", item.id, kind, example, f"{item.stack} {item.resource}", item.text)
+
+
 class ControlTower:
-    """The proactive controls of AWS Control Tower, in the engine that reads our own rules.
+    """The proactive controls of AWS Control Tower, in the engine of cloudformation-validate.
 
     AWS publishes them inside a package for CDK, as an archive of its JavaScript; the package itself would start a
     program of 10 MB for each template.

@@ -80,7 +80,7 @@ def takes_image_sets(action: str) -> bool:
 
 def requires_image_sets(action: str) -> bool:
     """Whether an action is allowed on a data store's ARN together with an image set's only."""
-    return takes_image_sets(action) and action.partition(":")[2] not in _EITHER
+    return takes_image_sets(action) and action.partition(":")[2] not in (*_EITHER, *_WITHOUT_RESOURCE)
 
 
 def takes_no_datastore(action: str) -> bool:

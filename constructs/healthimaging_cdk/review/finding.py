@@ -78,8 +78,6 @@ class Rule:
     title: str
     fix: str
     check: Callable[[Subject], Iterator[Hit]]
-
-    @property
-    def page(self) -> str:
-        """Where its reason and its examples are."""
-        return f"docs/rules.md#{self.id.lower()}"
+    reason: str = ""
+    page: str = ""
+    """The page of AWS that the rule comes from."""

@@ -77,8 +77,6 @@ class Statement:
     """Kind (``Service``, ``AWS`` ...) and name."""
     conditions: tuple[Condition, ...]
     has_all_conditions: bool
-    is_conditional: bool
-    """Whether a condition of the template decides that it is there."""
 
     def may(self, action: str) -> bool:
         """Whether an action is among those of the statement."""
@@ -312,7 +310,6 @@ def _statement(reader: Reader, logical_id: str, path: str, kind: PolicyKind, nod
         principals=tuple(_principals(reader, node.get("Principal"))),
         conditions=tuple(conditions),
         has_all_conditions=has_all_conditions,
-        is_conditional="Condition" in resource,
     )
 
 

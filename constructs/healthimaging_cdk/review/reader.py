@@ -83,6 +83,10 @@ class Reader:
             if not isinstance(resource.get("Condition"), str) or self.condition(resource["Condition"]) is not False
         }
 
+    def may_be_absent(self, resource: Mapping[str, Any]) -> bool:
+        """Whether a condition that cannot be decided here says whether a resource is there."""
+        return "Condition" in resource and self.condition(resource["Condition"]) is None
+
     def options(self, node: Node, depth: int = 0) -> list[Node]:
         """A node without ``Fn::If`` and ``AWS::NoValue``: one for each branch that may hold."""
         name = call_of(node)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from healthimaging_cdk.review.finding import Rule
 from healthimaging_cdk.review.rules import data_access, endpoints, events, grants, imports, stores, trust
+from healthimaging_cdk.review.rules.reasons import REASONS
 
-RULES: tuple[Rule, ...] = (
-    *stores.RULES,
-    *trust.RULES,
-    *grants.RULES,
-    *data_access.RULES,
-    *imports.RULES,
-    *events.RULES,
-    *endpoints.RULES,
+_FAMILIES = (stores, trust, grants, data_access, imports, events, endpoints)
+
+RULES: tuple[Rule, ...] = tuple(
+    replace(rule, reason=REASONS[rule.id][0], page=REASONS[rule.id][1]) for family in _FAMILIES for rule in family.RULES
 )
 """Every rule, by id."""
 

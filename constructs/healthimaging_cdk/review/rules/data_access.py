@@ -10,7 +10,6 @@ from healthimaging_cdk.review.finding import Hit, Rule, Severity, Subject
 from healthimaging_cdk.review.imports import Place
 from healthimaging_cdk.review.policies import HEALTHIMAGING, Principal
 from healthimaging_cdk.review.rules.stores import keys_named
-from healthimaging_cdk.review.template import call_of
 from healthimaging_cdk.review.text import Covers, Hole, HoleKind, Text, arn_parts
 
 _S3 = Text.of("arn:", Hole(HoleKind.PSEUDO, "", "AWS::Partition"), ":s3:::")
@@ -119,11 +118,9 @@ def _keys_of_bucket(subject: Subject, name: Text) -> Iterator[Text]:
         rules = reader.get(resource, "Properties", "BucketEncryption", "ServerSideEncryptionConfiguration")
         for node in rules.nodes:
             for item in reader.items(node).nodes:
-                default = reader.get(item, "ServerSideEncryptionByDefault")
+                # A right that only a condition gives counts as given, so that a key that only a condition names counts.
                 master = reader.get(item, "ServerSideEncryptionByDefault", "KMSMasterKeyID")
-                if not default.is_certain or not master.is_certain or "Condition" in resource:
-                    continue  # a condition decides about the key, and may decide about the rights too
-                texts = [text for found in master.nodes if call_of(found) != "Fn::If" for text in reader.texts(found)]
+                texts = [text for found in master.nodes for text in reader.texts(found)]
                 for owner, key_id, _ in keys_named(subject, texts):
                     yield from owner.texts({"Fn::GetAtt": [key_id, "Arn"]})
 

@@ -119,16 +119,17 @@ def _at_once(subject: Subject) -> Iterator[Hit]:
 
 def _is_unconditional(use: ImportUse, uses: list[ImportUse]) -> bool:
     """Whether it is there together with the others: without a condition, or all under one."""
-    conditions = {str(item.resource.get("Condition")) for item in uses if "Condition" in item.resource}
-    return "Condition" not in use.resource or len(conditions) == 1
+    conditions = {str(item.resource["Condition"]) for item in uses if item.reader.may_be_absent(item.resource)}
+    return not use.reader.may_be_absent(use.resource) or len(conditions) == 1
 
 
 def _closure(reader: Reader) -> dict[str, set[str]]:
     """What each resource of a template waits for, by whatever way."""
     direct = {}
     for logical_id, resource in reader.resources.items():
-        explicit = resource.get("DependsOn", [])
-        named = {explicit} if isinstance(explicit, str) else {str(item) for item in explicit if isinstance(item, str)}
+        explicit = resource.get("DependsOn")
+        given = explicit if isinstance(explicit, list) else [explicit]
+        named = {str(item) for item in given if isinstance(item, str)}
         direct[logical_id] = (named | references(resource.get("Properties"))) & set(reader.resources)
     found: dict[str, set[str]] = {}
     for logical_id, first in direct.items():
