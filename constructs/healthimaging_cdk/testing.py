@@ -47,11 +47,9 @@ def assert_store_is_retained(template: Synthesized) -> None:
         if lacking:
             problems.append(f"data store {store.logical_id}: {' and '.join(lacking)} must be Retain")
         for _, logical_id, resource in keys_of(subject, store):
-            if lacking_policies(resource):
-                lacking = lacking_policies(resource)
-                problems.append(
-                    f"key {logical_id} of data store {store.logical_id}: {' and '.join(lacking)} must be Retain"
-                )
+            missing = " and ".join(lacking_policies(resource))
+            if missing:
+                problems.append(f"key {logical_id} of data store {store.logical_id}: {missing} must be Retain")
     if not subject.uses.stores:
         problems.append("there is no data store: give the template that has it")
     _raise(problems)

@@ -244,7 +244,7 @@ def test_json_has_the_findings_and_the_facts_by_name(tmp_path: Path) -> None:
     )
     assert finding["text"]
     assert finding["fix"]
-    assert {"Key": 1.0} == {"Key": item["dollars_a_month"] for item in document["idle_cost"]}
+    assert [1.0] == [item["dollars_a_month"] for item in document["idle_cost"]]
     assert [("Store", "Key")] == [(item["resource"], item["key"]) for item in document["encryption"]]
 
 
