@@ -142,13 +142,12 @@ _EVENT = {
     "detail-type": ["Import Job Failed"],
     "detail": {"datastoreId": ["0123456789abcdef0123456789abcdef"]},
 }
-_TASK = '{"StartAt": "Start", "States": {"Start": {"Type": "Task", "Resource": "arn:aws:states:::aws-sdk:%s", "End": true}}}'
 
 
 def _machine(call: str) -> Document:
-    return template(
-        Machine={"Type": "AWS::StepFunctions::StateMachine", "Properties": {"DefinitionString": _TASK % call}}
-    )
+    task = {"Type": "Task", "Resource": f"arn:aws:states:::aws-sdk:{call}", "End": True}
+    definition = {"StartAt": "Start", "States": {"Start": task}}
+    return template(Machine={"Type": "AWS::StepFunctions::StateMachine", "Properties": {"Definition": definition}})
 
 
 EXAMPLES: dict[str, tuple[Document, Document]] = {

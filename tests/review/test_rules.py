@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import random
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -559,8 +560,12 @@ def test_the_page_of_the_rules_is_written_from_them(request: pytest.FixtureReque
 def _section(rule: Rule) -> str:
     passing_, failing = (json.dumps(document, indent=1, ensure_ascii=False) for document in EXAMPLES[rule.id])
     return (
-        f"\n## {rule.id}\n\n**{rule.title}** ({rule.severity.value}). {rule.reason}\n\nFix: {rule.fix}.\n\n"
-        f"AWS: <{rule.page}>\n\n"
+        f"\n## {rule.id}\n\n{_wrapped(f'**{rule.title}** ({rule.severity.value}). {rule.reason}')}\n\n"
+        f"{_wrapped(f'Fix: {rule.fix}.')}\n\nAWS: <{rule.page}>\n\n"
         f"<details><summary>A template that passes</summary>\n\n```json\n{passing_}\n```\n\n</details>\n\n"
         f"<details><summary>A template that fails</summary>\n\n```json\n{failing}\n```\n\n</details>\n"
     )
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 118, break_long_words=False, break_on_hyphens=False)

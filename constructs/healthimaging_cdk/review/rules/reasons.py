@@ -60,7 +60,7 @@ REASONS: dict[str, tuple[str, str]] = {
             "ForAllValues and IfExists hold for a request that does not carry the key, so that they protect from "
             "nothing. A Null condition that demands the key makes up for it."
         ),
-        "https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-single-vs-multi-valued-context-keys.html",
+        "https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html",
     ),
     "HI203": (
         (
