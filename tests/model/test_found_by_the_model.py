@@ -658,3 +658,21 @@ def test_a_job_that_no_execution_can_poll_on_has_a_verdict_all_the_same(world, s
     world.misfortunes = [Misfortune("StartExecution", "error", code, times=10**6)]
     stop(stage, request.id)
     assert [{"InvalidArn": "UNKNOWN", "ThrottlingException": "SUCCEEDED"}[code]] == verdicts(world)
+
+
+def test_a_run_that_was_never_sent_is_not_what_the_store_was_given_last(world, stage):
+    stage.request("Create", properties())
+    stage.settle()
+    world.stack_status = "UPDATE_IN_PROGRESS"
+    world.impatient = lambda _: setattr(world, "stack_status", "UPDATE_ROLLBACK_IN_PROGRESS")
+    world.misfortunes = [Misfortune("DescribeStacks", "impatient", skip=1)]
+    cancelled = stage.request("Update", properties(RunId="1"), properties())
+    stage.settle()
+    assert "FAILED" == cancelled.status
+    world.stack_status = "UPDATE_IN_PROGRESS"
+    empty = stage.request("Update", properties(InputPrefix="empty/"), properties())
+    stage.settle()
+    back = stage.request("Update", properties(), properties(InputPrefix="empty/"))
+    stage.settle()
+    assert ["NOTHING_TO_IMPORT", "COMPLETED"] == [one.answers[0]["Data"]["JobStatus"] for one in (empty, back)]
+    assert 1 == len(world.jobs)

@@ -158,8 +158,12 @@ def is_current(
         return True
     if before is not None and before.output != request.output:
         return False  # what was started meanwhile is noted there
-    started = records.last_runs(request.series).started
-    is_last = started is not None and started.intent == request.intent
+    last = records.last_runs(request.series)
+    given = last.started
+    if given and given.intent != request.intent:
+        record = records.load(given.intent)
+        given = last.imported if record and record.state is State.REFUSED else given  # it was never sent
+    is_last = given is not None and given.intent == request.intent
     is_of_series = is_plain and before is not None and before.series == request.series
     # Where its record is gone, only an update of the same meaning may take the import for done.
     return (is_last or is_of_series) and records.load(request.intent) is not None
