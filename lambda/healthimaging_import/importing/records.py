@@ -6,6 +6,7 @@ import dataclasses
 import json
 import time
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from healthimaging_import.aws.clients import Aws
@@ -114,8 +115,8 @@ class Records:
         """Write over what has that tag; an empty one stands for nothing, None for anything."""
         condition = {} if etag is None else {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
         try:
-            return self.aws.call(
-                "s3", "PutObject", lambda answer: str(answer["ETag"]), purpose=purpose,
+            written: str = self.aws.call(
+                "s3", "PutObject", itemgetter("ETag"), purpose=purpose,
                 Bucket=self.request.output_bucket, Key=self._key(name), Body=body, ContentType="application/json",
                 **condition,
             )  # fmt: skip
@@ -123,6 +124,7 @@ class Records:
             if error.code in ("PreconditionFailed", "NoSuchKey"):
                 raise RetryableError("another execution of the same import is at work") from None
             raise
+        return written
 
 
 def resolve_run(records: Records, request: ImportRequest) -> str:

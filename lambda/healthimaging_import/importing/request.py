@@ -54,6 +54,13 @@ class ImportRequest:
     topic_arn: str = ""
     """Where people are notified."""
     notify: Notify = Notify.FAILURES
+    intent: str = field(init=False, compare=False)
+    """A name for what is to be imported: equal for equal meaning, whatever the job is called or who runs it.
+
+    The role, the job's name, the quotas and what to do about an empty source say how, not what.
+    """
+    series: str = field(init=False, compare=False)
+    """A name for all runs of the same meaning, whatever their ``run_id``."""
 
     @staticmethod
     def read(scope: str, properties: ImportProperties, run_id: str = "") -> ImportRequest:
@@ -91,18 +98,20 @@ class ImportRequest:
             notify=Notify(str(properties.get("Notify") or Notify.FAILURES)),
         )
 
-    @cached_property
-    def intent(self) -> str:
-        """A name for what is to be imported: equal for equal meaning, whatever the job is called or who runs it.
-
-        The role, the job's name, the quotas and what to do about an empty source say how, not what.
-        """
-        return _digest({**self._meaning, "runId": self.run_id})
-
-    @cached_property
-    def series(self) -> str:
-        """A name for all runs of the same meaning, whatever their ``run_id``."""
-        return _digest({**self._meaning, "runId": ""})
+    def __post_init__(self) -> None:
+        """Work out what the import is known by."""
+        properties: ImportProperties = {
+            "DatastoreId": self.datastore_id,
+            "InputBucket": self.input_bucket,
+            "InputPrefix": self.input_prefix,
+            "InputOwnerAccountId": self.input_owner_account_id,
+            "OutputBucket": self.output_bucket,
+            "OutputPrefix": self.output_prefix,
+            "MetadataMappings": [dict(mapping) for mapping in self.metadata_mappings],
+        }
+        meaning = import_meaning(self.scope, properties)
+        object.__setattr__(self, "intent", _digest({**meaning, "runId": self.run_id}))
+        object.__setattr__(self, "series", _digest({**meaning, "runId": ""}))
 
     @cached_property
     def store_scope(self) -> str:
@@ -195,19 +204,6 @@ class ImportRequest:
                 "dicomJsonMetadataImportConfiguration": {"dicomMetadataMappings": mappings}
             }
         return parameters
-
-    @property
-    def _meaning(self) -> dict[str, Any]:
-        properties: ImportProperties = {
-            "DatastoreId": self.datastore_id,
-            "InputBucket": self.input_bucket,
-            "InputPrefix": self.input_prefix,
-            "InputOwnerAccountId": self.input_owner_account_id,
-            "OutputBucket": self.output_bucket,
-            "OutputPrefix": self.output_prefix,
-            "MetadataMappings": [dict(mapping) for mapping in self.metadata_mappings],
-        }
-        return import_meaning(self.scope, properties)
 
 
 def _digest(meaning: Mapping[str, Any]) -> str:
