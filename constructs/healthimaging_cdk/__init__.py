@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from healthimaging_cdk.network.import_network import ImportNetwork
     from healthimaging_cdk.review.plugin import HealthImagingChecks
 
+__version__ = "1.0.0rc1"
+
 __all__ = [
     "Completion",
     "DataAccessRole",

@@ -11,7 +11,17 @@ from pathlib import Path
 
 from tests.judges.judging import ROOT
 
-_PARTS = ["app.py", "cdk.json", "stacks", "constructs", "lambda", "pyproject.toml", "README.md", "LICENSE"]
+_PARTS = [
+    "app.py",
+    "cdk.json",
+    "stacks",
+    "constructs",
+    "lambda",
+    "pyproject.toml",
+    "hatch_build.py",
+    "README.md",
+    "LICENSE",
+]
 _CACHES = shutil.ignore_patterns("__pycache__", "*.pyc")
 
 # The library is announced before the app runs: a test that got the checkout's in place of its own would prove nothing.
