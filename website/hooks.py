@@ -32,7 +32,7 @@ DOCUMENTS = {
 _LINK = re.compile(r"(\]\()([^)#\s]+)((?:#[^)\s]*)?\))")
 _CODE = re.compile(r"(^ *```.*?^ *```$|`[^`\n]+`)", re.DOTALL | re.MULTILINE)
 _FIRST = ("DicomImport", "Datastore")
-COMING = {"bulk-import.md", "review.md", "rules.md", "status.md", "test-your-own-stack.md", "verify-aws.md"}
+COMING = {"bulk-import.md"}
 """Pages that have their place in the navigation before they are written."""
 
 
@@ -91,7 +91,7 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     for page, text in construct_pages().items():
         files.append(File.generated(config, page, content=text))
     for copy in sorted(_copies(Path(config.docs_dir))):
-        files.append(File.generated(config, f"{COPIES}/{copy}.txt", abs_src_path=str(ROOT / copy)))
+        files.append(File.generated(config, _copy(copy), abs_src_path=str(ROOT / copy)))
     files.append(File.generated(config, "assets/site.css", abs_src_path=str(ROOT / "website" / "site.css")))
     return files
 
@@ -151,7 +151,12 @@ def _place(target: str) -> str:
     if known:
         return known
     inside = target.removeprefix("docs/")
-    return inside if inside != target else f"{COPIES}/{target}.txt"
+    return inside if inside != target else _copy(target)
+
+
+def _copy(target: str) -> str:
+    """Where the site has the copy of a file; MkDocs leaves out what begins with a dot."""
+    return f"{COPIES}/{target.lstrip('.')}.txt"
 
 
 def _copies(docs: Path) -> set[str]:
