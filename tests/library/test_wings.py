@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import os
 import shutil
 import subprocess
@@ -10,6 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from constructs import Construct
+
+import healthimaging_cdk
 
 ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / "constructs" / "healthimaging_cdk"
@@ -94,3 +98,26 @@ def test_every_wing_says_what_lives_there() -> None:
     said = {path.parent.name: ast.get_docstring(ast.parse(path.read_text())) for path in LIBRARY.glob("*/__init__.py")}
     assert WINGS == sorted(said)
     assert all(said.values())
+
+
+def constructs() -> dict[str, Path]:
+    """The public constructs, each with the file of its tests."""
+    found = {}
+    for name in healthimaging_cdk.__all__:
+        public = getattr(healthimaging_cdk, name)
+        if issubclass(public, Construct) and not inspect.isabstract(public):
+            _, wing, module = public.__module__.split(".")
+            found[name] = ROOT / "tests" / "library" / wing / f"test_{module}.py"
+    return found
+
+
+CONSTRUCTS = constructs()
+
+
+@pytest.mark.parametrize("name", CONSTRUCTS)
+def test_the_tests_of_a_construct_begin_with_minimal_and_with_all_properties(name: str) -> None:
+    functions = [
+        node.name for node in ast.parse(CONSTRUCTS[name].read_text()).body if isinstance(node, ast.FunctionDef)
+    ]
+    tests = [function for function in functions if function.startswith("test_")]
+    assert ["minimal", "all"] == [test.removesuffix("_properties").rpartition("_with_")[2] for test in tests[:2]]

@@ -21,11 +21,52 @@ from aws_cdk import aws_lambda as lambda_
 from jsii import implements
 
 from healthimaging_cdk import Datastore, IDatastore, LosslessStorageFormat
+from tests.library.properties import every_property
 
 STORE = "AWS::HealthImaging::Datastore"
 TAGS = "Custom::HealthImagingDatastoreTags"
 ID = "0123456789abcdef0123456789abcdef"
 ARN = f"arn:aws:medical-imaging:eu-west-1:111122223333:datastore/{ID}"
+
+
+def test_a_datastore_with_minimal_properties(stack, synthesize):
+    store = Datastore(stack, "Store")
+    found = synthesize(stack)
+    assert [STORE] == found.types()
+    assert {"Type": STORE, "DeletionPolicy": "Retain", "UpdateReplacePolicy": "Retain"} == found.only(STORE)
+    assert store.encryption_key is None
+
+
+def test_a_datastore_with_all_properties(stack, synthesize):
+    key = kms.Key(stack, "Key")
+    authorizer = lambda_.Function.from_function_attributes(
+        stack,
+        "Authorizer",
+        function_arn="arn:aws:lambda:us-east-1:111122223333:function:authorizer",
+        same_environment=True,
+    )
+    given = every_property(
+        Datastore,
+        datastore_name="radiology",
+        encryption_key=key,
+        lossless_storage_format=LosslessStorageFormat.JPEG_2000_LOSSLESS,
+        lambda_authorizer=authorizer,
+        auto_delete_image_sets=True,
+        removal_policy=RemovalPolicy.DESTROY,
+    )
+    store = Datastore(stack, "Store", **given)
+    found = synthesize(stack)
+    created = found.only("Custom::HealthImagingDatastore")
+    expected = {
+        "DatastoreName": "radiology",
+        "KmsKeyArn": stack.resolve(key.key_arn),
+        "LosslessStorageFormat": "JPEG_2000_LOSSLESS",
+        "LambdaAuthorizerArn": authorizer.function_arn,
+    }
+    assert expected == {name: created["Properties"][name] for name in expected}
+    assert "Delete" == created["DeletionPolicy"]
+    assert 1 == len(found.of_type("Custom::HealthImagingImageSetDeletion"))
+    assert store.encryption_key is key
 
 
 def test_a_bare_store_is_one_resource(stack, synthesize):

@@ -10,6 +10,7 @@ from aws_cdk import App, Duration, NestedStack, RemovalPolicy, Size, Stack, Stag
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sns as sns
 
 from healthimaging_cdk import (
     Completion,
@@ -20,12 +21,14 @@ from healthimaging_cdk import (
     ImportSource,
     ImportTolerance,
     MetadataMapping,
+    Notify,
     OnEmpty,
 )
 from healthimaging_cdk._common.runtime import contract
 from stacks.data_stack import DataStack
 from stacks.import_stack import ImportStack
 from tests.feature_flags import REFERENCES
+from tests.library.properties import every_property
 
 IMPORT = "Custom::HealthImagingImport"
 BUCKET = "AWS::S3::Bucket"
@@ -41,6 +44,73 @@ def bring_everything(stack: Stack) -> dict:
         "output_bucket": s3.Bucket.from_bucket_name(stack, "Out", "results"),
         "data_access_role": iam.Role.from_role_arn(stack, "Role", "arn:aws:iam::111122223333:role/import"),
     }
+
+
+def test_a_dicom_import_with_minimal_properties(stack, synthesize):
+    import_ = DicomImport(stack, "Import")
+    found = synthesize(stack)
+    asked = found.only(IMPORT)["Properties"]
+    assert ("dicom/", "results/", "skip", "wait", 3000) == tuple(
+        asked[name] for name in ("InputPrefix", "OutputPrefix", "OnEmpty", "Completion", "WaitSeconds")
+    )
+    assert stack.resolve(import_.datastore.datastore_id) == asked["DatastoreId"]
+    assert 4 == len(found.document["Outputs"])
+
+
+def test_a_dicom_import_with_all_properties(stack, synthesize):
+    images = s3.Bucket.from_bucket_name(stack, "Images", "images")
+    topic = sns.Topic.from_topic_arn(stack, "Topic", "arn:aws:sns:us-east-1:111122223333:on-call")
+    key = kms.Key(stack, "Key")
+    given = every_property(
+        DicomImport,
+        datastore=Datastore.from_datastore_id(stack, "Store", DATASTORE_ID),
+        source=ImportSource.bucket(images, "studies/"),
+        output_bucket=None,  # results_expiration is for one that is created
+        output_prefix="job-output/",
+        data_access_role=iam.Role.from_role_arn(stack, "Role", "arn:aws:iam::111122223333:role/import"),
+        require_source_arn=False,
+        encryption_key=key,
+        customer_managed_key=True,
+        job_name="nightly",
+        run_id="7",
+        metadata_mappings=[STUDY],
+        on_empty=OnEmpty.FAIL,
+        completion=Completion.DETACH,
+        timeout=Duration.minutes(5),
+        tolerance=ImportTolerance(rejected_files=3),
+        quotas=ImportQuotas(files=9),
+        notify=Notify.REJECTIONS,
+        notification_topic=topic,
+        results_expiration=Duration.days(30),
+        access_logs_bucket=s3.Bucket.from_bucket_name(stack, "Logs", "access-logs"),
+        outputs=False,
+        removal_policy=RemovalPolicy.DESTROY,
+    )
+    DicomImport(stack, "Import", **given)
+    found = synthesize(stack)
+    expected = {
+        "DatastoreId": DATASTORE_ID,
+        "DataAccessRoleArn": "arn:aws:iam::111122223333:role/import",
+        "InputBucket": "images",
+        "InputPrefix": "studies/",
+        "OutputPrefix": "job-output/",
+        "JobName": "nightly",
+        "RunId": "7",
+        "MetadataMappings": [{"studyInstanceUID": "1.2.3", "metadataFilePath": "meta/study.json"}],
+        "OnEmpty": "fail",
+        "Completion": "detach",
+        "WaitSeconds": 300,
+        "MaxRejectedFiles": 3,
+        "MaxFiles": 9,
+        "Notify": "rejections",
+        "NotificationTopicArn": topic.topic_arn,
+    }
+    asked = found.only(IMPORT)["Properties"]
+    assert expected == {name: asked.get(name) for name in expected}
+    bucket = found.only(BUCKET)
+    assert "access-logs" == bucket["Properties"]["LoggingConfiguration"]["DestinationBucketName"]
+    assert "Delete" == bucket["DeletionPolicy"]
+    assert "Outputs" not in found.document
 
 
 def test_a_whole_import_is_a_small_template_with_one_function(stack, synthesize):

@@ -12,6 +12,7 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 
 from healthimaging_cdk import DicomImport, ImportAlarms, Notify
+from tests.library.properties import every_property
 
 ALARM = "AWS::CloudWatch::Alarm"
 HOUR = 3600
@@ -41,6 +42,28 @@ def metrics(found: dict[str, Any]) -> dict[str, tuple[str, str, int]]:
 def expression(found: dict[str, Any]) -> str:
     (text,) = (metric["Expression"] for metric in found["Metrics"] if metric["ReturnData"])
     return str(text)
+
+
+def test_import_alarms_with_minimal_properties(stack, import_, synthesize):
+    alarms = ImportAlarms(stack, "Alarms", import_)
+    assert [alarms.failed_imports, alarms.rejected_files] == alarms.alarms
+    assert 2 == len(synthesize(stack).of_type(ALARM))
+
+
+def test_import_alarms_with_all_properties(stack, import_, synthesize):
+    given = every_property(
+        ImportAlarms,
+        import_=import_,
+        rejected_percent=1.5,
+        no_success_for=Duration.hours(26),
+        dead_letter_queue=sqs.Queue(stack, "Queue"),
+        notification_topic=sns.Topic(stack, "Topic"),
+    )
+    alarms = ImportAlarms(stack, "Alarms", **given)
+    assert 4 == len(alarms.alarms)
+    assert 1.5 == properties(synthesize, alarms.rejected_files)["Threshold"]
+    told = [alarm["Properties"]["AlarmActions"] for alarm in synthesize(stack).of_type(ALARM)]
+    assert [[stack.resolve(given["notification_topic"].topic_arn)]] * 4 == told
 
 
 def test_there_are_two_alarms_unless_more_is_asked_for(stack, import_, synthesize):

@@ -13,6 +13,7 @@ from aws_cdk import aws_sqs as sqs
 
 from healthimaging_cdk import Datastore, DicomImport, ImportAlarms, ImportDashboard, ImportSource
 from healthimaging_cdk._common.runtime import contract
+from tests.library.properties import every_property
 
 DASHBOARD = "AWS::CloudWatch::Dashboard"
 ID = "0123456789abcdef0123456789abcdef"
@@ -36,6 +37,28 @@ def _names(intrinsic: dict[str, Any]) -> list[str]:
 
 def rows(found: dict[str, Any]) -> list[list[Any]]:
     return [row for widget in found["widgets"] for row in widget["properties"].get("metrics", [])]
+
+
+def test_an_import_dashboard_with_minimal_properties(stack, synthesize):
+    ImportDashboard(stack, "Dashboard", imports=[DicomImport(stack, "Import")])
+    assert {"metric", "text"} >= {widget["type"] for widget in body(stack, synthesize)["widgets"]}
+    assert "DashboardName" not in synthesize(stack).only(DASHBOARD)["Properties"]
+
+
+def test_an_import_dashboard_with_all_properties(stack, synthesize):
+    import_, other = DicomImport(stack, "Import"), Datastore.from_datastore_id(stack, "Other", ID)
+    given = every_property(
+        ImportDashboard,
+        imports=[import_],
+        datastores=[other],
+        alarms=[ImportAlarms(stack, "Alarms", import_)],
+        dashboard_name="imaging",
+    )
+    ImportDashboard(stack, "Dashboard", **given)
+    found = body(stack, synthesize)
+    assert "imaging" == synthesize(stack).only(DASHBOARD)["Properties"]["DashboardName"]
+    assert "alarm" in {widget["type"] for widget in found["widgets"]}
+    assert {ID} == {row[3] for row in rows(found) if row[:1] == ["AWS/HealthImaging"] and row[2] == "DatastoreId"}
 
 
 def test_it_shows_every_metric_of_each_import(stack, synthesize):

@@ -15,12 +15,12 @@ from constructs import Construct
 from healthimaging_cdk import Datastore, DicomImport, HealthImagingEndpoints, ImportNetwork, ImportSource, Notify
 from healthimaging_cdk._common.runtime import contract
 from tests.conftest import ROOT
+from tests.library.network.vpcs import HERE, import_vpc
 
 ENDPOINT = "AWS::EC2::VPCEndpoint"
 FUNCTION = "AWS::Lambda::Function"
 GROUP = "AWS::EC2::SecurityGroup"
 INGRESS = "AWS::EC2::SecurityGroupIngress"
-HERE = {"account": "111122223333", "region": "us-east-1"}
 HEALTHIMAGING = {"medical-imaging", "runtime-medical-imaging", "dicom-medical-imaging"}
 FOR_IMPORTS = {"cloudformation", "events", "states", "sts"}
 ANSWERS = "arn:aws:s3:::cloudformation-custom-resource-response-useast1/*"
@@ -34,18 +34,6 @@ def stack(app):
 @pytest.fixture
 def vpc(stack):
     return import_vpc(stack)
-
-
-def import_vpc(stack: Stack) -> ec2.IVpc:
-    return ec2.Vpc.from_vpc_attributes(
-        stack,
-        "Vpc",
-        vpc_id="vpc-1",
-        vpc_cidr_block="10.0.0.0/16",
-        availability_zones=["us-east-1a", "us-east-1b"],
-        isolated_subnet_ids=["subnet-1", "subnet-2"],
-        isolated_subnet_route_table_ids=["rtb-1", "rtb-2"],
-    )
 
 
 def text(value) -> str:
