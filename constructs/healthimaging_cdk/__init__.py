@@ -10,6 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from healthimaging_cdk.bulk_import.bulk_dicom_import import BulkDicomImport
+    from healthimaging_cdk.bulk_import.options import BulkPace
     from healthimaging_cdk.datastore.datastore import Datastore, IDatastore, LosslessStorageFormat, StorageTier
     from healthimaging_cdk.datastore.datastore_grants import DatastoreGrants
     from healthimaging_cdk.dicom_import.data_access_role import DataAccessRole
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 __version__ = "1.0.0rc1"
 
 __all__ = [
+    "BulkDicomImport",
+    "BulkPace",
     "Completion",
     "DataAccessRole",
     "Datastore",
@@ -54,6 +58,8 @@ __all__ = [
 ]
 
 _MODULES = {
+    "BulkDicomImport": "bulk_import.bulk_dicom_import",
+    "BulkPace": "bulk_import.options",
     "Completion": "dicom_import.options",
     "DataAccessRole": "dicom_import.data_access_role",
     "Datastore": "datastore.datastore",

@@ -17,6 +17,7 @@ class ResourceType(StrEnum):
     TAGS = "Custom::HealthImagingDatastoreTags"
     DATASTORE = "Custom::HealthImagingDatastore"
     IMAGE_SET_DELETION = "Custom::HealthImagingImageSetDeletion"
+    BULK_START = "Custom::HealthImagingBulkImportStart"
 
 
 Number = str | int | float

@@ -81,11 +81,26 @@ def _receive(event: dict[str, Any]) -> State:
         "received", request_type=request.request_type, request_id=request.request_id,
         resource=request.logical_resource_id,
     )  # fmt: skip
+    if request.resource_type == ResourceType.BULK_START:
+        return _start_bulk(request)
     state: State = {"event": event, "began_at": time.time()}
     try:
         _start_execution(request, request.request_id, state)
     except Exception as error:  # noqa: BLE001 - whatever happens, CloudFormation gets a response
         send(request, Response(success=_must_succeed(request, state.get("mode")), reason=_reason(error)))
+    return {}
+
+
+def _start_bulk(request: Request) -> State:
+    """Start an execution of a bulk import, which the deploy does not wait for; never in a rollback."""
+    try:
+        if request.request_type != "Delete":
+            from healthimaging_import.bulk.handler import start_on_deploy  # noqa: PLC0415 - as below
+
+            start_on_deploy(request.role_arn, request.resource_properties["BulkStateMachineArn"], request)
+        send(request, Response(success=True))
+    except Exception as error:  # noqa: BLE001 - whatever happens, CloudFormation gets a response
+        send(request, Response(success=False, reason=_reason(error)))
     return {}
 
 

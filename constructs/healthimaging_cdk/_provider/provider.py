@@ -6,7 +6,7 @@ function step by step, waits in between, and has it respond to CloudFormation (d
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any, cast
 from weakref import WeakKeyDictionary
@@ -118,9 +118,9 @@ class Provider(Construct):
         return resource
 
     @cached_property
-    def state_machine(self) -> CfnResource:
-        """What responds to CloudFormation step by step; created for the first custom resource."""
-        role = iam.Role(
+    def state_machine_role(self) -> iam.Role:
+        """The role of the state machines of the stack: it invokes the function, and nothing else."""
+        return iam.Role(
             self,
             "StateMachineRole",
             assumed_by=iam.ServicePrincipal("states.amazonaws.com").with_conditions(
@@ -129,19 +129,30 @@ class Provider(Construct):
             description="Lets the state machine of healthimaging-cdk call its function",
             inline_policies={"Invoke": policy_document([allow("lambda:InvokeFunction", self.function_arn)])},
         )
+
+    def create_state_machine(
+        self, scope: Construct, definition: str, substitutions: Mapping[str, str] | None = None
+    ) -> CfnResource:
+        """Create a state machine that calls the function: ``${Invoke}`` and ``${Function}`` stand for how."""
         return create_resource(
-            self,
+            scope,
             "StateMachine",
             "aws_stepfunctions.CfnStateMachine",
             {
-                "roleArn": role.role_arn,
-                "definitionString": DEFINITION,
+                "roleArn": self.state_machine_role.role_arn,
+                "definitionString": definition,
                 "definitionSubstitutions": {
+                    **(substitutions or {}),
                     "Function": self.function_arn,
                     "Invoke": f"arn:{self._stack.partition}:states:::lambda:invoke",
                 },
             },
         )
+
+    @cached_property
+    def state_machine(self) -> CfnResource:
+        """What responds to CloudFormation step by step; created for the first custom resource."""
+        return self.create_state_machine(self, DEFINITION)
 
     @cached_property
     def state_machine_arn(self) -> str:

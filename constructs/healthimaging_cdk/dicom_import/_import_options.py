@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
+from typing import ClassVar, cast
 
 import aws_cdk as cdk
 from aws_cdk import Duration, RemovalPolicy, Stack, Stage
@@ -50,6 +50,9 @@ class ImportOptions:
         ValueError: arguments break rules; the message names all of them.
     """
 
+    construct: ClassVar[str] = "DicomImport"
+    """What the arguments are of, for messages."""
+
     scope: Construct
     construct_id: str
     datastore: IDatastore | None
@@ -77,7 +80,7 @@ class ImportOptions:
 
     def __post_init__(self) -> None:
         """Check the values; their types have been checked."""
-        violations = Violations("DicomImport", self.scope, self.construct_id)
+        violations = Violations(self.construct, self.scope, self.construct_id)
         violations.check_removal_policy("removal_policy", self.removal_policy)
         _check_job_name(violations, self.job_name)
         _check_run_id(violations, self.run_id, self._run_id_in_context)
@@ -101,7 +104,11 @@ class ImportOptions:
         own = "use a key of the stack's Region"
         violations.check_place("encryption_key", self.encryption_key, self.stack, region=own)
         _check_topic(violations, self.notification_topic, self.stack)
+        self.check_further(violations)
         violations.raise_any()
+
+    def check_further(self, violations: Violations) -> None:
+        """Check what only some imports take; nothing here."""
 
     @cached_property
     def stack(self) -> Stack:

@@ -18,13 +18,17 @@ from healthimaging_import.bulk.planning import Planning, find_plan, load_plan
 from healthimaging_import.bulk.report import make_report
 from healthimaging_import.bulk.run import Run
 from healthimaging_import.bulk.settings import Settings
+from healthimaging_import.cfn.request import Request
 from healthimaging_import.contract import BULK_DETAIL_TYPE, EVENT_SOURCE, Verdict
 from healthimaging_import.errors import RetryableError, TerminalError
+from healthimaging_import.importing.lifecycle import Mode
+from healthimaging_import.resources.step import mode_of
 
 _RESERVE_SECONDS = 60.0
 _MOST_LOOPS = 2000
 """A loop has some nine events, and an execution 25,000 at most."""
 _REJECTIONS_PER_FILE = 1000
+_START_PATIENCE_SECONDS, _START_PAUSE_SECONDS = 120.0, 5.0
 _ANEW = "new"
 _ID = re.compile(r"[A-Za-z0-9._-]{0,64}")
 
@@ -44,6 +48,34 @@ def handle_bulk(event: Mapping[str, Any], context: Any) -> dict[str, Any]:  # no
     except RetryableError as error:
         log.line("later", reason=str(error))
         return {**step.carried(), "next": "wait", "wait_seconds": max(30, round(error.after))}
+
+
+def start_on_deploy(role_arn: str, state_machine_arn: str, request: Request) -> None:
+    """Start an execution for a deploy, unless the stack is taken back.
+
+    Raises:
+        TerminalError: it cannot be started.
+    """
+    aws = Aws(role_arn, iam_propagating=True)
+    began = time.monotonic()
+    while True:
+        try:
+            mode, _ = mode_of(aws, request)
+            if mode is Mode.ROLLBACK:
+                return
+            aws.call(
+                "stepfunctions", "StartExecution", bool, name=f"deploy-{request.request_id}", input="{}",
+                stateMachineArn=state_machine_arn,
+            )  # fmt: skip
+        except RetryableError:
+            if time.monotonic() - began > _START_PATIENCE_SECONDS:
+                raise
+            time.sleep(_START_PAUSE_SECONDS)
+            continue
+        except TerminalError as error:
+            if error.code != "ExecutionAlreadyExists":
+                raise
+        return
 
 
 class _Step:
