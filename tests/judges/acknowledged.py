@@ -104,6 +104,13 @@ ACKNOWLEDGED = [
     ),
     Acknowledgement(("cdk-nag: AwsSolutions-IAM5[Resource::DATASTORE/imageset/*]",), "AWS::IAM::Policy", _IMAGE_SETS),
     Acknowledgement(
+        ("cdk-nag: AwsSolutions-IAM5[Resource::STATE_MACHINE_EXECUTIONS:*]",),
+        "AWS::IAM::Policy",
+        "The wildcard stands for the executions of one state machine, which are named when they are started. "
+        "grant_start lets somebody stop and redrive them. No action and no state machine is a wildcard.",
+        ("bulk import",),
+    ),
+    Acknowledgement(
         _packs("IAMNoInlinePolicy", _HIPAA, _NIST, _PCI),
         "AWS::IAM::Policy",
         "The rule is about the access of people, to be managed in groups. These are policies of service roles, each of "
@@ -141,6 +148,7 @@ ACKNOWLEDGED = [
             "tagged datastore",
             "bring your own",
             "bring your own, one bucket",
+            "bulk import, bring your own",
             "no customer key",
             "notified, no customer key",
             "removed with the stack",

@@ -21,6 +21,8 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 
 from healthimaging_cdk import (
+    BulkDicomImport,
+    BulkPace,
     Completion,
     DataAccessRole,
     Datastore,
@@ -316,6 +318,28 @@ def _notified_without_customer_key(app: App, _: Path) -> None:
     DicomImport(stack, "Import", customer_managed_key=False, notify=Notify.OUTCOMES)
 
 
+def _bulk_import(app: App, _: Path) -> None:
+    stack = Stack(app, "Bulk")
+    archive = BulkDicomImport(stack, "Archive")
+    archive.grant_start(_runs_a_function(stack, "Starter"))
+    archive.grant_read_report(_runs_a_function(stack, "Reader"))
+
+
+def _bulk_import_brought(app: App, _: Path) -> None:
+    stack = Stack(app, "BulkBrought", env=_HERE)
+    key = kms.Key.from_key_arn(stack, "Key", _KEY_ARN)
+    BulkDicomImport(
+        stack,
+        "Archive",
+        datastore=Datastore.from_datastore_id(stack, "Datastore", _DATASTORE_ID, encryption_key=key),
+        source=ImportSource.bucket(_bucket(stack, "images", key), "archive/", owner_account_id="444455556666"),
+        output_bucket=_bucket(stack, "results", key),
+        pace=BulkPace(starts_per_second=1),
+        tolerance=ImportTolerance(rejected_percent=1),
+        start_on_deploy=True,
+    )
+
+
 def _bucket(stack: Stack, name: str, key: kms.IKey) -> s3.IBucket:
     return s3.Bucket.from_bucket_attributes(stack, f"Bucket-{name}", bucket_name=f"amzn-{name}", encryption_key=key)
 
@@ -346,6 +370,8 @@ CATALOGUE: dict[str, Callable[[App, Path], None]] = {
     "watched": _watched,
     "notified": _notified,
     "notified, no customer key": _notified_without_customer_key,
+    "bulk import": _bulk_import,
+    "bulk import, bring your own": _bulk_import_brought,
     "nested stack": _nested_stack,
     "stage": _stage,
 }

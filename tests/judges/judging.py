@@ -43,6 +43,7 @@ _PACKS = (AwsSolutionsChecks, HIPAASecurityChecks, NIST80053R5Checks, PCIDSS321C
 _ERRORS = (Severity.ERROR, Severity.FATAL)
 _IMAGE_SETS_WILDCARD = re.compile(r"\[Resource::.*/imageset/\*\]")
 _EC2_WILDCARD = re.compile(r"\[Resource::[^/]*:ec2:[^/]*/\*\]")
+_EXECUTIONS_WILDCARD = re.compile(r"\[Resource::[^\]]*:execution:[^\]]*:\*\]")
 _PREFIX_WILDCARD = re.compile(r"\[Resource::(?:<[^>]+>|[^/\]]+)/(?:[^*]*/)?\*\]")
 _PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
 _CONTROL = re.compile(
@@ -184,6 +185,8 @@ def cdk_nag(example: str, build: Callable[[App], None], outdir: Path) -> list[Fi
 def _without_names(rule: str) -> str:
     if _IMAGE_SETS_WILDCARD.search(rule):
         return _IMAGE_SETS_WILDCARD.sub("[Resource::DATASTORE/imageset/*]", rule)
+    if _EXECUTIONS_WILDCARD.search(rule):
+        return _EXECUTIONS_WILDCARD.sub("[Resource::STATE_MACHINE_EXECUTIONS:*]", rule)
     if _EC2_WILDCARD.search(rule):
         return _EC2_WILDCARD.sub("[Resource::EC2/*]", rule)
     return _PREFIX_WILDCARD.sub("[Resource::BUCKET/PREFIX*]", rule)

@@ -181,6 +181,36 @@ class Example:
                     else:
                         names["store"] = properties["DatastoreArn"]
                     yield names
+                elif resource["Type"] == "AWS::StepFunctions::StateMachine":
+                    yield from self._bulk(template.example, resolver.arn(logical_id), resolver, resource)
+
+    def _bulk(self, example: str, arn: str, resolver: Resolver, resource: dict[str, Any]) -> Iterator[dict[str, str]]:
+        """The names of a bulk import, whose settings are in the definition of its state machine."""
+        machine = resolver.resolve(resource["Properties"])
+        definition = machine["DefinitionString"]
+        for name, value in machine.get("DefinitionSubstitutions", {}).items():
+            definition = definition.replace(f"${{{name}}}", value)
+        parameters = json.loads(definition)["States"].get("Run", {}).get("Parameters")
+        if parameters is None:
+            return
+        settings, function = parameters["Payload"]["settings"], parameters["FunctionName"]
+        log_group = f"arn:aws:logs:{_HERE}:log-group:{self._made[function]['LoggingConfig']['LogGroup']}"
+        log_key = self._made[f"{log_group}:*"].get("KmsKeyId")
+        yield (
+            _ALWAYS
+            | ({"log_key": log_key} if log_key else {})
+            | self._import(example, settings)
+            | {
+                "bulk_role": settings["RoleArn"],
+                "function": function,
+                "function_role": self._made[function]["Role"],
+                "log_group": log_group,
+                "log_stream": f"{log_group}:log-stream:2026",
+                "request_role": settings["RoleArn"],
+                "state_machine": arn,
+                "state_machine_role": machine["RoleArn"],
+            }
+        )
 
     def _engine(self, properties: dict[str, Any]) -> dict[str, str]:
         function, state_machine = properties["ServiceToken"], properties["StateMachineArn"]

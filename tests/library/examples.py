@@ -61,6 +61,7 @@ PREPARED: dict[str, Callable[[Construct], Any]] = {
     "alarms": lambda scope: healthimaging_cdk.ImportAlarms(
         scope, "Alarms", healthimaging_cdk.DicomImport(scope, "Watched")
     ),
+    "archive": lambda scope: healthimaging_cdk.BulkDicomImport(scope, "Archive"),
     "audit": lambda scope: sqs.Queue(scope, "Audit"),
     "auditor": _role("Auditor"),
     "authorizer": lambda scope: _function(scope, "Authorizer"),

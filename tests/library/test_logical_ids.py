@@ -10,6 +10,7 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_s3 as s3
 
 from healthimaging_cdk import (
+    BulkDicomImport,
     DataAccessRole,
     Datastore,
     DicomImport,
@@ -82,6 +83,10 @@ def import_in_a_vpc(stack: Stack) -> None:
     DicomImport(stack, "Import")
 
 
+def bulk_import(stack):
+    BulkDicomImport(stack, "Archive", start_on_deploy=True)
+
+
 CONSTRUCTS = [
     bare_store,
     tagged_store,
@@ -91,6 +96,7 @@ CONSTRUCTS = [
     whole_import,
     import_of_a_directory,
     import_in_a_vpc,
+    bulk_import,
 ]
 
 

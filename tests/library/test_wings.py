@@ -18,7 +18,18 @@ import healthimaging_cdk
 ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / "constructs" / "healthimaging_cdk"
 IMPORT_ROOTS = ("constructs", "lambda", "local")
-WINGS = ["_common", "_provider", "cli", "datastore", "dicom_import", "monitoring", "network", "review", "verify"]
+WINGS = [
+    "_common",
+    "_provider",
+    "bulk_import",
+    "cli",
+    "datastore",
+    "dicom_import",
+    "monitoring",
+    "network",
+    "review",
+    "verify",
+]
 
 DOWNWARDS = "the wings of the library import each other downwards"
 PRIVATE = "private modules are imported in their own package alone"

@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from healthimaging_cdk._common.validation import (
-    FLAG,
-    NUMBER,
-    WHOLE_NUMBER,
-    Violations,
-    instance_of,
-    is_token,
-    optional,
-)
+from healthimaging_cdk._common.messages import is_token
+from healthimaging_cdk._common.validation import Violations
 from healthimaging_cdk.bulk_import.options import BulkPace
 from healthimaging_cdk.dicom_import.options import ImportQuotas, ImportTolerance
 from healthimaging_cdk.dicom_import.shared import ImportOptions
 
-_PACE = instance_of(
-    BulkPace,
-    "a BulkPace",
-    "use for example BulkPace(starts_per_second=1)",
-    {"starts_per_second": NUMBER, "concurrent_jobs": WHOLE_NUMBER},
-)
 _MOST_ATTEMPTS = 10
 
 
@@ -34,12 +21,12 @@ class BulkOptions(ImportOptions):
 
     construct: ClassVar[str] = "BulkDicomImport"
 
-    pace: BulkPace | None = field(metadata={"kind": optional(_PACE)})
-    folders_per_job: int = field(metadata={"kind": WHOLE_NUMBER})
-    attempts: int = field(metadata={"kind": WHOLE_NUMBER})
-    prefixes_without_slash: bool = field(metadata={"kind": FLAG})
-    plan_only: bool = field(metadata={"kind": FLAG})
-    start_on_deploy: bool = field(metadata={"kind": FLAG})
+    pace: BulkPace | None
+    folders_per_job: int
+    attempts: int
+    prefixes_without_slash: bool
+    plan_only: bool
+    start_on_deploy: bool
 
     def check_further(self, violations: Violations) -> None:
         """Check what only a bulk import takes."""
@@ -61,8 +48,9 @@ class BulkOptions(ImportOptions):
 
     def settings(self) -> dict[str, Any]:
         """What the function is told of the arguments that are no resources."""
-        quotas, pace, tolerance = self.quotas or ImportQuotas(), self.pace or BulkPace(), self.tolerance
-        given: dict[str, Any] = {
+        quotas, pace = self.quotas or ImportQuotas(), self.pace or BulkPace()
+        tolerance = self.tolerance or ImportTolerance()
+        return {
             "JobName": self.job_name,
             "InputOwnerAccountId": self.owner_to_send,
             "MaxFiles": quotas.files,
@@ -74,12 +62,8 @@ class BulkOptions(ImportOptions):
             "ConcurrentJobs": pace.concurrent_jobs,
             "Attempts": self.attempts,
             "PlanOnly": self.plan_only,
-        }
-        tolerance = tolerance or ImportTolerance()
-        given |= {
             "MaxRejectedFiles": tolerance.rejected_files,
             "MaxRejectedPercent": tolerance.rejected_percent,
             "FailOnNonPrimary": not tolerance.non_primary_image_sets,
             "FailOnWarnings": not tolerance.warnings,
         }
-        return given

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Unpack, cast
+from typing import Any, Unpack, cast
 
-from aws_cdk import ArnFormat, CfnElement, CustomResource, Duration, RemovalPolicy, Stack
+import aws_cdk as cdk
+from aws_cdk import ArnFormat, CfnElement, CfnResource, CustomResource, Duration, RemovalPolicy
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
-from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct, IDependable
 
+from healthimaging_cdk._common.argument_types import check_types
+from healthimaging_cdk._common.environment import stack_of
 from healthimaging_cdk._common.event_rules import OnEventOptions, make_rule
 from healthimaging_cdk._common.kms_keys import grant_on_key
 from healthimaging_cdk._common.metrics import MetricOptions, make_metric
+from healthimaging_cdk._common.policies import allow
 from healthimaging_cdk._common.runtime import contract
-from healthimaging_cdk._common.validation import GRANTEE, Violations, warn_of_region
+from healthimaging_cdk._common.validation import warn_of_region
 from healthimaging_cdk._provider.provider import Provider
 from healthimaging_cdk._provider.rights_policy import RightsPolicy, digest_together
 from healthimaging_cdk.bulk_import._bulk_options import BulkOptions
@@ -25,27 +28,23 @@ from healthimaging_cdk.datastore.datastore import Datastore, IDatastore
 from healthimaging_cdk.dicom_import.data_access_role import DataAccessRole, rights_of
 from healthimaging_cdk.dicom_import.options import Completion, ImportQuotas, ImportTolerance, OnEmpty
 from healthimaging_cdk.dicom_import.shared import (
-    ImportMetrics,
     RecordsExpiry,
     RecordsGuard,
     SourcePolicies,
+    create_one_by_one,
     create_storage,
     fixed_role_name,
     make_key,
     open_endpoints,
     provider_statements,
-    role_arn,
+    role_arns,
 )
 from healthimaging_cdk.dicom_import.source import ImportSource
-
-if TYPE_CHECKING:
-    from aws_cdk import aws_cloudwatch as cloudwatch
-    from aws_cdk import aws_events as events
 
 _START_SECONDS = 300
 
 
-class BulkDicomImport(ImportMetrics, Construct):
+class BulkDicomImport(Construct):
     """Imports an archive of any size into a HealthImaging data store: as many jobs as it takes, at the account's pace.
 
     A state machine lists the source, plans the fewest jobs that fit into the quotas, starts them as fast as the account
@@ -56,8 +55,6 @@ class BulkDicomImport(ImportMetrics, Construct):
     Whatever is not given is made, as by a :class:`DicomImport`. Nothing is imported on deploy, unless
     ``start_on_deploy`` says so: start an execution of ``state_machine_arn``.
 
-    The metrics are those of :class:`DicomImport`, one value for each job.
-
     Example:
         >>> archive = BulkDicomImport(stack, "Archive", datastore=store, source=ImportSource.bucket(images, "archive/"))
         >>> archive.on_failed("Failed")
@@ -66,6 +63,7 @@ class BulkDicomImport(ImportMetrics, Construct):
         https://docs.aws.amazon.com/healthimaging/latest/devguide/endpoints-quotas.html
     """
 
+    @check_types
     def __init__(
         self,
         scope: Construct,
@@ -106,7 +104,7 @@ class BulkDicomImport(ImportMetrics, Construct):
             encryption_key: KMS key for the resources created here. Default: a key with rotation is created.
             customer_managed_key: False uses the keys of S3 and HealthImaging for what is created here.
             job_name: how the names of the jobs begin, as in :class:`DicomImport`. Default: the name of the stack and
-                the logical id of the state machine.
+                the logical id of ``request_role``.
             tolerance: what may go wrong in the whole run. Files that no job has imported count as rejected, those that
                 no prefix covers included. Default: anything, except that a job fails in all its attempts or that
                 nothing is imported.
@@ -124,6 +122,7 @@ class BulkDicomImport(ImportMetrics, Construct):
             removal_policy: what becomes of store, buckets and key that are created here when they leave the stack.
 
         Raises:
+            TypeError: arguments are not of their types; the message names all of them.
             ValueError: arguments break rules; the message names all of them.
         """
         options = BulkOptions(
@@ -164,12 +163,14 @@ class BulkDicomImport(ImportMetrics, Construct):
         self._datastore: IDatastore = datastore or Datastore(
             self, "Datastore", encryption_key=self._encryption_key, removal_policy=removal_policy
         )
+        if datastore is None:
+            create_one_by_one(self._datastore)
         self._storage = create_storage(self, options, self._encryption_key, self._datastore)
         guard = RecordsGuard.of(self.output_bucket) if output_bucket else RecordsGuard(self.output_bucket)
         self.node.add_validation(RecordsExpiry(self, self.output_bucket, output_prefix))
         foreign = options.is_cross_account
         access_name = fixed_role_name(self, "DataAccess") if foreign else None
-        is_named = foreign or (guard is not None and not guard.is_in(Stack.of(self)))
+        is_named = foreign or (guard is not None and not guard.is_in(stack_of(self)))
         role_name = fixed_role_name(self, "Bulk") if is_named else None
         self._data_access_role = data_access_role or DataAccessRole(
             self,
@@ -195,30 +196,24 @@ class BulkDicomImport(ImportMetrics, Construct):
         policy = self._create_policy(options)
         needs: list[IDependable] = [self._data_access_role, policy]
         if guard is not None:
-            arns = (
-                [role_arn(self, name) for name in (role_name, f"*/{role_name}")]
-                if role_name is not None and not guard.is_in(Stack.of(self))
-                else [self._role.role_arn]
-            )
+            is_elsewhere = role_name is not None and not guard.is_in(stack_of(self))
+            arns = role_arns(self, role_name) if role_name and is_elsewhere else [self._role.role_arn]
             guard.admit(self.output_prefix, *arns)
             needs.append(cast("s3.BucketPolicy", self.output_bucket.policy))
         open_endpoints(self, self._storage, options, None)
-        access_arn = (
-            role_arn(self, access_name) if access_name and not data_access_role else self.data_access_role.role_arn
-        )
-        lister_arn = role_arn(self, role_name) if role_name else self._role.role_arn
-        self._source_policies = SourcePolicies(self, self.input_bucket, self.input_prefix, access_arn, lister_arn)
+        self._role_names = None if data_access_role else access_name, role_name
         if foreign:
             self._source_policies.add_outputs()
         if start_on_deploy:
             self._start_on_deploy(provider, policy, needs)
 
-    def _create_state_machine(self, provider: Provider, options: BulkOptions) -> sfn.CfnStateMachine:
-        stack = Stack.of(self)
-        machine = sfn.CfnStateMachine(
-            self, "StateMachine", role_arn=provider.state_machine_role.role_arn, definition_string="{}"
-        )
-        self._import_name = contract.import_name(stack.stack_name, cast("CfnElement", machine).logical_id)
+    @property
+    def _source_policies(self) -> SourcePolicies:
+        roles = zip(self._role_names, (self._data_access_role, self._role), strict=True)
+        readers, listers = (role_arns(self, name) if name else [role.role_arn] for name, role in roles)
+        return SourcePolicies(self, self.input_bucket, self.input_prefix, readers, listers)
+
+    def _create_state_machine(self, provider: Provider, options: BulkOptions) -> CfnResource:
         settings: dict[str, Any] = {
             **options.settings(),
             "RoleArn": self._role.role_arn,
@@ -228,16 +223,10 @@ class BulkDicomImport(ImportMetrics, Construct):
             "InputPrefix": self.input_prefix,
             "OutputBucket": self.output_bucket.bucket_name,
             "OutputPrefix": self.output_prefix,
-            "ImportName": self._import_name,
+            "ImportName": self.import_name,
         }
         definition, substitutions = make_definition(settings)
-        machine.definition_string = definition
-        machine.definition_substitutions = {
-            **substitutions,
-            "Function": provider.function.function_arn,
-            "Invoke": f"arn:{stack.partition}:states:::lambda:invoke",
-        }
-        return machine
+        return provider.create_state_machine(self, definition, substitutions)
 
     def _create_policy(self, options: BulkOptions) -> RightsPolicy:
         statements = provider_statements(
@@ -249,10 +238,9 @@ class BulkDicomImport(ImportMetrics, Construct):
             topic_key=None,
         )
         # An execution that grows long goes on in another one.
-        statements.append(iam.PolicyStatement(actions=["states:StartExecution"], resources=[self.state_machine_arn]))
+        statements.append(allow("states:StartExecution", self.state_machine_arn))
         if options.start_on_deploy:
-            stack_id = Stack.of(self).stack_id
-            statements.append(iam.PolicyStatement(actions=["cloudformation:DescribeStacks"], resources=[stack_id]))
+            statements.append(allow("cloudformation:DescribeStacks", stack_of(self).stack_id))
         return RightsPolicy(self._role, "Bulk", statements)
 
     def _start_on_deploy(self, provider: Provider, policy: RightsPolicy, needs: list[IDependable]) -> None:
@@ -269,7 +257,7 @@ class BulkDicomImport(ImportMetrics, Construct):
             self,
             "Start",
             resource_type=contract.ResourceType.BULK_START.value,
-            service_token=provider.function.function_arn,
+            service_token=provider.function_arn,
             service_timeout=Duration.seconds(_START_SECONDS),
             properties=properties,
         )
@@ -318,12 +306,13 @@ class BulkDicomImport(ImportMetrics, Construct):
     @property
     def state_machine_arn(self) -> str:
         """The ARN of the state machine. Start an execution of it, with ``{}`` as input, to import."""
-        return self._state_machine.attr_arn
+        return self._state_machine.get_att("Arn").to_string()
 
     @property
     def import_name(self) -> str:
-        """What the import is called in metrics and events."""
-        return self._import_name
+        """What the import is called in metrics and events: the name of its stack and the logical id of its role."""
+        role = cast("CfnElement", self._role.node.default_child)
+        return contract.import_name(stack_of(self).stack_name, role.logical_id)
 
     @property
     def source_bucket_policy(self) -> iam.PolicyDocument:
@@ -335,6 +324,7 @@ class BulkDicomImport(ImportMetrics, Construct):
         """What the policy of the source bucket's key has to allow, if the bucket is known to have one."""
         return self._source_policies.of_key()
 
+    @check_types
     def grant_start(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let somebody start, stop and redrive executions, and see how they are.
 
@@ -344,7 +334,6 @@ class BulkDicomImport(ImportMetrics, Construct):
         Example:
             >>> grant = archive.grant_start(scheduler)
         """
-        Violations("BulkDicomImport.grant_start").require_kinds({"grantee": GRANTEE}, locals())
         iam.Grant.add_to_principal(
             grantee=grantee,
             actions=["states:DescribeExecution", "states:RedriveExecution", "states:StopExecution"],
@@ -356,6 +345,7 @@ class BulkDicomImport(ImportMetrics, Construct):
             resource_arns=[self.state_machine_arn],
         )
 
+    @check_types
     def grant_read_report(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let somebody read plans, states, results and reports; plans hold object keys, which may name patients.
 
@@ -365,7 +355,6 @@ class BulkDicomImport(ImportMetrics, Construct):
         Example:
             >>> grant = archive.grant_read_report(viewer)
         """
-        Violations("BulkDicomImport.grant_read_report").require_kinds({"grantee": GRANTEE}, locals())
         key = self.output_bucket.encryption_key
         if key is not None:
             grant_on_key(grantee, key, ["kms:Decrypt"])
@@ -379,7 +368,7 @@ class BulkDicomImport(ImportMetrics, Construct):
             grantee=grantee, actions=["s3:GetObject"], resource_arns=[self.output_bucket.arn_for_objects(folder)]
         )
 
-    def on_completed(self, construct_id: str, **options: Unpack[OnEventOptions]) -> events.Rule:
+    def on_completed(self, construct_id: str, **options: Unpack[OnEventOptions]) -> cdk.aws_events.Rule:
         """A rule for runs that have ended well: within the tolerance.
 
         Args:
@@ -395,7 +384,7 @@ class BulkDicomImport(ImportMetrics, Construct):
             detail={"import": [self.import_name], "outcome": [contract.Verdict.SUCCEEDED.value]},
         )
 
-    def on_failed(self, construct_id: str, **options: Unpack[OnEventOptions]) -> events.Rule:
+    def on_failed(self, construct_id: str, **options: Unpack[OnEventOptions]) -> cdk.aws_events.Rule:
         """A rule for executions that failed, were stopped, or ended a run that is not within the tolerance.
 
         Args:
@@ -411,34 +400,67 @@ class BulkDicomImport(ImportMetrics, Construct):
             detail={"stateMachineArn": [self.state_machine_arn], "status": ["ABORTED", "FAILED", "TIMED_OUT"]},
         )
 
-    def metric_executions_failed(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric(self, metric_name: str, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
+        """Make a metric of this import's jobs (dimension ``Import``); a failed invocation may count a job twice.
+
+        Args:
+            metric_name: the name in the namespace ``HealthImagingCdk``.
+            options: the members of ``aws_cloudwatch.MetricOptions``, as in every ``metric_*``; the sum over 5 minutes
+                unless given.
+        """
+        return make_metric(
+            contract.METRIC_NAMESPACE,
+            metric_name,
+            statistic="Sum",
+            dimensions={contract.METRIC_DIMENSIONS[1]: self.import_name},
+            environment=stack_of(self),
+            options=options,
+        )
+
+    def metric_files_imported(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
+        """Files that jobs have imported; the sum over 5 minutes unless given."""
+        return self.metric("FilesImported", **options)
+
+    def metric_files_rejected(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
+        """Files that jobs have scanned and not imported; the sum over 5 minutes unless given."""
+        return self.metric("FilesRejected", **options)
+
+    def metric_jobs_succeeded(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
+        """Jobs that ran to their end and imported files; the sum over 5 minutes unless given."""
+        return self.metric("ImportsSucceeded", **options)
+
+    def metric_jobs_failed(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
+        """Attempts at jobs that failed or could not be judged; the sum over 5 minutes unless given."""
+        return self.metric("ImportsFailed", **options)
+
+    def metric_executions_failed(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
         """Executions that failed, or ended a run that is not within the tolerance; the sum over 5 minutes.
 
         Args:
-            options: the members of ``aws_cloudwatch.MetricOptions``, as in every ``metric_*``.
+            options: the members of ``aws_cdk.aws_cloudwatch.MetricOptions``, as in every ``metric_*``.
         """
         return self._metric_of_states("ExecutionsFailed", options)
 
-    def metric_executions_started(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_executions_started(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
         """Executions that were started; the sum over 5 minutes."""
         return self._metric_of_states("ExecutionsStarted", options)
 
-    def _metric_of_states(self, name: str, options: MetricOptions) -> cloudwatch.Metric:
+    def _metric_of_states(self, name: str, options: MetricOptions) -> cdk.aws_cloudwatch.Metric:
         return make_metric(
             "AWS/States",
             name,
             statistic="Sum",
             dimensions={"StateMachineArn": self.state_machine_arn},
-            environment=Stack.of(self),
+            environment=stack_of(self),
             options=options,
         )
 
     @property
     def _executions_arn(self) -> str:
-        return Stack.of(self).format_arn(
+        return stack_of(self).format_arn(
             service="states",
             resource="execution",
-            resource_name=f"{self._state_machine.attr_name}:*",
+            resource_name=f"{self._state_machine.get_att('Name').to_string()}:*",
             arn_format=ArnFormat.COLON_RESOURCE_NAME,
         )
 

@@ -8,9 +8,13 @@ import click
 
 # The name of a command, and the module of this package whose function `command` it is.
 _COMMANDS: dict[str, str] = {
+    "plan": "plan",
+    "report": "report",
+    "retry": "retry",
     "review": "review",
     "status": "status",
     "verify-aws": "verify_aws",
+    "watch": "watch",
 }
 
 

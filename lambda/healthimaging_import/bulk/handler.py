@@ -191,7 +191,6 @@ def _report(step: _Step) -> dict[str, Any]:
         return {**step.carried(), "rejections": position, "next": "wait", "wait_seconds": 1}
     report = make_report(plan, run.state, step.settings, time.time())
     step.folder.write_json(f"{step.place()}/report.json", report)
-    step.folder.write_json(f"latest/{step.settings.run_name('')}.json", {"plan": step.plan, "run": run.state.run})
     _publish(step, report)
     log.line(
         "reported", verdict=report["verdict"], imported=report["files"]["imported"], listed=report["files"]["listed"]

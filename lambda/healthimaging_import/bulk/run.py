@@ -35,6 +35,10 @@ _DENIED_PATIENCE_SECONDS = 120.0
 _MOST_FAILURES_IN_A_ROW = 25
 _LOOK_AGAIN_SECONDS = 5.0
 _LONGEST_PAUSE = 60.0
+_CLAIM_AHEAD_SECONDS = 1.0
+"""How long before a start is due its claim is written, so that nothing is left to do but to start."""
+_QUIET_SECONDS = 0.4
+"""How long before a start is due nothing else is begun."""
 _THROTTLES = frozenset({"ThrottlingException", "TooManyRequestsException"})
 _NO_SLOT = "ServiceQuotaExceededException"
 
@@ -72,6 +76,7 @@ class Run:
         self._started: dict[str, str] | None = None
         """The job that was started under the claim, until the state knows it."""
         self._poll_at = 0.0
+        self._sent_at = 0.0
         self._denied_since = 0.0
         self._tries = 0
         self._state, self._tag = self._load(jobs)
@@ -140,6 +145,8 @@ class Run:
             self._note_started(self._started["jobId"])
         elif start_at <= now:
             self._start(now)
+        elif start_at - now < _QUIET_SECONDS:
+            return start_at - now
         elif claim is not None and now >= claim["until"]:
             self._look_up(claim)
         elif ready is not None:
@@ -163,7 +170,7 @@ class Run:
             return float("inf")
         if len(state.running) - len(self._ended) >= self._settings.pace.concurrent_jobs:
             return float("inf")
-        return state.due
+        return state.due - _CLAIM_AHEAD_SECONDS
 
     # -- starting --------------------------------------------------------------------------------------------------
 
@@ -173,7 +180,7 @@ class Run:
             if not self._claim(now):
                 return
             claim = self._state.claim
-        if claim is None:
+        if claim is None or self._state.due > self._clock():
             return
         n, attempt = claim["n"], claim["attempt"]
         planned = self._planned(n)
@@ -181,7 +188,7 @@ class Run:
         self._aws.client("medical-imaging", once=True)  # which may take a while, and must not after the next line
         if self._clock() > claim["at"] + _SEND_BEFORE + 10.0:
             return
-        self._is_sent = True
+        self._is_sent, self._sent_at = True, self._clock()
         try:
             self._started = start_job(self._aws, parameters)
         except RetryableError as error:
@@ -263,7 +270,7 @@ class Run:
             state.running.append({"n": claim["n"], "attempt": claim["attempt"], "job_id": job_id, "at": now})
         state.claim = None
         pacer = self._pacer(state)
-        pacer.started(now)
+        pacer.started(self._sent_at or now)
         self._keep(state, pacer)
 
     def _put_off(self, error: RetryableError) -> None:

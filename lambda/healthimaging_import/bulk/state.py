@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from healthimaging_import.errors import DECODE_ERRORS, TerminalError
@@ -149,7 +149,8 @@ class RunState:
 
     def encode(self) -> bytes:
         """Write the state as it is stored."""
-        return json.dumps({"schema": SCHEMA, **asdict(self)}, separators=(",", ":"), sort_keys=True).encode()
+        document = {**vars(self), "schema": SCHEMA, "totals": vars(self.totals), "times": vars(self.times)}
+        return json.dumps(document, separators=(",", ":"), sort_keys=True).encode()
 
     @staticmethod
     def decode(body: bytes) -> RunState:

@@ -36,11 +36,12 @@ class Survey:
             TerminalError: too many files, too many bytes, a file too large, or archived objects.
         """
         counted = "" if self.complete else "at least "
-        advice = "split the source by prefix into several imports, or pass quotas= if AWS has raised yours"
+        advice = "import it with BulkDicomImport, which takes any number, or pass quotas= if AWS has raised yours"
         if self.files > quotas.files:
             problem = f"{counted}{self.files} files are under the input prefix, one import job takes {quotas.files}"
         elif self.largest > quotas.file_bytes:
             problem = f"a file under the input prefix has {self.largest} bytes, it may have {quotas.file_bytes}"
+            advice = "move it out of the prefix, or pass quotas= if AWS has raised yours"
         elif self.total_bytes > quotas.total_bytes:
             total = f"{counted}{self.total_bytes} bytes"
             problem = f"{total} are under the input prefix, one job takes {quotas.total_bytes}"

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from healthimaging_import.bulk.folder import Folder
-from healthimaging_import.bulk.plan import Pace, PlannedJob, PlanWriter, make_plan
+from healthimaging_import.bulk.plan import Pace, PlanWriter, make_plan
 from healthimaging_import.bulk.planner import Limits, Part, Planner
 from healthimaging_import.bulk.run import Run
 from healthimaging_import.bulk.settings import Settings, Source
@@ -58,6 +58,7 @@ class World:
     jobs: dict[str, FakeJob] = field(default_factory=dict)
     tokens: dict[str, str] = field(default_factory=dict)
     by_token: Counter[str] = field(default_factory=Counter)
+    open: list[FakeJob] = field(default_factory=list)
     calls: Counter[str] = field(default_factory=Counter)
     throttles: int = 0
     bucket_level: float = 1.0
@@ -131,6 +132,7 @@ class World:
             f"{len(self.jobs):032}", parameters, self.now, self.now + seconds, status, files, imported, has_manifest
         )
         self.jobs[job.job_id] = job
+        self.open.append(job)
         self.tokens[token] = job.job_id
         self.by_token[token] += 1
         self.by_token[prefix] += 1
@@ -178,8 +180,8 @@ class World:
         return True
 
     def _running(self) -> list[FakeJob]:
-        recent = list(self.jobs.values())[-3 * self.slots - 300 :]
-        return [job for job in recent if job.ends_at > self.now]
+        self.open = [job for job in self.open if job.ends_at > self.now]
+        return list(self.open)
 
     def _named(self, job: FakeJob) -> Any:
         return {"jobId": job.job_id, "submittedAt": datetime.fromtimestamp(job.submitted_at, UTC)}
@@ -299,6 +301,3 @@ def lognormal(seed: int, mean: float, failing: float = 0.0) -> Callable[[str, in
         return seconds, "COMPLETED", 10, 10, True
 
     return fate
-
-
-__all__ = ["Crash", "PlannedJob", "World"]
