@@ -11,9 +11,9 @@ from dataclasses import dataclass
 _MARGIN = 1.02
 _AFTER_THROTTLE = 0.06
 _PATIENT_THROTTLES = 4
-_STARTS_PER_GAP = 40
+_STARTS_PER_GAP = 60
 """After so many starts one interval is left to others of the account, for example to a deploy."""
-_POLL_PART = 0.03
+_POLL_PART = 0.02
 _SHORTEST_POLL, _LONGEST_POLL = 5.0, 60.0
 _FIRST_GUESS_SECONDS = 300.0
 

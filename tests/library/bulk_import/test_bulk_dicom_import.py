@@ -203,7 +203,16 @@ def test_rules_and_metrics_are_of_this_import(stack, synthesize):
     assert ["aws.states"] == failed["source"]
     metric = archive.metric_executions_failed()
     assert ("AWS/States", "ExecutionsFailed", "Sum") == (metric.namespace, metric.metric_name, metric.statistic)
-    assert "FilesImported" == archive.metric_files_imported().metric_name
+    assert ["FilesImported", "FilesRejected", "ImportsSucceeded", "ImportsFailed"] == [
+        found.metric_name
+        for found in (
+            archive.metric_files_imported(),
+            archive.metric_files_rejected(),
+            archive.metric_jobs_succeeded(),
+            archive.metric_jobs_failed(),
+        )
+    ]
+    assert "ExecutionsStarted" == archive.metric_executions_started().metric_name
 
 
 def test_fails_with_every_violation_at_once(stack):
@@ -240,7 +249,7 @@ def test_fails_for_a_local_directory(stack, tmp_path):
     [("pace", 1), ("attempts", "3"), ("plan_only", "yes"), ("start_on_deploy", 1), ("datastore", "store")],
 )
 def test_fails_for_wrong_types(stack, argument, value):
-    with pytest.raises(ValueError, match=f"{argument} must be"):
+    with pytest.raises(TypeError, match=f"{argument} must be"):
         BulkDicomImport(stack, "Archive", **{argument: value})
 
 
