@@ -15,16 +15,16 @@ class OnEventOptions(TypedDict, total=False):
     """What every ``on_*`` method takes, as :class:`aws_cdk.aws_events.OnEventOptions` has it."""
 
     target: cdk.aws_events.IRuleTarget
-    """What gets the event; without one the rule has no target until ``add_target`` gives it some."""
+    """What gets the event. Default: none, until ``add_target`` gives the rule a target."""
     description: str
-    """What the rule is for; without one it has no description."""
+    """What the rule is for. Default: no description."""
     rule_name: str
-    """The rule's name; CloudFormation gives it one unless told."""
+    """The rule's name. Default: CloudFormation gives it one."""
     event_pattern: cdk.aws_events.EventPattern
     """What else has to match. It is merged as CDK merges patterns: of two lists for one field, any entry matches."""
     cross_stack_scope: Construct
-    """Where the rule is made if source and target lie in different stacks of one account and Region, which may avoid
-    a cycle between them; the rule is made beside its source unless given."""
+    """Where the rule is created if source and target are in different stacks of one account and Region, which may avoid
+    a cycle between them. Default: beside its source."""
 
 
 def make_rule(
@@ -36,7 +36,7 @@ def make_rule(
     detail: Mapping[str, Any],
     detail_type: str | None = None,
 ) -> cdk.aws_events.Rule:
-    """A rule on the default event bus for one kind of event, with what the user wants of it."""
+    """A rule on the default event bus for one kind of event, with the options of the user."""
     from aws_cdk import aws_events as events  # noqa: PLC0415 - a construct without rules needs none
 
     check_options(f"rule {construct_id}", OnEventOptions, options, scope)

@@ -1,4 +1,4 @@
-"""How the metrics of this library are made: the keyword arguments of aws-cdk's own ``metric_*`` methods, typed once."""
+"""Creates the metrics of this library: the keyword arguments of aws-cdk's own ``metric_*`` methods, typed once."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ from healthimaging_cdk._common.messages import is_unresolved
 
 
 class MetricOptions(TypedDict, total=False):
-    """What every ``metric_*`` method takes (``aws_cloudwatch.MetricOptions``). All of it may be left away."""
+    """What every ``metric_*`` method takes (``aws_cloudwatch.MetricOptions``). All of it may be omitted."""
 
     account: str
-    """The account the metric comes from; that of the construct unless given."""
+    """The account the metric comes from. Default: that of the construct."""
     color: str
-    """The colour in graphs, as ``#00ff00``; CloudWatch chooses one unless given."""
+    """The colour in graphs, as ``#00ff00``. Default: CloudWatch chooses one."""
     dimensions_map: Mapping[str, str]
-    """Further dimensions, or other values of the ones there are; none unless given."""
+    """Further dimensions, or other values of the ones there are. Default: none."""
     id: str
-    """A name for the metric in math expressions; CDK makes one unless given."""
+    """A name for the metric in math expressions. Default: CDK makes one."""
     label: str
-    """The label in graphs; CloudWatch makes one unless given."""
+    """The label in graphs. Default: CloudWatch makes one."""
     period: Duration
-    """The time over which the statistic is taken; 5 minutes unless given."""
+    """The time over which the statistic is taken. Default: 5 minutes."""
     region: str
-    """The Region the metric comes from; that of the construct unless given."""
+    """The Region the metric comes from. Default: that of the construct."""
     statistic: str
     """The statistic; each method says its own."""
     unit: cdk.aws_cloudwatch.Unit
-    """Only data of this unit; of any unless given."""
+    """Only data of this unit. Default: of any."""
     visible: bool
-    """Whether it is shown in graphs; it is unless given."""
+    """Whether it is shown in graphs. Default: it is."""
 
 
 class GraphOptions(TypedDict, total=False):
-    """What a method takes that makes a math expression. All of it may be left away."""
+    """What a method takes that creates a math expression. All of it may be omitted."""
 
     color: str
-    """The colour in graphs, as ``#00ff00``; CloudWatch chooses one unless given."""
+    """The colour in graphs, as ``#00ff00``. Default: CloudWatch chooses one."""
     label: str
     """The label in graphs; each method says its own."""
     period: Duration
-    """The time over which the statistics are taken; 5 minutes unless given."""
+    """The time over which the statistics are taken. Default: 5 minutes."""
 
 
 def make_metric(
@@ -57,7 +57,7 @@ def make_metric(
     environment: cdk.interfaces.ResourceEnvironment | Stack | None,
     options: MetricOptions,
 ) -> cdk.aws_cloudwatch.Metric:
-    """A metric of something that lies in an environment, as far as synth knows it; without one where it is used."""
+    """A metric of something in an environment, as far as synth knows it. Default: where it is used."""
     from aws_cdk import aws_cloudwatch as cloudwatch  # noqa: PLC0415 - slow, and few stacks need it
 
     check_period(name, options)

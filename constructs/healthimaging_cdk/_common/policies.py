@@ -29,7 +29,7 @@ def deny(
 
 
 def policy_document(statements: Iterable[Statement]) -> iam.PolicyDocument:
-    """Make a policy document of statements."""
+    """Create a policy document of statements."""
     return iam.PolicyDocument.from_json({"Version": "2012-10-17", "Statement": list(statements)})
 
 

@@ -61,7 +61,7 @@ class Violations:
         self._when_known(lambda: service_model.prefix_violations(argument, prefix), prefix)
 
     def check_overlap(self, input_prefix: str, output_prefix: str) -> None:
-        """Check that results do not lie in the source of the next import, given that both share a bucket."""
+        """Check that results are not in the source of the next import, given that both share a bucket."""
         self._when_known(
             lambda: service_model.overlap_violations(input_prefix, output_prefix), input_prefix, output_prefix
         )
@@ -88,8 +88,8 @@ class Violations:
             resource: the resource; None passes.
             here: where its user lies.
             user: what uses it, for the message.
-            account: what to do if it lies in another account, where that cannot work.
-            region: what to do if it lies in another Region, where that cannot work.
+            account: what to do if it is in another account, where that cannot work.
+            region: what to do if it is in another Region, where that cannot work.
         """
         if resource is None:
             return

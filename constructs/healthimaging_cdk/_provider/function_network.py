@@ -1,4 +1,4 @@
-"""Where the function of a stack runs, if it runs in a VPC: said by ImportNetwork, read when the function is made."""
+"""Where the function of a stack runs, if it runs in a VPC: set by ImportNetwork, read when the function is created."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class FunctionEndpoints(Protocol):
         ...
 
     def reaches(self, datastore: Any) -> bool:  # noqa: ANN401 - data stores are made of what is here
-        """Whether calls about a data store can pass, as far as synth knows; None stands for one yet to be made."""
+        """Whether calls about a data store can pass, as far as synth knows. None is one that is yet to be created."""
         ...
 
     def allow_bucket(self, bucket: IBucket) -> None:

@@ -68,7 +68,7 @@ def make_custom(
 
 
 def _statements(scope: Construct, key: IKey | None) -> list[Statement]:
-    """The id of a store is not known before it is made: a tag that only this stack sets stands for it."""
+    """The id of a store is not known before it is created: a tag that only this stack sets stands for it."""
     stack = Stack.of(scope)
     stores = stack.format_arn(service="medical-imaging", resource="datastore", resource_name="*")
     own = {"StringEquals": {f"aws:ResourceTag/{_OWNER_TAG}": stack.stack_id}}

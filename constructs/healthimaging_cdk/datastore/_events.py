@@ -23,7 +23,7 @@ class DatastoreEvents(StoreBase):
     image set's id is spelled ``detail.imagesetId`` in the developer guide and ``detail.imageSetId`` in EventBridge's
     schema: take the ARN, which has one spelling, or both. Delivery is best effort, so poll for what must not be missed.
 
-    The events go to the default event bus of the store's own account and Region, and a rule lies in the stack that
+    The events go to the default event bus of the store's own account and Region, and a rule is in the stack that
     names the store. To act on the events of a store elsewhere, name it in a stack there and give the rule a
     ``rule_name`` and a target in your stack: CDK forwards the events between stacks of one app.
 
@@ -36,10 +36,10 @@ class DatastoreEvents(StoreBase):
 
         Args:
             construct_id: the rule's id in the store's scope.
-            **options: as every ``on_*`` method takes them. ``target``: what gets the event; without one use
+            **options: as every ``on_*`` method takes them. ``target``: what gets the event. Default: none, use
                 ``add_target`` of the rule. ``description`` and ``rule_name``: those of the rule. ``event_pattern``:
-                what else has to match, merged as CDK merges patterns. ``cross_stack_scope``: where the rule is made
-                if its target lies in another stack of this account and Region.
+                what else has to match, merged as CDK merges patterns. ``cross_stack_scope``: where the rule is created
+                if its target is in another stack of this account and Region.
         """
         return self._rule(construct_id, options)
 

@@ -49,12 +49,12 @@ class DatastoreMetrics(DatastoreEvents):
     """
 
     def metric(self, metric_name: str, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
-        """Make a metric of this data store (dimension ``DatastoreId``) in the store's own account and Region.
+        """Create a metric of this data store (dimension ``DatastoreId``) in the store's own account and Region.
 
         Args:
             metric_name: the name in the namespace ``AWS/HealthImaging``.
             options: the members of ``aws_cloudwatch.MetricOptions``, as in every ``metric_*``. Dimensions are added to
-                ``DatastoreId``; the statistic is the average over 5 minutes unless given.
+                ``DatastoreId``. Default statistic: the average over 5 minutes.
         """
         return make_metric(
             _NAMESPACE,
@@ -66,11 +66,11 @@ class DatastoreMetrics(DatastoreEvents):
         )
 
     def metric_total_image_set_count(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
-        """How many image sets the store holds; the average over 5 minutes unless given."""
+        """How many image sets the store holds. Default statistic: the average over 5 minutes."""
         return self.metric("TotalImageSetCount", **options)
 
     def metric_primary_image_set_count(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
-        """How many primary image sets the store holds; the average over 5 minutes unless given."""
+        """How many primary image sets the store holds. Default statistic: the average over 5 minutes."""
         return self.metric("PrimaryImageSetCount", **options)
 
     def metric_small_image_set_count(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
@@ -81,33 +81,33 @@ class DatastoreMetrics(DatastoreEvents):
     def metric_storage_bytes(
         self, storage_tier: StorageTier = StorageTier.ALL, **options: Unpack[MetricOptions]
     ) -> cdk.aws_cloudwatch.Metric:
-        """How many bytes the store's image sets take in a storage tier; the average over 5 minutes unless given.
+        """How many bytes the store's image sets take in a storage tier. Default statistic: the average over 5 minutes.
 
         Args:
-            storage_tier: the tier; all together unless given.
+            storage_tier: the tier. Default: all together.
             options: as in :meth:`metric`.
         """
         return self.metric("StorageBytes", **_of_tier(storage_tier, options))
 
     def metric_structured_storage_bytes(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
-        """How many bytes of structured storage the store indexes; the average over 5 minutes unless given."""
+        """How many bytes of structured storage the store indexes. Default statistic: the average over 5 minutes."""
         return self.metric("StructuredStorageBytes", **options)
 
     def metric_dicom_study_count(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
-        """How many DICOM studies the store holds; the average over 5 minutes unless given."""
+        """How many DICOM studies the store holds. Default statistic: the average over 5 minutes."""
         return self.metric("DICOMStudyCount", **options)
 
     def metric_dicom_series_count(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
-        """How many DICOM series the store holds; the average over 5 minutes unless given."""
+        """How many DICOM series the store holds. Default statistic: the average over 5 minutes."""
         return self.metric("DICOMSeriesCount", **options)
 
     def metric_dicom_instance_count(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
-        """How many DICOM instances the store holds; the average over 5 minutes unless given."""
+        """How many DICOM instances the store holds. Default statistic: the average over 5 minutes."""
         return self.metric("DICOMInstanceCount", **options)
 
     @check_types
     def metric_call_count(self, operation: str, **options: Unpack[GraphOptions]) -> cdk.aws_cloudwatch.MathExpression:
-        """How often an API operation was called for this store; the sum over 5 minutes unless given.
+        """How often an API operation was called for this store. Default statistic: the sum over 5 minutes.
 
         AWS documents that ``CallCount`` has an operation, a data store and a type of data store, and neither the name
         nor the values of the last. The metric is therefore searched for by the other two, which graphs can do and
@@ -141,11 +141,11 @@ class DatastoreMetrics(DatastoreEvents):
 
     @staticmethod
     def metric_all(metric_name: str, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
-        """Make a metric of all data stores of an account and Region (dimension ``AccountId``).
+        """Create a metric of all data stores of an account and Region (dimension ``AccountId``).
 
         Args:
             metric_name: the name in the namespace ``AWS/HealthImaging``.
-            options: as in :meth:`metric`; account and Region are those of the stack that uses it unless given.
+            options: as in :meth:`metric`. Default: account and Region are those of the stack that uses it.
         """
         return make_metric(
             _NAMESPACE,
@@ -158,12 +158,12 @@ class DatastoreMetrics(DatastoreEvents):
 
     @staticmethod
     def metric_all_data_store_count(**options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
-        """How many active data stores an account has in a Region; the average over 5 minutes unless given."""
+        """How many active data stores an account has in a Region. Default statistic: the average over 5 minutes."""
         return DatastoreMetrics.metric_all("DataStoreCount", **options)
 
     @staticmethod
     def metric_all_image_set_count(**options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
-        """How many image sets all data stores hold together; the average over 5 minutes unless given."""
+        """How many image sets all data stores hold together. Default statistic: the average over 5 minutes."""
         return DatastoreMetrics.metric_all("ImageSetCount", **options)
 
     @staticmethod
@@ -174,7 +174,7 @@ class DatastoreMetrics(DatastoreEvents):
         """How many bytes the image sets of all data stores take in a storage tier; the average over 5 minutes.
 
         Args:
-            storage_tier: the tier; all together unless given.
+            storage_tier: the tier. Default: all together.
             options: as in :meth:`metric_all`.
         """
         return DatastoreMetrics.metric_all("StorageBytes", **_of_tier(storage_tier, options))

@@ -27,7 +27,7 @@ _REVISITS = "@aws-cdk/core:aspectStabilization"
 class DatastoreTags:
     """Adds the custom resource that tags a store, if its tag manager has any tag once all aspects were there.
 
-    It cannot be made earlier without giving every store a function, nor later than in an aspect.
+    It cannot be created earlier without giving every store a function, nor later than in an aspect.
     """
 
     def __init__(self, datastore: Construct, resource: StoreResource, key: IKey | None) -> None:

@@ -166,18 +166,18 @@ class Datastore(_DatastoreBase):
         auto_delete_image_sets: bool = False,
         removal_policy: RemovalPolicy = RemovalPolicy.RETAIN,
     ) -> None:
-        """Make a data store.
+        """Create a data store.
 
         Args:
             scope: the parent construct.
             construct_id: the id in the scope.
-            datastore_name: 1 to 256 characters of ``A-Z a-z 0-9 . _ / # -``; without one HealthImaging shows none.
+            datastore_name: 1 to 256 characters of ``A-Z a-z 0-9 . _ / # -``. Default: no name.
                 Changing it replaces the store.
-            encryption_key: a symmetric customer-managed key, which must not be deleted before the store; without one
+            encryption_key: a symmetric customer-managed key, which must not be deleted before the store. Default:
                 an AWS owned key encrypts the store. Changing it replaces the store. Where a function serves the store
                 (tags, what CloudFormation cannot do), the key is for its log as well: see :class:`DicomImport`.
-            lossless_storage_format: how lossless pixel data is kept; HTJ2K unless given. It cannot be changed later.
-            lambda_authorizer: the function that decides about OpenID Connect tokens of DICOMweb requests; without one
+            lossless_storage_format: how lossless pixel data is kept. Default: HTJ2K. It cannot be changed later.
+            lambda_authorizer: the function that decides about OpenID Connect tokens of DICOMweb requests. Default:
                 there is no such access. It cannot be changed later.
             auto_delete_image_sets: whether to delete all image sets when the whole stack is deleted, so that the store
                 can be deleted. It needs ``RemovalPolicy.DESTROY``; synth fails if the store is retained by a later
@@ -185,12 +185,12 @@ class Datastore(_DatastoreBase):
                 ``healthimaging-cdk:auto-delete-image-sets`` are deleted, one in five seconds. More than fit into
                 CloudFormation's hour (330) are refused before the first is deleted. A nested stack that is removed
                 from its parent is deleted as a whole, too. Default: False.
-            removal_policy: what becomes of the store when it leaves the stack or is replaced; it is retained unless
-                this says otherwise. A store that holds image sets cannot be deleted by CloudFormation at all.
+            removal_policy: what becomes of the store when it leaves the stack or is replaced. Default: it is
+                retained. A store that holds image sets cannot be deleted by CloudFormation at all.
 
         Raises:
             TypeError: an argument is not of its type.
-            ValueError: the name breaks a rule of the service model, the key lies in
+            ValueError: the name breaks a rule of the service model, the key is in
                 another Region, or a store is retained whose image sets are to be deleted.
         """
         violations = Violations("Datastore", scope, construct_id)
@@ -254,12 +254,12 @@ class Datastore(_DatastoreBase):
 
     @property
     def datastore_status(self) -> str:
-        """The status of the data store when it was made: ``ACTIVE``."""
+        """The status of the data store when it was created: ``ACTIVE``."""
         return self._resource.attribute("DatastoreStatus")
 
     @property
     def created_at(self) -> str:
-        """When the data store was made, as a timestamp string."""
+        """When the data store was created, as a timestamp string."""
         return self._resource.attribute("CreatedAt")
 
     @property

@@ -43,7 +43,7 @@ def fixed_role_name(scope: Construct, purpose: str) -> str:
 
 
 def role_arns(scope: Construct, role_name: str) -> list[str]:
-    """The ARN of a role with a fixed name, which needs no role to be made first; also with whatever path.
+    """The ARN of a role with a fixed name, which needs no role to be created first; also with whatever path.
 
     An aspect, or a rule of the account, may put roles under a path. A name is unique in an account, whatever its path.
     """

@@ -24,8 +24,8 @@ class ImportEvents(ImportResults):
     Whoever may put events on the account's default event bus can send an event that looks the same: let no rule run
     text from it. Notifications (``notification_topic``) come from the function alone.
 
-    The rule is made beside the job, not before it. It is there long before a job can end; if it must be, order the two
-    with ``import_.execute_after(rule)``.
+    The rule is created beside the job, not before it. It is there long before a job can end; if it must be, order the
+    two with ``import_.execute_after(rule)``.
     """
 
     def on_judged(self, construct_id: str, **options: Unpack[OnEventOptions]) -> cdk.aws_events.Rule:
@@ -33,10 +33,10 @@ class ImportEvents(ImportResults):
 
         Args:
             construct_id: the rule's id in the import's scope.
-            **options: as every ``on_*`` method takes them. ``target``: what gets the event; without one use
+            **options: as every ``on_*`` method takes them. ``target``: what gets the event. Default: none, use
                 ``add_target`` of the rule. ``description`` and ``rule_name``: those of the rule. ``event_pattern``:
-                what else has to match, merged as CDK merges patterns. ``cross_stack_scope``: where the rule is made
-                if its target lies in another stack of this account and Region.
+                what else has to match, merged as CDK merges patterns. ``cross_stack_scope``: where the rule is created
+                if its target is in another stack of this account and Region.
         """
         return self._rule(construct_id, options, {})
 

@@ -22,7 +22,7 @@ class ImportMetrics(ImportEvents):
     """
 
     def metric(self, metric_name: str, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
-        """Make a metric of this import (dimension ``Import``).
+        """Create a metric of this import (dimension ``Import``).
 
         Args:
             metric_name: the name in the namespace ``HealthImagingCdk``.
@@ -39,31 +39,31 @@ class ImportMetrics(ImportEvents):
         )
 
     def metric_files_scanned(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
-        """Files that jobs have found under the input prefix; the sum over 5 minutes unless given."""
+        """Files that jobs have found under the input prefix. Default statistic: the sum over 5 minutes."""
         return self.metric("FilesScanned", **options)
 
     def metric_files_imported(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
-        """Files that were imported; the sum over 5 minutes unless given."""
+        """Files that were imported. Default statistic: the sum over 5 minutes."""
         return self.metric("FilesImported", **options)
 
     def metric_files_rejected(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
-        """Files that were scanned and not imported, for whatever reason; the sum over 5 minutes unless given."""
+        """Files that were scanned and not imported, for whatever reason. Default statistic: the sum over 5 minutes."""
         return self.metric("FilesRejected", **options)
 
     def metric_image_sets_generated(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
-        """Image sets that jobs have generated; the sum over 5 minutes unless given."""
+        """Image sets that jobs have generated. Default statistic: the sum over 5 minutes."""
         return self.metric("ImageSetsGenerated", **options)
 
     def metric_imports_succeeded(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
-        """Jobs that imported what they should; the sum over 5 minutes unless given."""
+        """Jobs that imported what they should. Default statistic: the sum over 5 minutes."""
         return self.metric("ImportsSucceeded", **options)
 
     def metric_imports_failed(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
-        """Jobs whose verdict is FAILED or could not be determined; the sum over 5 minutes unless given."""
+        """Jobs whose verdict is FAILED or could not be determined. Default statistic: the sum over 5 minutes."""
         return self.metric("ImportsFailed", **options)
 
     def metric_duration(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
-        """Seconds from the submission of a job to its end; the maximum over 5 minutes unless given."""
+        """Seconds from the submission of a job to its end. Default statistic: the maximum over 5 minutes."""
         wanted: MetricOptions = {"statistic": "Maximum", **options}
         return self.metric("Duration", **wanted)
 

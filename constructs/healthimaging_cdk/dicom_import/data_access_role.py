@@ -23,7 +23,7 @@ class DataAccessRole(iam.Role):
     It can be assumed by HealthImaging alone, and only for the given data store: ``aws:SourceAccount`` and
     ``aws:SourceArn`` are compared by plain ``StringEquals`` and ``ArnLike``, which fail when a key is absent.
 
-    One role may serve several imports, so its prefixes may be wider than theirs; that results do not lie in the source
+    One role may serve several imports, so its prefixes may be wider than theirs; that results are not in the source
     is checked by each import.
 
     What it allows is a policy resource of its own, with a digest of the policy in its name. When that changes, the new
@@ -60,20 +60,20 @@ class DataAccessRole(iam.Role):
         require_source_arn: bool = True,
         role_name: str | None = None,
     ) -> None:
-        """Make the role.
+        """Create the role.
 
         Args:
             scope: the parent construct.
             construct_id: the id in the scope.
             datastore: the store to import into.
-            input_bucket: where the DICOM P10 files lie.
+            input_bucket: where the DICOM P10 files are.
             input_prefix: their prefix, ending in ``/``; the empty string stands for the whole bucket.
             output_bucket: where HealthImaging writes its results.
             output_prefix: their prefix, ending in ``/``; the empty string stands for the whole bucket.
             require_source_arn: whether the trust also asks for ``aws:SourceArn`` to be the data store. AWS does not
                 say whether HealthImaging always sends it: turn this off if a job is refused for lack of it.
-            role_name: the role's name, for instance because another account has to know it; CloudFormation makes one
-                unless given.
+            role_name: the role's name, for instance because another account has to know it. Default: CloudFormation
+                creates one.
 
         Raises:
             TypeError: an argument is not of its type.

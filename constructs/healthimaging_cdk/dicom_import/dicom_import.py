@@ -49,9 +49,9 @@ _DEFAULT_TIMEOUT = Duration.minutes(50)
 class DicomImport(ImportMetrics):
     """Imports DICOM P10 files into a HealthImaging data store when the stack is deployed.
 
-    Whatever is not given is made: a key, a data store, an input and an output bucket, and the role that HealthImaging
-    assumes. All of them are attributes. A custom resource calls StartDICOMImportJob, waits for the job, and lets the
-    deploy succeed only if the job's manifest says that files were imported.
+    Whatever is not given is created: a key, a data store, an input and an output bucket, and the role that
+    HealthImaging assumes. All of them are attributes. A custom resource calls StartDICOMImportJob, waits for the
+    job, and lets the deploy succeed only if the job's manifest says that files were imported.
 
     A deploy imports again when its meaning changes: the store, the source (for a directory: its files), the output,
     the metadata mappings, or ``run_id``. Anything else, a new version of this library included, does not.
@@ -103,26 +103,27 @@ class DicomImport(ImportMetrics):
         outputs: bool = True,
         removal_policy: RemovalPolicy = RemovalPolicy.RETAIN,
     ) -> None:
-        """Make an import.
+        """Create an import.
 
         Args:
             scope: the parent construct.
             construct_id: the id in the scope.
-            datastore: the data store to import into; without one a store is made.
-            source: the files to import; without one an input bucket is made, to be filled under ``dicom/``.
-            output_bucket: where HealthImaging writes its results and this import its records; without one a bucket is
-                made.
+            datastore: the data store to import into. Default: a store is created.
+            source: the files to import. Default: an input bucket is created, to be filled under ``dicom/``.
+            output_bucket: where HealthImaging writes job output and this import its records. Default: a bucket is
+                created.
             output_prefix: where in the output bucket, ending in ``/``.
-            data_access_role: the role that HealthImaging assumes; without one a :class:`DataAccessRole` is made. A
-                given role needs the rights and the trust that DataAccessRole describes.
-            require_source_arn: as in :class:`DataAccessRole`, for the one that is made here.
-            encryption_key: the key for what is made here; without one a key is made, with rotation, if anything that
-                it would encrypt is made: one for each import, also where the store has a key. Pass the store's key to
+            data_access_role: the role that HealthImaging assumes, with the rights and the trust that
+                :class:`DataAccessRole` describes. Default: a DataAccessRole is created.
+            require_source_arn: as in :class:`DataAccessRole`, for the one that is created here.
+            encryption_key: KMS key for the resources created here. Default: a key with rotation is created for each
+                import that creates something to encrypt, also where the store has a key. Pass the store's key to
                 have one key for both. The log of the stack's function has the key of the first import (or data
                 store that the function serves) with one that is fit: its data store's, else this one, else the output
                 bucket's. The key's policy then lets CloudWatch Logs use it. Not fit are keys that are only referred to
                 (``Key.from_key_arn``), and keys that go with their stack, which the log does not.
-            customer_managed_key: False uses the keys of S3 and HealthImaging for what is made here.
+            customer_managed_key: False uses the keys of S3 and HealthImaging for the resources created here.
+                Default: True.
             job_name: how the names of the import's jobs begin, 1 to 43 characters of ``A-Z a-z 0-9 . _ / # -``. The
                 function appends ``-`` and 20 hexadecimal digits that mark the attempt. Changing it does not import
                 again. Default: the name of the stack and the logical id of the import.
@@ -131,32 +132,32 @@ class DicomImport(ImportMetrics):
                 (``cdk deploy -c run_id=...``), else the import's latest run, so that a deploy without it does not
                 import again.
             metadata_mappings: DICOM JSON metadata files to import with their studies or series
-                (``importConfiguration``); none unless given.
+                (``importConfiguration``). Default: none.
             on_empty: what to do when there is nothing to import; the deploy succeeds unless this says otherwise.
             completion: when the deploy is done with the job: when it has ended, unless this says otherwise. The
-                outcome of a job that nobody waits for reaches metrics (namespace ``HealthImagingCdk``) and the default
-                event bus (:meth:`on_judged`), as every outcome does.
+                verdict on a job that nobody waits for reaches metrics (namespace ``HealthImagingCdk``) and the default
+                event bus (:meth:`on_judged`), as every verdict does.
             timeout: how long to wait for the job, 1 to 55 minutes, since CloudFormation gives up after an hour.
             tolerance: what may go wrong in a job that still counts as good; anything but importing nothing unless
                 given. Changing it does not import again.
-            quotas: how much one job takes; AWS's defaults unless given.
+            quotas: how much one job takes. Default: AWS's defaults.
             notify: which verdicts the function publishes to a topic, also when no deploy waits for them. Default:
                 failures if ``notification_topic`` is given, else none.
             notification_topic: the topic that gets them. It is a standard topic in the stack's Region. One that a
                 customer-managed key encrypts must know its key (``Topic.from_topic_attributes(key_arn=...)``). The
                 policies of a topic in another account and of its key must let the ``request_role`` publish. Default:
                 if ``notify`` is given, a topic is created, encrypted with the key for the resources created here.
-            results_expiration: when the results of jobs expire in an output bucket that is made here; never unless
-                given. Records and the manifests they name are kept in any case.
-            access_logs_bucket: where S3 writes server access logs of the buckets that are made here, each under
-                ``<account>/<Region>/<bucket>/<year>/<month>/<day>/``; none are written unless given. It lies in the
+            results_expiration: when the output of jobs expires in an output bucket that is created here.
+                Default: never. Records and the manifests they name are kept in any case.
+            access_logs_bucket: where S3 writes server access logs of the buckets that are created here, each under
+                ``<account>/<Region>/<bucket>/<year>/<month>/<day>/``. Default: none are written. It is in the
                 same account and Region, is encrypted with SSE-S3, and is let take them by its bucket policy, which the
                 owner of an imported one sees to
                 (https://docs.aws.amazon.com/AmazonS3/latest/userguide/enable-server-access-logging.html).
             outputs: whether the stack tells the data store, the job, what it did, and the manifest as outputs; they
                 are attributes in any case, and a stack takes 200 outputs. The policies for the account of a foreign
                 source are outputs always.
-            removal_policy: what becomes of the store, the buckets and the key that are made here when they leave the
+            removal_policy: what becomes of the store, the buckets and the key that are created here when they leave the
                 stack; they are retained unless this says otherwise.
 
         Raises:
@@ -365,7 +366,7 @@ class DicomImport(ImportMetrics):
 
     @property
     def encryption_key(self) -> kms.IKey | None:
-        """The customer-managed key of what is made here, if there is one."""
+        """The customer-managed key of the resources created here, if there is one."""
         return self._encryption_key
 
     @property

@@ -47,9 +47,9 @@ class ImportTolerance:
     """
 
     rejected_files: int | None = None
-    """How many files may be rejected; any number unless given."""
+    """How many files may be rejected. Default: any number."""
     rejected_percent: float | None = None
-    """How many of the scanned files may be rejected, in percent (0 to 100); any number unless given."""
+    """How many of the scanned files may be rejected, in percent (0 to 100). Default: any number."""
     non_primary_image_sets: bool = True
     """Whether image sets may be non-primary, as they are when metadata conflicts with what the store holds."""
     warnings: bool = True
@@ -70,7 +70,7 @@ class MetadataMapping:
     metadata_file_path: str
     """The path of the JSON file, relative to the input prefix."""
     series_instance_uid: str | None = None
-    """The Series Instance UID; without one the file describes the whole study."""
+    """The Series Instance UID. Default: the file describes the whole study."""
 
 
 @dataclass(frozen=True)

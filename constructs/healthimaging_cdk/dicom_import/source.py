@@ -35,7 +35,7 @@ class ImportSource:
     """
 
     input_bucket: IBucket | None
-    """The bucket to read; without one the import makes a bucket."""
+    """The bucket to read. Default: the import creates a bucket."""
     prefix: str
     """The prefix to read, or the one to unpack a directory under."""
     owner_account_id: str | None = None
@@ -104,7 +104,7 @@ class ImportSource:
                 bucket where either is known (``Bucket.from_bucket_attributes(account=..., region=...)``, or a stack
                 there). The policies of another account's bucket and its key must allow what the import's
                 ``source_bucket_policy`` and ``source_key_policy`` say. The roles of the import then have names that
-                are known before they are made.
+                are known before they are created.
 
         Raises:
             TypeError: an argument is not of its type.
@@ -136,8 +136,8 @@ class ImportSource:
         Args:
             path: the directory, relative to the working directory or absolute. It must not hold the working directory
                 or the output of the app.
-            bucket: the bucket to unpack into; without one the import makes a bucket.
-            prefix: where in the bucket, ending in ``/``; ``dicom/`` unless given.
+            bucket: the bucket to unpack into. Default: the import creates a bucket.
+            prefix: where in the bucket, ending in ``/``. Default: ``dicom/``.
             exclude: glob patterns of what to leave out, as CDK's assets take them; a pattern with ``!`` in front takes
                 in again. Default: what file managers and Git leave behind (``.DS_Store``, ``._*``, ``__MACOSX``,
                 ``Thumbs.db``, ``desktop.ini``, ``.git``), which is left out in any case.

@@ -24,7 +24,7 @@ _MANAGED_KEY = "alias/aws/sns"
 class ImportAlarms(Construct):
     """Alarms of one import: a job failed, files were rejected, nothing was imported for too long.
 
-    The first two are made in any case, the others if they are asked for. Each alarm is an attribute, and
+    The first two are always created, the others if they are asked for. Each alarm is an attribute, and
     ``add_alarm_action`` and the like work as in CDK. The alarms of failures and rejections are about one moment and go
     back to OK by themselves. For one alarm alone make it of a metric (docs/metrics.md).
 
@@ -48,7 +48,7 @@ class ImportAlarms(Construct):
         dead_letter_queue: sqs.IQueue | None = None,
         notification_topic: sns.ITopic | None = None,
     ) -> None:
-        """Make the alarms.
+        """Create the alarms.
 
         Args:
             scope: the parent construct.
@@ -57,14 +57,14 @@ class ImportAlarms(Construct):
             rejected_percent: how many of the files that jobs scan in an hour may be rejected, in percent (0 to below
                 100); 0 unless given, so that one rejected file rings.
             no_success_for: alarm when no job of this import has succeeded for so long, in whole hours, 1 hour to 7
-                days; there is no such alarm unless given. It is for an import that is deployed on a schedule with a new
+                days. Default: there is no such alarm. It is for an import that is deployed on a schedule with a new
                 ``run_id`` each time, a little more often than this says: files that arrive, deploys without a new run,
                 runs with nothing to import and jobs that others start do not count. It rings until the first success.
             dead_letter_queue: alarm while a queue of yours holds messages, for example the dead-letter queue of a rule
-                target that gets the import's events; there is no such alarm unless given. The import itself has none.
+                target that gets the import's events. Default: there is no such alarm. The import itself has none.
             notification_topic: the topic that is told of every alarm, and when a success comes after all or the queue
-                is empty again; nobody is told unless given. CloudWatch is let publish to it and use its key; for a
-                topic that is not made in this app its owner has to do that. It lies in the stack's Region, in this
+                is empty again. Default: nobody is told. CloudWatch is let publish to it and use its key; for a
+                topic that is not created in this app its owner has to do that. It is in the stack's Region, in this
                 account or another. If the import's ``notify`` has the same topic, a failure is told twice.
 
         Raises:

@@ -35,8 +35,8 @@ class ImportDashboard(Construct):
     time, import by import, with the duration of jobs; how much each data store holds, and how it grows. It begins with
     the last seven days.
 
-    Imports and data stores may lie in other Regions, and in accounts that share their metrics. The names of what is
-    made there are not known here: output buckets are not linked to.
+    Imports and data stores may be in other Regions, and in accounts that share their metrics. The names of what is
+    created there are not known here: output buckets are not linked to.
 
     Example:
         >>> ImportDashboard(stack, "Dashboard", imports=[import_], alarms=[alarms])
@@ -56,17 +56,17 @@ class ImportDashboard(Construct):
         alarms: Sequence[ImportAlarms] = (),
         dashboard_name: str | None = None,
     ) -> None:
-        """Make a dashboard.
+        """Create a dashboard.
 
         Args:
             scope: the parent construct.
             construct_id: the id in the scope.
-            imports: the imports to show, at most 50; none unless given.
-            datastores: the data stores to show, at most 50; those of the imports unless given, without those that are
+            imports: the imports to show, at most 50. Default: none.
+            datastores: the data stores to show, at most 50. Default: those of the imports, without those that are
                 made in another Region or account, whose ids are not known here (``Datastore.from_datastore_arn``).
-            alarms: the alarms to show at the top, at most 100 in all, of this account; none unless given. Those of
+            alarms: the alarms to show at the top, at most 100 in all, of this account. Default: none. Those of
                 another Region take ``cross_region_references`` in both stacks.
-            dashboard_name: the name in CloudWatch; CloudFormation makes one unless given.
+            dashboard_name: the name in CloudWatch. Default: CloudFormation makes one.
 
         Raises:
             TypeError: an argument is not of its type.
@@ -90,7 +90,7 @@ class ImportDashboard(Construct):
                 violations.add(f"{name} are {count}, one dashboard shows at most {most}: make several")
         for store in stores:
             if Token.is_unresolved(store.datastore_id):
-                advice = "name it by Datastore.from_datastore_arn once it is made"
+                advice = "name it by Datastore.from_datastore_arn once it is created"
                 violations.check_place(f"datastores: {store.node.path}", store, stack, account=advice)
         for alarm in every:
             advice = "show it on a dashboard there"
