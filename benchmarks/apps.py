@@ -16,6 +16,7 @@ class AppName(StrEnum):
     EMPTY = "empty app"
     DATASTORE = "`Datastore`"
     LIBRARY = "`DicomImport`"
+    CHECKED = "`DicomImport` with `HealthImagingChecks`"
     AWS_CUSTOM_RESOURCE = "AwsCustomResource"
     PROVIDER = "Provider"
 
@@ -44,6 +45,17 @@ def _add_library(stack: Stack, imports: int) -> None:
     add_imports(stack, imports)
 
 
+def _add_checked(stack: Stack, imports: int) -> None:
+    from aws_cdk import App, Validations  # noqa: PLC0415 - the other apps do not import it
+
+    from healthimaging_cdk import HealthImagingChecks  # noqa: PLC0415 - as above
+
+    _add_library(stack, imports)
+    root = App.of(stack)
+    if root is not None:
+        Validations.of(root).add_plugins(HealthImagingChecks())
+
+
 def _add_aws_custom_resource(stack: Stack, imports: int) -> None:
     from benchmarks.styles.aws_custom_resource import add_imports  # noqa: PLC0415 - the other apps do not import it
 
@@ -60,6 +72,7 @@ _BUILDERS: dict[AppName, Callable[[Stack, int], None]] = {
     AppName.EMPTY: _add_nothing,
     AppName.DATASTORE: _add_datastore,
     AppName.LIBRARY: _add_library,
+    AppName.CHECKED: _add_checked,
     AppName.AWS_CUSTOM_RESOURCE: _add_aws_custom_resource,
     AppName.PROVIDER: _add_provider,
 }

@@ -19,6 +19,7 @@ from healthimaging_cdk.review.assembly import Assembly, UnreadableError, load_as
 from healthimaging_cdk.review.formats import markdown
 from healthimaging_cdk.review.report import ExitCode, Review, review
 from healthimaging_cdk.review.template import Template
+from healthimaging_import.importing.request import ImportRequest
 from tests.review.rule_examples import EXAMPLES, KEY, STORE, changed, importing, template
 
 _HERE = Environment(account="111122223333", region="us-east-1")
@@ -312,3 +313,33 @@ def test_an_acknowledged_finding_does_not_count(tmp_path: Path) -> None:
     found = review(load_assembly(tmp_path))
     assert [("HI101", "A test account")] == [(item.id, item.acknowledged) for item in found.findings]
     assert ExitCode.NOTHING == found.exit_code
+
+
+def test_what_a_review_calls_the_meaning_of_an_import_is_what_the_function_calls_it() -> None:
+    properties: dict[str, Any] = {
+        "DatastoreId": "0123456789abcdef0123456789abcdef",
+        "DataAccessRoleArn": "arn:aws:iam::111122223333:role/a",
+        "InputBucket": "images",
+        "InputPrefix": "studies/2026/",
+        "OutputBucket": "results",
+        "OutputPrefix": "imports/",
+        "MetadataMappings": [{"StudyInstanceUID": "1.2.3", "MetadataFilePath": "a.json"}],
+    }
+    same = ({"WaitSeconds": "900"}, {"JobName": "nightly"}, {"DataAccessRoleArn": "arn:aws:iam::111122223333:role/b"})
+    other = ({"InputPrefix": "studies/2027/"}, {"DatastoreId": "f" * 32}, {"OutputBucket": "more"}, {"RunId": "2"})
+    resource = importing()["Resources"]["Import"] | {"Type": "Custom::HealthImagingImport"}
+
+    def intent(given: dict[str, Any]) -> str:
+        return ImportRequest.read("Stack/Import", given, given.get("RunId", "")).intent  # type: ignore[arg-type]
+
+    def is_again(given: dict[str, Any]) -> bool:
+        documents = [
+            template(Import={**resource, "Properties": {"ServiceToken": "a", **it}}) for it in (given, properties)
+        ]
+        after, before = (_one(document) for document in documents)
+        return bool(review(after, before).imports)
+
+    for change in (*same, *other):
+        given = properties | change
+        assert (intent(given) != intent(properties), change) == (is_again(given), change)
+    assert [True] * len(other) == [is_again(properties | change) for change in other]

@@ -7,7 +7,7 @@ another name in the class than in the interface), as it does with every construc
 from pathlib import Path
 from typing import assert_type
 
-from aws_cdk import App, CfnOutput, Duration, RemovalPolicy, Size, Stack, Tags
+from aws_cdk import App, CfnOutput, Duration, RemovalPolicy, Size, Stack, Tags, Validations, assertions
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_events as events
@@ -25,6 +25,7 @@ from healthimaging_cdk import (
     Datastore,
     DatastoreGrants,
     DicomImport,
+    HealthImagingChecks,
     HealthImagingEndpoints,
     IDatastore,
     ImportAlarms,
@@ -39,6 +40,7 @@ from healthimaging_cdk import (
     OnEmpty,
     StorageTier,
 )
+from healthimaging_cdk.testing import assert_imports, assert_no_findings, assert_store_is_retained
 
 
 class Images(Stack):
@@ -140,3 +142,7 @@ images.bucket.grant_read(images.dicom_import.data_access_role)
 images.dicom_import.execute_after(images.bucket)
 CfnOutput(images, "Files", value=images.dicom_import.number_of_imported_files)
 Tags.of(images.store).add("team", "radiology")
+Validations.of(app).add_plugins(HealthImagingChecks())
+assert_imports(assertions.Template.from_stack(images), source="dicom/")
+assert_no_findings({"Resources": {}}, ignore={"HI104": "a key of AWS will do"})
+assert_store_is_retained(images)

@@ -19,7 +19,7 @@ from healthimaging_cdk.review.text import Covers, Text, arn_covers, arn_parts
 HEALTHIMAGING = "medical-imaging.amazonaws.com"
 """The service principal of HealthImaging."""
 
-_IDENTITY = "AWS::IAM::"
+_IDENTITY = ("AWS::IAM::", "AWS::SSO::", "AWS::Serverless::")
 _ATTACHED = {"Roles": "AWS::IAM::Role", "Users": "AWS::IAM::User", "Groups": "AWS::IAM::Group"}
 _NAMED = {"RoleName": "AWS::IAM::Role", "UserName": "AWS::IAM::User", "GroupName": "AWS::IAM::Group"}
 _PRINCIPALS = ("AWS::IAM::Role", "AWS::IAM::User", "AWS::IAM::Group")

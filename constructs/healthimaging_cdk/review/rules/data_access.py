@@ -90,13 +90,17 @@ def _rights(subject: Subject) -> Iterator[Hit]:
                 place = use[index]
                 if place is None or place.bucket.is_open or place.prefix.is_open:
                     continue
-                target = Text.of(_S3, place.bucket, "/", place.prefix, "x")
-                if not access.may(action, target):
+                folder = (
+                    place.prefix
+                    if place.prefix.ends_with("/") or not place.prefix.parts
+                    else Text.of(place.prefix, "/")
+                )
+                if not access.may(action, Text.of(_S3, place.bucket, "/", folder, "x")):
                     text = f"the data access role may not {verb} {place.bucket}/{place.prefix}: every job fails"
                     fix = f"allow {action} on arn:aws:s3:::{place.bucket}/{place.prefix}*"
                     yield Hit(role.template, role.logical_id, access.path, text, fix=fix)
         yield from _key_rights(access, sources, ("kms:Decrypt",))
-        yield from _key_rights(access, outputs, ("kms:GenerateDataKey",))
+        yield from _key_rights(access, outputs, ("kms:GenerateDataKey", "kms:Decrypt"))
 
 
 def _key_rights(access: _Access, buckets: list[Text], actions: tuple[str, ...]) -> Iterator[Hit]:
@@ -152,7 +156,7 @@ RULES = (
         "HI401",
         Severity.ERROR,
         "The data access role has what its buckets and their keys ask for",
-        "allow s3:ListBucket on both buckets, kms:Decrypt on the source's key, kms:GenerateDataKey on the output's",
+        "allow s3:ListBucket on both buckets, kms:Decrypt on both keys, kms:GenerateDataKey on the output's",
         _rights,
     ),
     Rule(

@@ -16,7 +16,8 @@ from healthimaging_cdk.review.template import Node, is_custom, normalized, refer
 _AT_ONCE = 2
 _NO_TIME = re.compile("bytes|size|max|min|limit|quota|capacity|account|mappings|arn|studyinstance|seriesinstance")
 _TIMES = re.compile(
-    r"\d{4}-\d\d-\d\d[T _]\d\d[:.-]?\d\d"  # ISO 8601, also without its punctuation
+    r"\b\d\d?:\d\d:\d\d\b"
+    r"|\d{4}-\d\d-\d\d[T _]\d\d[:.-]?\d\d"  # ISO 8601, also without its punctuation
     r"|(?<!\d)20\d{6}[T_-]?\d{6}(?!\d)"
     r"|\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? (?:[A-Z][a-z]{2} \d\d?|\d\d? [A-Z][a-z]{2}) \d{4}"
     r"|\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) [A-Z][a-z]{2} +\d\d? \d\d:\d\d"
