@@ -74,9 +74,11 @@ class CloudFormationValidate:
 
 
 def health_imaging_checks(templates: Sequence[Template]) -> Iterator[Finding]:
-    """What this library's own rules say, warnings included."""
+    """What this library's own rules say and the app does not acknowledge, warnings included."""
     folder = min((template.path.parent for template in templates), key=lambda path: len(path.parts))
     for item in find(load_assembly(folder), is_strict=True):
+        if item.acknowledged:
+            continue
         assert item.template is not None
         kind = str(item.template.resources[item.resource]["Type"])
         example = templates[0].example

@@ -5,23 +5,21 @@ What the constructs in them make is judged by all judges in the catalogue; these
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from aws_cdk import App
 
+from healthimaging_cdk.review.assembly import load_assembly
+from healthimaging_cdk.review.checks import find
 from tests.examples_apps import EXAMPLES, build
+from tests.judges import judging
 from tests.judges.acknowledged import ACKNOWLEDGED
 from tests.judges.catalogue import Template, read_templates
-from tests.judges.findings import Finding, unanswered
-from tests.judges.judging import CfnLint, CloudFormationValidate
+from tests.judges.findings import unanswered
+from tests.judges.judging import CfnLint
 
 pytestmark = pytest.mark.judges
-
-ACCEPTED: dict[tuple[str, str], str] = {
-    ("development-store", "healthimaging_bucket_is_retained"): "the example is there to leave nothing behind",
-    ("development-store", "healthimaging_datastore_is_retained"): "the example is there to leave nothing behind",
-    ("development-store", "healthimaging_key_is_retained"): "the example is there to leave nothing behind",
-}
-"""Findings that an example has on purpose, and why."""
 
 
 @pytest.fixture(scope="module")
@@ -35,34 +33,23 @@ def example_templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, lis
     return {name: synthesize(name) for name in EXAMPLES}
 
 
-def rules(name: str, found: list[Finding]) -> list[str]:
-    """What neither the table of all templates nor the one above takes."""
-    return sorted({it.rule for it in unanswered(found, ACKNOWLEDGED) if (name, it.rule) not in ACCEPTED})
-
-
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_cfn_lint_finds_nothing_in_the_example(
     name: str, example_templates: dict[str, list[Template]], cfn_lint_runner: CfnLint
 ) -> None:
     found = [finding for item in example_templates[name] for finding in cfn_lint_runner.findings(item)]
-    assert [] == rules(name, found)
+    assert [] == unanswered(found, ACKNOWLEDGED)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_the_rules_for_healthimaging_find_nothing_in_the_example(
-    name: str, example_templates: dict[str, list[Template]], validate_engine: CloudFormationValidate
+def test_the_rules_find_nothing_that_the_example_does_not_acknowledge(
+    name: str, example_templates: dict[str, list[Template]]
 ) -> None:
-    found = [finding for item in example_templates[name] for finding in validate_engine.findings(item)]
-    assert [] == rules(name, found)
+    assert [] == unanswered(judging.health_imaging_checks(example_templates[name]), ACKNOWLEDGED)
 
 
-def test_what_is_accepted_is_still_found(
-    example_templates: dict[str, list[Template]], validate_engine: CloudFormationValidate
-) -> None:
-    found = {
-        (name, it.rule)
-        for name in EXAMPLES
-        for item in example_templates[name]
-        for it in validate_engine.findings(item)
-    }
-    assert set() == set(ACCEPTED) - found
+def test_what_the_example_acknowledges_is_found_without_it(tmp_path: Path) -> None:
+    app = build("development-store", App(outdir=str(tmp_path), analytics_reporting=False))
+    app.synth()
+    found = find(load_assembly(tmp_path), is_strict=True)
+    assert {"HI101", "HI105"} == {item.id for item in found if item.acknowledged}
