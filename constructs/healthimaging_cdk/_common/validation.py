@@ -54,7 +54,7 @@ class Violations:
         if value is None or is_unresolved(value):
             return
         if service_model.ServiceModel.load().violations("AwsAccountId", value):
-            self.add(f"{argument} takes 12 digits without hyphens, got {quoted(value)}")
+            self.add(f"{argument} must be 12 digits without hyphens, got {quoted(value)}")
 
     def check_prefix(self, argument: str, prefix: str) -> None:
         """Check that a prefix names one folder; tokens pass."""

@@ -186,7 +186,7 @@ class ImportOptions:
         if self.results_expiration is not None and not self.results_expiration.is_unresolved():
             days = self.results_expiration.to_days(integral=False)
             if days % 1 or days < 1:
-                violations.add(f"results_expiration takes whole days, 1 at least, got {days:g} days")
+                violations.add(f"results_expiration must be whole days, 1 at least, got {days:g} days")
 
     def _check_folder(self, violations: Violations) -> None:
         folder = self.files.folder
@@ -296,7 +296,7 @@ def _check_numbers(
     seconds = None if timeout.is_unresolved() else timeout.to_seconds(integral=False)
     if seconds is None or seconds % 1 or not _SHORTEST_TIMEOUT_SECONDS <= seconds <= _LONGEST_TIMEOUT_SECONDS:
         given = "a token" if seconds is None else f"{seconds:g} seconds"
-        violations.add(f"timeout takes 1 to 55 minutes in whole seconds, known at synth, got {given}")
+        violations.add(f"timeout must be 1 to 55 minutes in whole seconds, known at synth, got {given}")
     files, sizes = (quotas.files, [quotas.total, quotas.file]) if quotas else (1, [])
     numbers = (files, tolerance.rejected_files, tolerance.rejected_percent)
     if any(number is not None and is_token(number) for number in numbers) or any(it.is_unresolved() for it in sizes):
@@ -305,6 +305,6 @@ def _check_numbers(
     if tolerance.rejected_files is not None and tolerance.rejected_files < 0:
         violations.add(f"tolerance.rejected_files must not be negative, got {tolerance.rejected_files}")
     if tolerance.rejected_percent is not None and not 0 <= tolerance.rejected_percent <= _WHOLE:
-        violations.add(f"tolerance.rejected_percent takes 0 to 100, got {tolerance.rejected_percent}")
+        violations.add(f"tolerance.rejected_percent must be 0 to 100, got {tolerance.rejected_percent}")
     if files < 1 or any(size.to_bytes() < 1 for size in sizes):
         violations.add("quotas must be at least 1 file and 1 byte")

@@ -179,14 +179,14 @@ class ImportAlarms(Construct):
 def _check(violations: Violations, rejected_percent: float, no_success_for: Duration | None) -> None:
     percent = "a token" if is_token(rejected_percent) else rejected_percent
     if isinstance(percent, str) or not 0 <= percent < _WHOLE:
-        violations.add(f"rejected_percent takes 0 to below 100, known at synth, got {percent}")
+        violations.add(f"rejected_percent must be 0 to below 100, known at synth, got {percent}")
     if no_success_for is None:
         return
     hours = None if no_success_for.is_unresolved() else no_success_for.to_hours(integral=False)
     if hours is None or hours % 1 or not 1 <= hours <= _MOST_HOURS:
         given = "a token" if hours is None else f"{hours:g} hours"
         violations.add(
-            f"no_success_for takes whole hours, 1 hour to 7 days, known at synth, got {given}: a CloudWatch alarm "
+            f"no_success_for must be whole hours, 1 hour to 7 days, known at synth, got {given}: a CloudWatch alarm "
             "looks back 7 days at most, and for longer a schedule of your own has to look at the metric"
         )
 

@@ -518,13 +518,13 @@ def test_fails_with_every_violation_in_one_message_and_leaves_nothing_behind(sta
     for part in (
         "output_prefix must lie outside the input prefix of the same bucket, got 'studies/results/' inside 'studies/'",
         "job_name must be 1 to 43 characters of A-Z a-z 0-9 . _ / # -, got 'a b' (3 characters): shorten it",
-        "timeout takes 1 to 55 minutes in whole seconds, known at synth, got 7200 seconds",
+        "timeout must be 1 to 55 minutes in whole seconds, known at synth, got 7200 seconds",
         "results_expiration is for an output bucket that this import creates",
         "encryption_key and customer_managed_key=False exclude each other",
         "metadata_mappings[0].studyInstanceUID must match",
         "quotas must be at least 1 file",
         "tolerance.rejected_files must not be negative, got -1",
-        "tolerance.rejected_percent takes 0 to 100, got 101",
+        "tolerance.rejected_percent must be 0 to 100, got 101",
     ):
         assert part in message
     assert before + 1 == len(stack.node.children)
@@ -542,7 +542,7 @@ def test_fails_a_prefix_that_names_no_single_folder(stack, prefix):
 @pytest.mark.parametrize("owner", ["", "4444-5555-6666", "44445555666", "44445555666x"])
 def test_fails_an_owner_that_is_no_account(stack, owner):
     bucket = s3.Bucket.from_bucket_name(stack, "Bucket", "images")
-    with pytest.raises(ValueError, match=f"owner_account_id takes 12 digits without hyphens, got '{owner}'$"):
+    with pytest.raises(ValueError, match=f"owner_account_id must be 12 digits without hyphens, got '{owner}'$"):
         ImportSource.bucket(bucket, "a/", owner_account_id=owner)
 
 
@@ -724,7 +724,7 @@ def test_fails_a_timeout_that_is_known_only_at_deploy(stack):
     [
         ({"tolerance": {"rejected_files": math.nan}}, "tolerance.rejected_files must be an int, got float nan"),
         ({"tolerance": {"rejected_files": math.inf}}, "tolerance.rejected_files must be an int, got float inf"),
-        ({"tolerance": {"rejected_percent": math.nan}}, "tolerance.rejected_percent takes 0 to 100, got nan"),
+        ({"tolerance": {"rejected_percent": math.nan}}, "tolerance.rejected_percent must be 0 to 100, got nan"),
         ({"quotas": {"files": math.nan}}, "quotas.files must be an int, got float nan"),
     ],
 )
@@ -893,9 +893,9 @@ def test_a_change_of_rights_is_told_to_the_function_and_nothing_else_is(synthesi
         ({"timeout": Duration.millis(90_500)}, "in whole seconds, known at synth, got 90.5 seconds"),
         (
             {"results_expiration": Duration.hours(5)},
-            "takes whole days, 1 at least, got 0.208333 days",
+            "must be whole days, 1 at least, got 0.208333 days",
         ),
-        ({"results_expiration": Duration.days(0)}, "results_expiration takes whole days, 1 at least, got 0 days"),
+        ({"results_expiration": Duration.days(0)}, "results_expiration must be whole days, 1 at least, got 0 days"),
     ],
 )
 def test_fails_durations_that_are_not_whole(stack, options, message):

@@ -175,14 +175,14 @@ def test_cloudwatch_may_publish_and_use_the_key_for_alarms_of_this_account(stack
 
 @pytest.mark.parametrize("percent", [-0.1, 100, 250, float("nan"), float("inf"), float("-inf")])
 def test_fails_a_percentage_that_never_or_always_rings(stack, import_, percent):
-    message = f"ImportAlarms: rejected_percent takes 0 to below 100, known at synth, got {percent}"
+    message = f"ImportAlarms: rejected_percent must be 0 to below 100, known at synth, got {percent}"
     with pytest.raises(ValueError, match=f"^{re.escape(message)} \\(at Stack/Alarms\\)$"):
         ImportAlarms(stack, "Alarms", import_, rejected_percent=percent)
 
 
 def test_fails_a_percentage_that_synth_does_not_know(stack, import_):
     with pytest.raises(
-        ValueError, match=r"rejected_percent takes 0 to below 100, known at synth, got a token \(at Stack/Alarms\)$"
+        ValueError, match=r"rejected_percent must be 0 to below 100, known at synth, got a token \(at Stack/Alarms\)$"
     ):
         ImportAlarms(stack, "Alarms", import_, rejected_percent=Token.as_number({"Ref": "Percent"}))
 
@@ -199,8 +199,8 @@ def test_fails_a_percentage_that_synth_does_not_know(stack, import_):
 )
 def test_fails_a_patience_that_no_alarm_has(stack, import_, patience, given):
     message = (
-        f"ImportAlarms: no_success_for takes whole hours, 1 hour to 7 days, known at synth, got {given}: a CloudWatch "
-        "alarm looks back 7 days at most, and for longer a schedule of your own has to look at the metric"
+        f"ImportAlarms: no_success_for must be whole hours, 1 hour to 7 days, known at synth, got {given}: a "
+        "CloudWatch alarm looks back 7 days at most, and for longer a schedule of your own has to look at the metric"
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)} \\(at Stack/Alarms\\)$"):
         ImportAlarms(stack, "Alarms", import_, no_success_for=patience)

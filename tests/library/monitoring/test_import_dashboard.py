@@ -224,7 +224,7 @@ def test_fails_what_another_account_makes_without_a_name(app):
     import_ = DicomImport(away, "Far")
     message = (
         "ImportDashboard: datastores: Away/Far/Datastore is in account 444455556666 and the stack in 111122223333: "
-        "name it by Datastore.from_datastore_arn once it is made; alarms: Away/Alarms/FailedImports is in account "
+        "name it by Datastore.from_datastore_arn once it is created; alarms: Away/Alarms/FailedImports is in account "
         "444455556666 and the stack in 111122223333: show it on a dashboard there"
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}; alarms: Away/Alarms/RejectedFiles"):
