@@ -25,7 +25,8 @@ test-unit: install
 release-check: .release/ready
 	.release/bin/python release/check.py
 
-docs: install-docs
+docs: install install-docs
+	python website/pictures.py
 	NO_MKDOCS_2_WARNING=1 .docs/bin/mkdocs build --strict
 
 bench: install
