@@ -30,7 +30,7 @@ from healthimaging_cdk._provider.function_network import (
     stack_with_network,
     warn_of_function_outside,
 )
-from healthimaging_cdk._provider.state_machine import DEFINITION
+from healthimaging_cdk._provider.state_machine import DEFINITION_STRING
 
 _ID = "HealthImagingImportEngine"
 _LOG_RETENTION_DAYS = 365
@@ -152,7 +152,7 @@ class Provider(Construct):
     @cached_property
     def state_machine(self) -> CfnResource:
         """What responds to CloudFormation step by step; created for the first custom resource."""
-        return self.create_state_machine(self, DEFINITION)
+        return self.create_state_machine(self, DEFINITION_STRING)
 
     @cached_property
     def state_machine_arn(self) -> str:

@@ -33,7 +33,7 @@ def _call(step: str) -> dict[str, Any]:
     }
 
 
-_STATES = {
+DEFINITION: dict[str, Any] = {
     "Comment": "Responds to one CloudFormation request of healthimaging-cdk, step by step",
     "StartAt": "Step",
     "TimeoutSeconds": _LONGEST_EXECUTION_SECONDS,
@@ -68,7 +68,7 @@ _STATES = {
     },
 }
 
-DEFINITION = json.dumps(_STATES, sort_keys=True, separators=(",", ":"))
+DEFINITION_STRING = json.dumps(DEFINITION, sort_keys=True, separators=(",", ":"))
 """The definition in the States Language, with ``${Function}`` and ``${Invoke}`` for two ARNs."""
 
-__all__ = ["DEFINITION"]
+__all__ = ["DEFINITION", "DEFINITION_STRING"]
