@@ -34,6 +34,7 @@ from tests.review.rule_examples import (
     STORE_ARN,
     USE_KEY,
     WRITE,
+    alarm,
     allow,
     changed,
     data_access,
@@ -404,6 +405,25 @@ SEEDED: dict[str, tuple[str, dict[str, Any]]] = {
         "HI701",
         event_rule(source=["aws.medical-imaging"], detail={"datastoreId": [{"exists": True}]}),
     ),
+    "an ARN for an id in a rule": (
+        "HI701",
+        {
+            "Resources": {
+                **template(Store=STORE, Key=KEY)["Resources"],
+                **event_rule(source=["aws.medical-imaging"], detail={"datastoreId": [STORE_ARN]})["Resources"],
+            }
+        },
+    ),
+    "an ARN for an id in an alarm": (
+        "HI801",
+        {
+            "Resources": {
+                **template(Store=STORE, Key=KEY)["Resources"],
+                **alarm(Dimensions=[{"Name": "DatastoreId", "Value": STORE_ARN}])["Resources"],
+            }
+        },
+    ),
+    "every action on a data store": ("HI301", template(Store=STORE, Key=KEY, Viewer=viewer(allow("*", STORE_ARN)))),
     "an endpoint without a policy": (
         "HI801",
         template(

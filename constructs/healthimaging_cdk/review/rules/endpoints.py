@@ -15,6 +15,7 @@ from healthimaging_cdk.review.facts import (
 from healthimaging_cdk.review.finding import Hit, Rule, Severity, Subject
 from healthimaging_cdk.review.reader import Reader
 from healthimaging_cdk.review.template import Node, call_of, normalized
+from healthimaging_cdk.review.text import arn_parts
 
 _METRIC_TYPES = ("AWS::CloudWatch::Alarm", "AWS::CloudWatch::AnomalyDetector")
 
@@ -102,6 +103,13 @@ def _wrong_metric(reader: Reader, metric: dict[str, Node], path: str) -> Iterato
                     for name in _literals(reader, node):
                         if name not in METRIC_DIMENSIONS:
                             yield f"{path}/Dimensions", _wrong_dimension(name)
+                        elif name == "DatastoreId":
+                            yield from (
+                                (f"{path}/Dimensions", f"the dimension DatastoreId is an id, not the ARN {text}")
+                                for value in reader.get(item, "Value").nodes
+                                for text in reader.texts(value)
+                                if arn_parts(text) is not None
+                            )
 
 
 def _is_misspelt(namespace: str) -> bool:

@@ -10,6 +10,7 @@ from healthimaging_cdk.review.facts import EVENT_FIELDS, EVENT_SOURCE, STORE_FIL
 from healthimaging_cdk.review.finding import Hit, Rule, Severity, Subject
 from healthimaging_cdk.review.reader import Reader
 from healthimaging_cdk.review.template import Node, call_of, normalized
+from healthimaging_cdk.review.text import arn_parts
 
 _CLOUDTRAIL = "via CloudTrail"
 _WITHOUT_STORE = ("Data Store Creating", "Data Store Created", "Data Store Creation Failed")
@@ -135,6 +136,11 @@ def _wrong_values(pattern: _Pattern) -> Iterator[tuple[str, str]]:
             near = {normalized(item): item for item in allowed}.get(normalized(name))
             advice = f": write {near}" if near else ""
             yield f"Properties/EventPattern/{path}", f"these events have no field detail.{name}{advice}"
+        elif name == "datastoreId":
+            for item in pattern.reader.items(value).nodes:
+                for text in pattern.reader.texts(item):
+                    if arn_parts(text) is not None:
+                        yield f"Properties/EventPattern/{path}", f"detail.datastoreId is an id, not the ARN {text}"
         elif name == "jobStatus":
             for item in pattern.reader.items(value).nodes:
                 for text in pattern.reader.texts(item):

@@ -41,7 +41,9 @@ def _broad_actions(subject: Subject) -> Iterator[Hit]:
         broad = [
             pattern
             for pattern in statement.actions
-            if "*" in pattern and pattern.lower().startswith("medical") and set(_matched(pattern)) & set(_DELETES)
+            if "*" in pattern
+            and (pattern.lower().startswith("medical") or _is_about_images(statement))
+            and set(_matched(pattern)) & set(_DELETES)
         ]
         if statement.not_actions and _is_about_images(statement):
             broad += [f"NotAction {', '.join(statement.not_actions)}"] if any(map(statement.may, _DELETES)) else []
