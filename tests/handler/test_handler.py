@@ -355,6 +355,17 @@ def test_a_conflict_is_waited_for_for_two_minutes_at_most(source: FakeAws, machi
     assert 120 < machine.clock.seconds - began < 160
 
 
+@pytest.mark.parametrize("completion", ["wait", "detach"])
+def test_a_request_is_responded_to_before_cloudformations_hour_is_over(
+    source: FakeAws, machine: Machine, completion: str
+) -> None:
+    source.jobs_may_run.clear()
+    began = machine.clock.seconds
+    machine.respond(event(source, "import-create", WaitSeconds="3600", Completion=completion))
+    assert 3480 <= machine.clock.seconds - began < 3570
+    assert {"wait": "FAILED", "detach": "SUCCESS"}[completion] == response(source)["Status"]
+
+
 def test_looks_become_rarer_with_time(source: FakeAws, machine: Machine) -> None:
     source.jobs_may_run.clear()
     machine.respond(event(source, "import-create", WaitSeconds="3600"))

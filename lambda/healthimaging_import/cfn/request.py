@@ -12,11 +12,13 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
-from healthimaging_import.contract import DEFAULT_WAIT_SECONDS, RESPONSE_BUCKET, ResourceType
+from healthimaging_import.contract import DEFAULT_WAIT_SECONDS, MAX_WAIT_SECONDS, RESPONSE_BUCKET, ResourceType
 
 _RESPONSE_HOST = re.compile(
     RESPONSE_BUCKET + r"(?P<region>[a-z0-9]+)\.s3([.-](dualstack\.)?[a-z0-9-]+)?\.amazonaws\.com(\.cn)?"
 )
+_LONGEST_WAIT_SECONDS = MAX_WAIT_SECONDS - 120
+"""The response has to arrive before CloudFormation's hour is over, and the last step takes a while."""
 _RIGHTS = (
     "Grants",
     "RoleArn",
@@ -70,7 +72,7 @@ class Request:
             old_resource_properties=old,
             physical_resource_id=str(event.get("PhysicalResourceId") or ""),
             scope=f"{event['StackId']}/{event['LogicalResourceId']}",
-            wait_seconds=float(seconds) if seconds.isdecimal() else DEFAULT_WAIT_SECONDS,
+            wait_seconds=min(float(seconds) if seconds.isdecimal() else DEFAULT_WAIT_SECONDS, _LONGEST_WAIT_SECONDS),
             leaves_nothing=kind == "Delete" and resource_type in (ResourceType.IMPORT, ResourceType.TAGS),
             has_new_rights=kind != "Delete" and any(new.get(name) != old.get(name) for name in _RIGHTS),
         )
