@@ -198,6 +198,7 @@ def with_lines(path: Callable[[Stage], Request], last: int) -> tuple[Stage, Requ
 @pytest.mark.parametrize("path", [create, fail, roll_back, delete], ids=lambda path: path.__name__)
 def test_a_crash_after_any_line_starts_nothing_twice_and_is_answered_once(path):
     most = 10**9
+    with_lines(path, most)  # which imports what is imported when it is needed
     total = most - with_lines(path, most)[2]
     for last in range(1, total, 7 if THOROUGH else 43):
         stage, request, left = with_lines(path, last)

@@ -676,3 +676,14 @@ def test_a_run_that_was_never_sent_is_not_what_the_store_was_given_last(world, s
     stage.settle()
     assert ["NOTHING_TO_IMPORT", "COMPLETED"] == [one.answers[0]["Data"]["JobStatus"] for one in (empty, back)]
     assert 1 == len(world.jobs)
+
+
+def test_a_rollback_that_the_job_outlasts_says_that_it_is_running(world, stage):
+    world.plans = Plans(seconds=1000)
+    stage.request("Update", properties(), properties(RunId="1"))
+    stage.pass_time(10)
+    world.stack_status = "UPDATE_ROLLBACK_IN_PROGRESS"
+    rollback = stage.request("Rollback", properties(), properties(RunId=None))
+    stage.settle()
+    assert ("SUCCESS", "IN_PROGRESS") == (rollback.status, rollback.answers[0]["Data"]["JobStatus"])
+    assert ["SUCCEEDED"] == verdicts(world)

@@ -71,7 +71,7 @@ def test_a_submitted_job_is_not_waited_for_and_its_verdict_is_remembered(account
 
 def test_a_job_that_outlasts_the_deploy_is_detached_and_polled_to_its_end(account):
     filled(account, "Detached", "CT_small.dcm")
-    account.cloud.settings(job_seconds=5)
+    account.cloud.settings(job_seconds=40)  # longer than a deploy takes on a busy machine; it is polled once a minute
     impatient = app("Detached", run_id="1", completion=Completion.DETACH)
     job = impatient.node.find_child("Detached").node.find_child("Import").node.find_child("Job")
     job.resource.node.default_child.add_property_override("WaitSeconds", 1)  # a user's shortest is a minute
