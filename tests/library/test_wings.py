@@ -131,4 +131,4 @@ def test_the_tests_of_a_construct_begin_with_minimal_and_with_all_properties(nam
         node.name for node in ast.parse(CONSTRUCTS[name].read_text()).body if isinstance(node, ast.FunctionDef)
     ]
     tests = [function for function in functions if function.startswith("test_")]
-    assert ["minimal", "all"] == [test.removesuffix("_properties").rpartition("_with_")[2] for test in tests[:2]]
+    assert ["minimal_properties", "all_properties"] == ["_".join(test.split("_")[-2:]) for test in tests[:2]]
