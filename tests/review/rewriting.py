@@ -157,3 +157,72 @@ def _reorder(document: Document, chooser: random.Random) -> None:
     names = list(document["Resources"])
     chooser.shuffle(names)
     document["Resources"] = {name: document["Resources"][name] for name in names}
+
+
+_READABLE = {
+    "Action",
+    "Effect",
+    "InputS3Uri",
+    "MetricName",
+    "Namespace",
+    "Resource",
+    "Service",
+    "ServiceName",
+    "source",
+}
+
+
+def _literals(node: Any, change: Callable[[str], Any], key: str = "") -> Any:
+    """A node with each literal of the keys above changed, but for arguments of functions."""
+    if isinstance(node, dict):
+        if any(name == "Ref" or name.startswith("Fn::") for name in node):
+            return node
+        return {name: _literals(item, change, name) for name, item in node.items()}
+    if isinstance(node, list):
+        return [_literals(item, change, key) for item in node]
+    return change(node) if isinstance(node, str) and key in _READABLE else node
+
+
+def with_mappings(document: Document) -> Document:
+    """The template with its literals in a mapping."""
+    found = copy.deepcopy(document)
+    values: Document = {}
+
+    def change(text: str) -> Document:
+        values[f"V{len(values)}"] = text
+        return {"Fn::FindInMap": ["Literals", "All", f"V{len(values) - 1}"]}
+
+    for resource in found["Resources"].values():
+        resource["Properties"] = _literals(resource.get("Properties", {}), change)
+    found["Mappings"] = {"Literals": {"All": values}}
+    return found
+
+
+def with_split(document: Document) -> Document:
+    """The template with its literals selected from a split text."""
+    found = copy.deepcopy(document)
+    for resource in found["Resources"].values():
+        resource["Properties"] = _literals(
+            resource.get("Properties", {}), lambda text: {"Fn::Select": [1, {"Fn::Split": ["|", f"x|{text}"]}]}
+        )
+    return found
+
+
+def with_conditions(document: Document) -> Document:
+    """The template under a condition that a parameter decides."""
+    found = copy.deepcopy(document)
+    found.setdefault("Parameters", {})["Environment"] = {"Type": "String"}
+    found.setdefault("Conditions", {})["Maybe"] = {"Fn::Equals": [{"Ref": "Environment"}, "prod"]}
+    for resource in found["Resources"].values():
+        resource["Condition"] = "Maybe"
+    return found
+
+
+def with_same_branches(document: Document) -> Document:
+    """The template with each property chosen by a condition whose branches are the same."""
+    found = with_conditions(document)
+    for resource in found["Resources"].values():
+        del resource["Condition"]
+        for key, value in resource.get("Properties", {}).items():
+            resource["Properties"][key] = {"Fn::If": ["Maybe", value, copy.deepcopy(value)]}
+    return found

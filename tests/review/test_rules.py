@@ -6,6 +6,7 @@ import copy
 import json
 import random
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from healthimaging_cdk.review.finding import Finding, Hit, Rule, Severity
 from healthimaging_cdk.review.rules import RULES
 from healthimaging_cdk.review.rules.imports import is_time
 from healthimaging_cdk.review.template import Template
-from tests.review.rewriting import rewrite
+from tests.review.rewriting import rewrite, with_conditions, with_mappings, with_same_branches, with_split
 from tests.review.rule_examples import (
     EXAMPLES,
     IMAGE_SETS,
@@ -82,6 +83,19 @@ def test_rewrites_that_keep_the_meaning_keep_the_findings(rule: str, side: int) 
     document = EXAMPLES[rule][side]
     expected = ids(document)
     assert [expected] * 60 == [ids(rewrite(document, seed)) for seed in range(60)]
+
+
+@pytest.mark.parametrize("rule", IDS)
+@pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.parametrize("change", [with_conditions, with_mappings, with_same_branches, with_split])
+def test_functions_that_can_be_read_change_nothing(rule: str, side: int, change: Callable[[Any], Any]) -> None:
+    assert ids(EXAMPLES[rule][side]) == ids(change(EXAMPLES[rule][side]))
+
+
+def test_conditions_in_a_circle_are_unknown() -> None:
+    document = changed(EXAMPLES["HI103"][0], "Store", "Properties", "DatastoreName", value={"Fn::If": ["A", "a", "b"]})
+    document["Conditions"] = {"A": {"Fn::And": [{"Condition": "B"}]}, "B": {"Fn::Not": [{"Condition": "A"}]}}
+    assert [] == findings(document)
 
 
 _JUNK: list[Any] = [

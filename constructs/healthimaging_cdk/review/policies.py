@@ -294,16 +294,18 @@ def _statement(reader: Reader, logical_id: str, path: str, kind: PolicyKind, nod
     literal = [text.literal for text in actions]
     excluded = [text.literal for text in not_actions]
     conditions, has_all_conditions = _conditions(reader, node)
+    effect = reader.text(node.get("Effect"))
+    has_effect = effect is not None and effect.literal is not None
     return Statement(
         template=reader.template,
         logical_id=logical_id,
         resource_type=resource["Type"],
         path=path,
         kind=kind,
-        allows=node.get("Effect") == "Allow",
+        allows=effect is not None and effect.literal == "Allow",
         actions=tuple(name for name in literal if name is not None),
         not_actions=tuple(name for name in excluded if name is not None),
-        has_all_actions=has_all_actions and has_all_not and None not in literal and None not in excluded,
+        has_all_actions=has_effect and has_all_actions and has_all_not and None not in literal and None not in excluded,
         resources=resources,
         not_resources=not_resources,
         has_all_resources=has_all_resources and has_all_others,

@@ -380,12 +380,17 @@ class Reader:
             return None if None in answers else not decisive
         return None
 
-    def parameters_of(self, node: Node) -> set[str]:
+    def parameters_of(self, node: Node, depth: int = 0) -> set[str]:
         """The parameters that a value hangs on, also through conditions; a dynamic reference is one."""
         found: set[str] = set()
+        if depth > MAX_DEPTH:
+            return found
+        known = self.texts(node)
+        if len(known) == 1 and not known[0].is_open and "{{resolve:" not in str(known[0]):
+            return found  # whatever is chosen, it is the same
         for kind, name in all_references(node):
             if kind == "condition":
-                found |= self.parameters_of(self.template.section("Conditions").get(name))
+                found |= self.parameters_of(self.template.section("Conditions").get(name), depth + 1)
             elif kind == "dynamic" or name in self.template.section("Parameters"):
                 texts = [] if kind == "dynamic" else self.texts({"Ref": name})
                 if not texts or any(hole.kind is HoleKind.PARAMETER for text in texts for hole in text.holes):
