@@ -9,31 +9,70 @@ import contextlib
 import gzip
 import io
 import json
+import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pydicom
+from pydicom import config
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.multival import MultiValue
 from pydicom.uid import UID
+
+from healthimaging_local.pixels import Warned, examine
+
+# An import has to live with values that DICOM does not allow; pydicom would quote them in warnings and in its log.
+config.settings.reading_validation_mode = config.IGNORE
+config.settings.writing_validation_mode = config.IGNORE
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 
 STUDY_INSTANCE_UID = "0020000D"
 SERIES_INSTANCE_UID = "0020000E"
 SOP_INSTANCE_UID = "00080018"
 
-# What HealthImaging calls patient and study level: files of one study that disagree here do not share an image set.
-_IDENTITY = {
-    "00100010": "PatientName",
-    "00100020": "PatientID",
-    "00100030": "PatientBirthDate",
-    "00100040": "PatientSex",
+# What image sets are grouped by (developer guide, "Understanding image sets"), besides the two UIDs.
+_STUDY_LEVEL = {
     "00080020": "StudyDate",
-    "00080030": "StudyTime",
     "00080050": "AccessionNumber",
-    "00081030": "StudyDescription",
+    "00100020": "PatientID",
     "00200010": "StudyID",
+}
+_SERIES_NUMBER = "00200011"
+# The longest values that can be imported (developer guide, "DICOM element constraints").
+_LONGEST = {
+    "00100010": ("PatientName", 256),
+    "00100020": ("PatientID", 256),
+    "00100030": ("PatientBirthDate", 18),
+    "00100040": ("PatientSex", 16),
+    STUDY_INSTANCE_UID: ("StudyInstanceUID", 256),
+    "00200010": ("StudyID", 256),
+    "00081030": ("StudyDescription", 256),
+    "00080050": ("AccessionNumber", 256),
+    "00080020": ("StudyDate", 18),
+    "00080030": ("StudyTime", 28),
+    SOP_INSTANCE_UID: ("SOPInstanceUID", 256),
+    SERIES_INSTANCE_UID: ("SeriesInstanceUID", 256),
+}
+_INVALID_UID_FORMAT = (45570, "INVALID_UID_FORMAT")
+_INVALID_DICOM_VALUE_LENGTH = (45571, "INVALID_DICOM_VALUE_LENGTH")
+# PS3.5, table 6.2-1.
+_LONGEST_OF_VR = {
+    "AE": 16,
+    "AS": 4,
+    "CS": 16,
+    "DA": 8,
+    "DS": 16,
+    "DT": 26,
+    "IS": 12,
+    "LO": 64,
+    "LT": 10240,
+    "PN": 64 * 3 + 2,
+    "SH": 16,
+    "ST": 1024,
+    "TM": 16,
 }
 _BULK = ("OB", "OD", "OF", "OL", "OV", "OW", "UN")
 _MOST_INLINE_BYTES = 1024
@@ -51,18 +90,29 @@ class ParsedFile:
     study_instance_uid: str
     series_instance_uid: str
     transfer_syntax_uid: str
-    frames: int
     attributes: Mapping[str, dict[str, Any]]
+    frames: tuple[bytes, ...] = ()
+    warnings: tuple[Warned, ...] = ()
 
     @property
     def identity(self) -> tuple[tuple[str, str], ...]:
-        """The patient and study level values that all instances of an image set share."""
-        return tuple((name, text_of(self.attributes, tag)) for tag, name in _IDENTITY.items())
+        """The study level values that all instances of an image set share."""
+        return identity_of(self.attributes)
 
     @property
-    def known_transfer_syntax(self) -> bool:
-        """Whether the transfer syntax is one of DICOM's; others are stored as a blob, with a warning."""
-        return UID(self.transfer_syntax_uid).is_transfer_syntax
+    def series_number(self) -> str:
+        """The series level value that they share."""
+        return series_number_of(self.attributes)
+
+
+def identity_of(attributes: Mapping[str, dict[str, Any]]) -> tuple[tuple[str, str], ...]:
+    """The study level values by which image sets are grouped."""
+    return tuple((name, text_of(attributes, tag)) for tag, name in _STUDY_LEVEL.items())
+
+
+def series_number_of(attributes: Mapping[str, dict[str, Any]]) -> str:
+    """The series level value by which image sets are grouped."""
+    return text_of(attributes, _SERIES_NUMBER)
 
 
 def parse(body: bytes, encoding: str = "") -> ParsedFile:
@@ -73,17 +123,37 @@ def parse(body: bytes, encoding: str = "") -> ParsedFile:
         dataset = pydicom.dcmread(io.BytesIO(body), force=False, stop_before_pixels=True)
         attributes = DicomJson(dataset)
         syntax = dataset.file_meta.get("TransferSyntaxUID") if hasattr(dataset, "file_meta") else None
-        frames = int(dataset.get("NumberOfFrames") or 1) if "Rows" in dataset else 0
     except InvalidDicomError as error:
         raise NotImportableError("The file is not a DICOM P10 file: the DICM preamble is missing") from error
     except Exception as error:
         raise NotImportableError(f"The file cannot be read as DICOM P10: {type(error).__name__}") from error
     if not syntax:
         raise NotImportableError("The file meta information lacks TransferSyntaxUID")
-    return _parsed(attributes, str(syntax), frames)
+    file = _parsed(attributes, str(syntax))
+    pixels = examine(body, str(syntax))
+    return replace(file, frames=pixels.frames, warnings=(*_element_warnings(dataset), *pixels.warnings))
 
 
-def _parsed(attributes: Mapping[str, dict[str, Any]], syntax: str, frames: int) -> ParsedFile:
+def _element_warnings(dataset: Dataset) -> Iterator[Warned]:
+    """UIDs that are none, and values that are longer than their value representation takes."""
+    uids, long = [], []
+    for tag in dataset.keys():  # noqa: SIM118 - a dataset iterates over elements
+        with contextlib.suppress(Exception):  # an element that cannot be read is not the file's end
+            element = dataset[tag]
+            values = element.value if isinstance(element.value, MultiValue) else [element.value]
+            texts = [str(value).rstrip(" \0") for value in values if value is not None]
+            name = element.keyword or f"{int(tag):08X}"
+            if element.VR == "UI":
+                uids += [name] * any(text and not UID(text).is_valid for text in texts)
+            elif element.VR in _LONGEST_OF_VR:
+                long += [name] * any(len(text) > _LONGEST_OF_VR[element.VR] for text in texts)
+    if uids:
+        yield _INVALID_UID_FORMAT, f"Not a valid UID: {', '.join(uids)}"
+    if long:
+        yield _INVALID_DICOM_VALUE_LENGTH, f"Longer than the value representation takes: {', '.join(long)}"
+
+
+def _parsed(attributes: Mapping[str, dict[str, Any]], syntax: str) -> ParsedFile:
     uids = {}
     for name, tag in (
         ("SOPInstanceUID", SOP_INSTANCE_UID),
@@ -93,11 +163,11 @@ def _parsed(attributes: Mapping[str, dict[str, Any]], syntax: str, frames: int) 
         uids[name] = text_of(attributes, tag)
         if not uids[name]:
             raise NotImportableError(f"Required DICOM element {name} is missing or empty")
-        if not UID(uids[name]).is_valid:
-            raise NotImportableError(f"DICOM element {name} is not a valid UID")
-    return ParsedFile(
-        uids["SOPInstanceUID"], uids["StudyInstanceUID"], uids["SeriesInstanceUID"], syntax, frames, attributes
-    )
+    for tag, (name, longest) in _LONGEST.items():
+        length = len(text_of(attributes, tag))
+        if length > longest:
+            raise NotImportableError(f"DICOM element {name} has {length} characters, at most {longest} are allowed")
+    return ParsedFile(uids["SOPInstanceUID"], uids["StudyInstanceUID"], uids["SeriesInstanceUID"], syntax, attributes)
 
 
 class DicomJson(Mapping[str, dict[str, Any]]):
@@ -148,7 +218,7 @@ def with_json_metadata(file: ParsedFile, elements: Mapping[str, dict[str, Any]])
     except Exception as error:
         raise NotImportableError(f"The DICOM JSON metadata cannot be read: {type(error).__name__}") from error
     attributes = dict(sorted({**present(file.attributes), **changes}.items()))
-    return _parsed(attributes, file.transfer_syntax_uid, file.frames)
+    return replace(_parsed(attributes, file.transfer_syntax_uid), frames=file.frames, warnings=file.warnings)
 
 
 def present(attributes: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

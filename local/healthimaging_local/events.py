@@ -54,10 +54,10 @@ class Announcer:
         )
 
     def image_set(self, datastore: Datastore, image_set: ImageSet, what: str) -> None:
-        """``Image Set Created | Updated | Deleting | Deleted``; the guide spells the id ``imagesetId``."""
+        """``Image Set Created | Updated | Copied | Deleted`` and so on; the guide spells the id ``imagesetId``."""
         self._bus.publish(
             datastore.caller,
-            f"Image Set {what.capitalize()}",
+            f"Image Set {what.title()}",
             image_set.arn,
             {
                 "imagingVersion": _VERSION,

@@ -5,17 +5,22 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
+from collections.abc import Mapping
 from typing import Any
 
+from healthimaging_import.service_model import ServiceModel
 from healthimaging_local.datastores import DatastoreOperations
 from healthimaging_local.dicom import keyword_attributes, text_of
 from healthimaging_local.errors import ServiceError, not_found
 from healthimaging_local.paging import page
+from healthimaging_local.pixels import stored_transfer_syntax
 from healthimaging_local.ports import Caller
 from healthimaging_local.search import found_image_sets
 from healthimaging_local.state import Datastore, ImageSet, Instance
 
 _PATIENT_PREFIX = "Patient"
+_INTEGER = re.compile(r"[+-]?[0-9]{1,12}")
 
 
 class ImageSetOperations(DatastoreOperations):
@@ -50,12 +55,12 @@ class ImageSetOperations(DatastoreOperations):
         }
 
     def GetImageSetMetadata(self, request: dict[str, Any], caller: Caller) -> dict[str, Any]:  # noqa: N802
-        """The metadata document, gzip compressed JSON. Only the latest version's content is kept (a limit of ours)."""
+        """The metadata document of a version, gzip compressed JSON."""
         datastore, image_set = self._image_set(request, caller)
-        self._version(image_set, request)
+        version = self._version(image_set, request)
         if image_set.deleted_at is not None:
             raise not_found("image set", image_set.id)
-        document = json.dumps(_metadata(datastore, image_set)).encode()
+        document = json.dumps(_metadata(datastore, image_set, image_set.content(version[0]))).encode()
         return {
             "imageSetMetadataBlob": gzip.compress(document, mtime=0),
             "contentType": "application/json",
@@ -90,12 +95,10 @@ class ImageSetOperations(DatastoreOperations):
             if image_set.deleted_at is not None:
                 raise ServiceError("ConflictException", f"Image set {image_set.id} is already deleted")
             now = self._state.now()
-            image_set.updated_at = now
+            image_set.begin_version("DELETED", now)
             image_set.deleted_at = now + self._state.settings.image_set_seconds
-            image_set.workflow_status = "DELETED"
-            image_set.version += 1
-            image_set.versions.append((image_set.version, now, "DELETED"))
             image_set.instances.clear()
+            image_set.contents.clear()
             self._state.tags.pop(image_set.arn, None)
         self._announcer.image_set(datastore, image_set, "deleting")
         self._announcer.image_set(datastore, image_set, "deleted")
@@ -164,20 +167,32 @@ class ImageSetOperations(DatastoreOperations):
             "lastAccessedAt": image_set.updated_at,
             "storageTier": "FREQUENT_ACCESS",
             "isPrimary": image_set.is_primary,
-            "DICOMTags": {
-                **{name: value for name, value in tags.items() if value},
-                "DICOMStudyInstanceUID": image_set.study_instance_uid,
-                "DICOMSeriesInstanceUID": image_set.series_instance_uid,
-                "DICOMSeriesNumber": int(number) if number.lstrip("-").isdigit() else None,
-                "DICOMNumberOfStudyRelatedSeries": len({other.series_instance_uid for other in study}),
-                "DICOMNumberOfStudyRelatedInstances": sum(len(other.instances) for other in study),
-            },
+            "DICOMTags": _allowed(
+                {
+                    **{name: value for name, value in tags.items() if value},
+                    "DICOMStudyInstanceUID": image_set.study_instance_uid,
+                    "DICOMSeriesInstanceUID": image_set.series_instance_uid,
+                    "DICOMSeriesNumber": int(number) if _INTEGER.fullmatch(number) else None,
+                    "DICOMNumberOfStudyRelatedSeries": len({other.series_instance_uid for other in study}),
+                    "DICOMNumberOfStudyRelatedInstances": sum(len(other.instances) for other in study),
+                }
+            ),
         }
 
 
-def _metadata(datastore: Datastore, image_set: ImageSet) -> dict[str, Any]:
+def _allowed(tags: Mapping[str, Any]) -> dict[str, Any]:
+    """The tags whose values the model lets an answer hold: what is longer, or no UID, is left out."""
+    model = ServiceModel.load()
+    return {
+        name: value
+        for name, value in tags.items()
+        if value is not None and not model.violations("DICOMTags", {name: value})
+    }
+
+
+def _metadata(datastore: Datastore, image_set: ImageSet, instances: Mapping[str, Instance]) -> dict[str, Any]:
     """The document in the layout of the developer guide ("Getting image set metadata"), all by keyword."""
-    first = next(iter(image_set.instances.values()))
+    first = next(iter(instances.values()))
     everything = keyword_attributes(first.attributes)
     patient = {name: value for name, value in everything.items() if name.startswith(_PATIENT_PREFIX)}
     study = {name: value for name, value in everything.items() if name.startswith("Study") or name == "AccessionNumber"}
@@ -194,8 +209,8 @@ def _metadata(datastore: Datastore, image_set: ImageSet) -> dict[str, Any]:
                 image_set.series_instance_uid: {
                     "DICOM": series,
                     "Instances": {
-                        instance.sop_instance_uid: _instance_metadata(image_set, instance, upper)
-                        for instance in image_set.instances.values()
+                        instance.sop_instance_uid: _instance_metadata(datastore, image_set, instance, upper)
+                        for instance in instances.values()
                     },
                 }
             },
@@ -203,13 +218,17 @@ def _metadata(datastore: Datastore, image_set: ImageSet) -> dict[str, Any]:
     }
 
 
-def _instance_metadata(image_set: ImageSet, instance: Instance, upper: set[str]) -> dict[str, Any]:
+def _instance_metadata(
+    datastore: Datastore, image_set: ImageSet, instance: Instance, upper: set[str]
+) -> dict[str, Any]:
     own = {name: value for name, value in keyword_attributes(instance.attributes).items() if name not in upper}
     return {
         "DICOM": own,
         "DICOMVRs": {},
-        "StoredTransferSyntaxUID": instance.transfer_syntax_uid,
-        "ImageFrames": [{"ID": frame_id(image_set, instance, number)} for number in range(instance.frames)],
+        "StoredTransferSyntaxUID": stored_transfer_syntax(
+            instance.transfer_syntax_uid, datastore.lossless_storage_format
+        ),
+        "ImageFrames": [{"ID": frame_id(image_set, instance, number)} for number in range(len(instance.frames))],
     }
 
 

@@ -154,23 +154,23 @@ class Importer:
     def _image_set_for(self, run: _Run, file: ParsedFile) -> ImageSet:
         """The image set of the file's series, a new one or a new version of the one there is.
 
-        The first identity of a study is its primary one; what contradicts it goes to non-primary image sets.
+        The first study level values of a study are its primary ones, and so is the first number of a series; what
+        contradicts them goes to non-primary image sets (developer guide, "Understanding image sets").
         """
         of_study = [s for s in run.datastore.live_image_sets() if s.study_instance_uid == file.study_instance_uid]
+        of_series = [s for s in of_study if s.series_instance_uid == file.series_instance_uid]
         identities = [s.identity for s in of_study if s.is_primary]
-        is_primary = not identities or identities[0] == file.identity
-        for image_set in of_study:
-            if image_set.series_instance_uid == file.series_instance_uid and image_set.identity == file.identity:
+        numbers = [s.series_number for s in of_series if s.is_primary]
+        is_primary = identities[:1] in ([], [file.identity]) and numbers[:1] in ([], [file.series_number])
+        for image_set in of_series:
+            if (image_set.identity, image_set.series_number) == (file.identity, file.series_number):
                 return self._touched(run, image_set)
         return self._new_image_set(run, file, is_primary=is_primary)
 
     def _touched(self, run: _Run, image_set: ImageSet) -> ImageSet:
         """One new version for each job that changes an image set, however many instances it brings."""
         if image_set.id not in run.touched:
-            image_set.version += 1
-            image_set.updated_at = self._state.now()
-            image_set.workflow_status = "UPDATED"
-            image_set.versions.append((image_set.version, image_set.updated_at, "UPDATED"))
+            image_set.begin_version("UPDATED", self._state.now())
             run.touched[image_set.id] = image_set
         return image_set
 
@@ -183,6 +183,7 @@ class Importer:
             study_instance_uid=file.study_instance_uid,
             series_instance_uid=file.series_instance_uid,
             identity=file.identity,
+            series_number=file.series_number,
             is_primary=is_primary,
             created_at=now,
             updated_at=now,

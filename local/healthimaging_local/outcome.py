@@ -11,8 +11,6 @@ from healthimaging_local.dicom import ParsedFile
 from healthimaging_local.ports import ObjectStorage
 from healthimaging_local.state import ImageSet, ImportJob
 
-UNSUPPORTED_TRANSFER_SYNTAX = 45344
-
 
 @dataclass
 class Outcome:
@@ -26,18 +24,16 @@ class Outcome:
     image_sets: dict[str, ImageSet] = field(default_factory=dict)
 
     def succeed(self, key: str, image_set: ImageSet, file: ParsedFile) -> None:
-        """Note one imported file, and the warning for a transfer syntax that DICOM does not know."""
+        """Note one imported file with its warnings."""
         response = {"imageSetId": image_set.id, "isPrimary": image_set.is_primary}
         self.successes.append({"inputFile": key, "importResponse": response})
         self.image_sets[image_set.id] = image_set
         self.matches[image_set.id] = self.matches.get(image_set.id, 0) + 1
-        if not file.known_transfer_syntax:
-            warning = {
-                "warning_reason_code": UNSUPPORTED_TRANSFER_SYNTAX,
-                "type": "UNSUPPORTED_TRANSFER_SYNTAX",
-                "message": f"Transfer syntax {file.transfer_syntax_uid} is not supported, stored as it is",
-            }
-            self.warnings.append({"inputFile": key, "importResponse": {**response, "warnings": [warning]}})
+        warnings = [
+            {"warning_reason_code": code, "type": kind, "message": text} for (code, kind), text in file.warnings
+        ]
+        if warnings:
+            self.warnings.append({"inputFile": key, "importResponse": {**response, "warnings": warnings}})
 
     def fail(self, key: str, message: str) -> None:
         """Note one rejected file."""

@@ -19,6 +19,7 @@ from healthimaging_local.ports import Caller, Json
 
 _MALFORMED = "SerializationException"
 _UNKNOWN = "UnknownOperationException"
+_DICOM_WEB = re.compile(r"/datastore/[^/]+/(studies|series|instances)(/|$)")
 _STATUS_OUTSIDE_THE_MODEL = {_MALFORMED: 400, _UNKNOWN: 404}
 
 
@@ -102,6 +103,9 @@ class Api:
     def _handle(self, request: Request, caller: Caller) -> Response:
         match = self._match(request)
         handler = self._operations.handler(match[0]) if match else None
+        if not match and _DICOM_WEB.search(request.path):
+            message = "DICOMweb is not part of the local HealthImaging: use the image set operations, or AWS itself"
+            raise ServiceError(_UNKNOWN, message)
         if not match or handler is None:
             raise ServiceError(_UNKNOWN, f"{request.method} {request.path} is not part of the local HealthImaging")
         operation, labels = match

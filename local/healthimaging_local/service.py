@@ -11,7 +11,7 @@ from typing import Any
 
 from healthimaging_local.errors import ServiceError
 from healthimaging_local.events import Announcer
-from healthimaging_local.imagesets import ImageSetOperations
+from healthimaging_local.imageset_changes import ImageSetChanges
 from healthimaging_local.importer import Importer
 from healthimaging_local.paging import page
 from healthimaging_local.ports import Caller, EventBus, Permissions
@@ -33,7 +33,7 @@ _KEY_RIGHTS = {
 """What an operation needs of a key besides ``kms:DescribeKey``; what is not here reads, which takes ``kms:Decrypt``."""
 
 
-class HealthImaging(ImageSetOperations):
+class HealthImaging(ImageSetChanges):
     """The whole service; jobs run in threads of their own."""
 
     def __init__(self, state: State, permissions: Permissions, bus: EventBus) -> None:

@@ -43,18 +43,19 @@ class Instance:
     sop_instance_uid: str
     attributes: Mapping[str, dict[str, Any]]
     transfer_syntax_uid: str = ""
-    frames: int = 1
+    frames: tuple[bytes, ...] = ()
 
 
 @dataclass
 class ImageSet:
-    """The instances of one series that agree on patient and study."""
+    """The instances of one series that agree on study and series number."""
 
     id: str
     arn: str
     study_instance_uid: str
     series_instance_uid: str
     identity: tuple[tuple[str, str], ...]
+    series_number: str
     is_primary: bool
     created_at: float
     updated_at: float
@@ -64,6 +65,25 @@ class ImageSet:
     """When the deletion takes effect, which can be in the future."""
     instances: dict[str, Instance] = field(default_factory=dict)
     versions: list[tuple[int, float, str]] = field(default_factory=list)
+    contents: dict[int, dict[str, Instance]] = field(default_factory=dict)
+    """The instances of earlier versions."""
+
+    @property
+    def group(self) -> tuple[str, str, str]:
+        """What of its series decides about where an instance belongs."""
+        return (self.study_instance_uid, self.series_instance_uid, self.series_number)
+
+    def content(self, version: int) -> dict[str, Instance]:
+        """The instances of a version, the latest one included."""
+        return self.contents.get(version, self.instances)
+
+    def begin_version(self, status: str, now: float) -> None:
+        """Keep the instances as they are under the number they have, and go on with the next one."""
+        self.contents[self.version] = dict(self.instances)
+        self.version += 1
+        self.updated_at = now
+        self.workflow_status = status
+        self.versions.append((self.version, now, status))
 
     def is_deleting(self, now: float) -> bool:
         """Whether the deletion was asked for and has not taken effect yet."""

@@ -54,6 +54,7 @@ NEEDED: Mapping[str, Sequence[str]] = {
         "PrincipalInfo",
         "_POLICY_REQUIRED",
         "_RESOURCE_POLICY_LOOKUPS",
+        "_fnmatch_compile",
         "_gather_role_policies",
         "_gather_user_policies",
         "_permissions_boundary",

@@ -49,6 +49,11 @@ PATCHES: Mapping[str, Sequence[str]] = {
         "executions_can_be_redriven",
     ),
     "machine_limits": ("histories_are_limited", "payloads_are_limited", "terminal_errors_are_not_caught_by_all"),
+    "object_names": (
+        "wildcards_match_every_character",
+        "objects_are_asked_about_by_their_whole_key",
+        "keys_are_limited",
+    ),
     "object_keys": ("buckets_of_templates_are_encrypted", "objects_need_their_key"),
     "message_keys": (
         "topics_need_their_key",
