@@ -28,8 +28,12 @@ class DatastoreType:
         self._caller = caller
 
     def handlers(self) -> dict[str, Callable[..., Any]]:
-        """The table entry: no update, because CloudFormation replaces what changes."""
-        return {"create": self.create, "delete": self.delete}
+        """The table entry. CloudFormation replaces what changes, tags included."""
+        return {"create": self.create, "update": self.update, "delete": self.delete}
+
+    def update(self, *_: Any) -> tuple[str, dict[str, str]]:
+        """Never called: every property is create-only. Without it the emulator would leave changed tags alone."""
+        raise ValueError(f"{TYPE} cannot be updated, only replaced")
 
     def create(self, logical_id: str, properties: dict[str, Any], _: str) -> tuple[str, dict[str, str]]:
         """Make a data store and wait until it is ACTIVE; ``Ref`` is its id."""
@@ -37,6 +41,8 @@ class DatastoreType:
         if unknown:
             raise ValueError(f"Properties validation failed for resource {logical_id}: extraneous keys {unknown}")
         request = {_PROPERTIES[name]: value for name, value in properties.items() if value is not None}
+        # CloudFormation's own tags (aws:cloudformation:...) are no tags that CreateDatastore takes.
+        request["tags"] = {k: v for k, v in (request.get("tags") or {}).items() if not k.startswith("aws:")}
         request["clientToken"] = "cloudformation"
         problems = ServiceModel.load().violations("CreateDatastoreRequest", request)
         if problems:

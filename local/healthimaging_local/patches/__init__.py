@@ -49,6 +49,17 @@ PATCHES: Mapping[str, Sequence[str]] = {
         "executions_can_be_redriven",
     ),
     "machine_limits": ("histories_are_limited", "payloads_are_limited", "terminal_errors_are_not_caught_by_all"),
+    "stack_updates": (
+        "exports_in_use_stay",
+        "nested_stacks_keep_their_attributes",
+        "stack_tags_reach_stores_and_state_machines",
+    ),
+    "policies": (
+        "policies_have_iams_characters_and_lengths",
+        "a_principal_is_a_role_with_its_path",
+        "trust_conditions_are_asked_wherever_a_role_is_assumed",
+        "functions_need_a_role_that_trusts_them",
+    ),
     "object_names": (
         "wildcards_match_every_character",
         "objects_are_asked_about_by_their_whole_key",
