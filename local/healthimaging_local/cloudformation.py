@@ -31,7 +31,7 @@ class DatastoreType:
         """The table entry. CloudFormation replaces what changes, tags included."""
         return {"create": self.create, "update": self.update, "delete": self.delete}
 
-    def update(self, *_: Any) -> tuple[str, dict[str, str]]:
+    def update(self, *_: object) -> tuple[str, dict[str, str]]:
         """Never called: every property is create-only. Without it the emulator would leave changed tags alone."""
         raise ValueError(f"{TYPE} cannot be updated, only replaced")
 

@@ -30,6 +30,8 @@ class Settings:
     start_rate: float = 0.0
     """StartDICOMImportJob calls per second and account, with or without ``throttling``; 0 is the table's."""
     start_burst: int = 1
+    stack_tags_reach_stores: bool = False
+    """Whether CloudFormation passes the tags of a stack on to its stores, where another tag replaces the store."""
     image_set_seconds: float = 0.0
     """How long DeleteImageSet takes: the image set is LOCKED and DELETING meanwhile."""
     deleted_image_set_seconds: float = 0.0

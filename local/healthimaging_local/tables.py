@@ -182,6 +182,7 @@ NEEDED: Mapping[str, Sequence[str]] = {
         "_RESOURCE_HANDLERS",
         "_S3_BUCKET_CONFIGURATIONS",
         "_STACK_TAG_PROPERTY",
+        "_with_stack_tags",
         "_cw_metric_alarm_record",
         "_ec2_sg_permissions",
         "_s3_apply_configurations",
@@ -194,6 +195,7 @@ NEEDED: Mapping[str, Sequence[str]] = {
         "_resolve_stack_outputs",
         "_roll_back_operation",
         "_with_dependencies",
+        "_with_stack_tags",
     ),
 }
 

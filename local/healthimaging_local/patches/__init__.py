@@ -52,7 +52,7 @@ PATCHES: Mapping[str, Sequence[str]] = {
     "stack_updates": (
         "exports_in_use_stay",
         "nested_stacks_keep_their_attributes",
-        "stack_tags_reach_stores_and_state_machines",
+        "stack_tags_reach_stores",
     ),
     "policies": (
         "policies_have_iams_characters_and_lengths",

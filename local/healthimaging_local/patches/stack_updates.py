@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from ministack import app
 from ministack.services import cloudformation as stacks_store
 from ministack.services.cloudformation import handlers, provisioners, stacks
 
@@ -68,11 +69,20 @@ def nested_stacks_keep_their_attributes() -> None:
     provisioners._update_resource = update_resource
 
 
-def stack_tags_reach_stores_and_state_machines() -> None:
-    """Pass the tags of a stack on to types that ministack leaves out.
+def stack_tags_reach_stores() -> None:
+    """Pass the tags of a stack on to its stores, while the setting ``stack_tags_reach_stores`` says so.
 
-    A store's tags can only be set when it is created, so that another tag of its stack replaces it. That is the
-    reading to be safe against; nobody has seen what CloudFormation does.
+    A store's tags can only be set when it is created, so that another tag of its stack replaces it. Nobody has seen
+    what CloudFormation does.
     """
-    provisioners._STACK_TAG_PROPERTY["AWS::HealthImaging::Datastore"] = ("Tags", "map")
-    provisioners._STACK_TAG_PROPERTY["AWS::StepFunctions::StateMachine"] = ("Tags", "list")
+    original = provisioners._with_stack_tags
+    kind = "AWS::HealthImaging::Datastore"
+    provisioners._STACK_TAG_PROPERTY[kind] = ("Tags", "map")
+
+    def with_stack_tags(resource_type: str, properties: Json, *rest: Json) -> Json:
+        if resource_type == kind and not app._loaded_modules["medical_imaging"].state.settings.stack_tags_reach_stores:
+            return properties
+        return original(resource_type, properties, *rest)
+
+    provisioners._with_stack_tags = with_stack_tags
+    stacks._with_stack_tags = with_stack_tags
