@@ -15,6 +15,7 @@ from aws_cdk import aws_s3 as s3
 from click.testing import CliRunner
 
 from healthimaging_cdk import BulkDicomImport, BulkPace, Datastore, ImportQuotas, ImportSource
+from healthimaging_cdk.bulk_import._bulk_options import BulkOptions
 from healthimaging_cdk.cli._group import commands
 from healthimaging_import.bulk.plan import decode_jobs
 from healthimaging_import.bulk.settings import Settings
@@ -24,6 +25,12 @@ pytestmark = pytest.mark.cloud
 
 FOLDERS, SLOTS = 50, 6
 BROKEN = "archive/p07/"
+
+
+@pytest.fixture(autouse=True)
+def short_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = BulkOptions.settings
+    monkeypatch.setattr(BulkOptions, "settings", lambda options: {**given(options), "StepSeconds": 10})
 
 
 def p10(folder: int, number: int) -> bytes:
@@ -76,8 +83,6 @@ class Archive:
             pace=BulkPace(starts_per_second=4, concurrent_jobs=SLOTS),
             **{"attempts": 2, **options},
         )
-        machine = archive._state_machine
-        machine.definition_string = machine.definition_string.replace('"Attempts"', '"StepSeconds": 10, "Attempts"')
         CfnOutput(stack, "Machine", value=archive.state_machine_arn)
         return app
 
