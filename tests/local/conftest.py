@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -158,6 +159,17 @@ class Imaging:
     def search(self, datastore_id: str, **criteria: Any) -> list[dict[str, Any]]:
         answer = self.ask("POST", f"/datastore/{datastore_id}/searchImageSets", criteria or None)
         return list(answer["imageSetsMetadataSummaries"])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """``tests/try_emulator.py`` runs the tests of one patch."""
+    patch = os.environ.get("PATCH_TESTS")
+    if patch:
+        unwanted = [
+            it for it in items if patch not in {name for mark in it.iter_markers("patch") for name in mark.args}
+        ]
+        config.hook.pytest_deselected(items=unwanted)
+        items[:] = [it for it in items if it not in unwanted]
 
 
 @pytest.fixture

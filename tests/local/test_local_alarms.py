@@ -47,6 +47,7 @@ def state(cloud: Cloud, name: str, *values: float) -> str:
     return str(alarm["StateValue"])
 
 
+@pytest.mark.patch("alarms_take_metric_math")
 @pytest.mark.parametrize(
     ("expression", "value", "expected"),
     [
@@ -69,6 +70,7 @@ def test_fails_an_alarm_of_an_expression_that_cannot_be_computed(cloud: Cloud) -
     assert "ROLLBACK_COMPLETE" == stack(cloud, "unknown", "ANOMALY_DETECTION_BAND(x, 2)")
 
 
+@pytest.mark.patch("alarms_look_at_each_period")
 @pytest.mark.parametrize(
     ("missing", "expected"),
     [("breaching", "ALARM"), ("notBreaching", "OK"), ("missing", "INSUFFICIENT_DATA"), ("ignore", "INSUFFICIENT_DATA")],
@@ -78,9 +80,22 @@ def test_missing_data_is_treated_as_asked(cloud: Cloud, missing: str, expected: 
     assert expected == state(cloud, f"missing-{missing}")
 
 
-@pytest.mark.parametrize("let_in", [True, False])
-def test_an_alarm_tells_a_topic_only_if_its_policy_lets_cloudwatch_in(cloud: Cloud, *, let_in: bool) -> None:
-    name = f"topic-{let_in}".lower()
+def key_for(cloud: Cloud, *, let_in: bool) -> str:
+    """A key that lets CloudWatch in, or only its own account."""
+    principals = [{"AWS": f"arn:aws:iam::{cloud.account}:root"}]
+    principals += [{"Service": "cloudwatch.amazonaws.com"}] if let_in else []
+    statements = [{"Effect": "Allow", "Principal": it, "Action": "kms:*", "Resource": "*"} for it in principals]
+    policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    return str(cloud.client("kms").create_key(Policy=policy)["KeyMetadata"]["Arn"])
+
+
+@pytest.mark.patch("topics_decide_about_alarms")
+@pytest.mark.patch("alarms_need_the_key_of_their_topic")
+@pytest.mark.parametrize(("let_in", "key_lets_in"), [(True, None), (False, None), (True, True), (True, False)])
+def test_an_alarm_tells_a_topic_only_if_its_policy_and_its_key_let_cloudwatch_in(
+    cloud: Cloud, *, let_in: bool, key_lets_in: bool | None
+) -> None:
+    name = f"topic-{let_in}-{key_lets_in}".lower()
     sns, sqs = cloud.client("sns"), cloud.client("sqs")
     topic = sns.create_topic(Name=name)["TopicArn"]
     queue = sqs.create_queue(QueueName=name)["QueueUrl"]
@@ -98,6 +113,31 @@ def test_an_alarm_tells_a_topic_only_if_its_policy_lets_cloudwatch_in(cloud: Clo
     sns.set_topic_attributes(
         TopicArn=topic, AttributeName="Policy", AttributeValue=json.dumps({"Statement": [statement]})
     )
+    if key_lets_in is not None:
+        key = key_for(cloud, let_in=key_lets_in)
+        sns.set_topic_attributes(TopicArn=topic, AttributeName="KmsMasterKeyId", AttributeValue=key)
     stack(cloud, name, "x", AlarmActions=[topic])
     assert "ALARM" == state(cloud, name, 11)
-    assert let_in == ("Messages" in sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10))
+    assert (let_in and key_lets_in is not False) == (
+        "Messages" in sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)
+    )
+
+
+@pytest.mark.patch("log_lines_are_metrics")
+def test_a_log_line_in_the_embedded_metric_format_is_a_metric(cloud: Cloud) -> None:
+    logs, now = cloud.client("logs"), int(time.time() * 1000)
+    logs.create_log_group(logGroupName="embedded")
+    logs.create_log_stream(logGroupName="embedded", logStreamName="stream")
+    metrics = {"Namespace": "Embedded", "Dimensions": [[]], "Metrics": [{"Name": "Files", "Unit": "Count"}]}
+    line = json.dumps({"_aws": {"Timestamp": now, "CloudWatchMetrics": [metrics]}, "Files": 7})
+    events = [{"timestamp": now, "message": line}, {"timestamp": now, "message": "no metric"}]
+    logs.put_log_events(logGroupName="embedded", logStreamName="stream", logEvents=events)
+    found = cloud.client("cloudwatch").get_metric_statistics(
+        Namespace="Embedded",
+        MetricName="Files",
+        StartTime=now / 1000 - 300,
+        EndTime=now / 1000 + 300,
+        Period=3600,
+        Statistics=["Sum"],
+    )
+    assert [7] == [it["Sum"] for it in found["Datapoints"]]

@@ -250,6 +250,7 @@ def test_quotas_can_be_changed_while_the_cloud_runs(scene: Scene) -> None:
     assert "COMPLETED" == scene.run()["jobStatus"]
 
 
+@pytest.mark.patch("every_request_is_secure")
 def test_a_bucket_policy_that_demands_tls_lets_loopback_in(scene: Scene) -> None:
     resources = [f"arn:aws:s3:::{scene.source}", f"arn:aws:s3:::{scene.source}/*"]
     statement = {
@@ -295,6 +296,8 @@ def test_a_bucket_of_another_account_needs_its_policy_and_the_owners_id(scene: S
     assert ("FAILED", "AccessDenied: Access Denied") == (job["jobStatus"], job["message"])
 
 
+@pytest.mark.patch("foreign_buckets_know_the_caller")
+@pytest.mark.patch("principal_arn_is_the_role")
 @pytest.mark.parametrize(
     ("principal", "condition", "let_in"),
     [
@@ -319,12 +322,14 @@ def test_the_policy_of_another_accounts_bucket_decides_about_the_role(
     assert ("COMPLETED" if let_in else "FAILED") == job["jobStatus"]
 
 
+@pytest.mark.patch("expected_bucket_owners_count")
 def test_fails_a_request_that_expects_another_owner_of_the_bucket(scene: Scene) -> None:
     scene.s3.list_objects_v2(Bucket=scene.source, ExpectedBucketOwner=scene.cloud.account)
     with pytest.raises(ClientError, match="AccessDenied"):
         scene.s3.list_objects_v2(Bucket=scene.source, ExpectedBucketOwner="444455556666")
 
 
+@pytest.mark.patch("trust_alone_allows_assume_role")
 def test_a_role_that_trusts_the_caller_itself_needs_no_identity_policy(scene: Scene) -> None:
     name = f"{scene.name}-u"
     user = scene.cloud.client("sts", **scene.user(name))

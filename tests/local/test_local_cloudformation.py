@@ -209,6 +209,7 @@ def test_a_bucket_has_the_tags_of_its_template_and_loses_them_with_it(cloud: Clo
         s3.get_bucket_tagging(Bucket=name)
 
 
+@pytest.mark.patch("deletes_fail_as_on_aws")
 def test_fails_to_delete_a_bucket_that_is_not_empty(cloud: Cloud) -> None:
     stack = create(cloud, "bucket", template(Bucket={"Type": "AWS::S3::Bucket"}))
     name, s3 = output(stack, "BucketId"), cloud.client("s3")
@@ -246,6 +247,7 @@ def function(cloud: Cloud, name: str) -> str:
     return str(answer["FunctionArn"])
 
 
+@pytest.mark.patch("workers_use_the_runtime_sdk")
 def test_a_function_gets_the_boto3_of_a_lambda_runtime_and_nothing_of_the_checkout(cloud: Cloud) -> None:
     function(cloud, "runtime")
     answer = cloud.client("lambda").invoke(FunctionName="runtime", Payload=b"{}")

@@ -71,6 +71,9 @@ def create(cloud: Cloud, name: str, actions: list[str], resource: str = "*") -> 
     raise AssertionError("the stack did not settle")
 
 
+@pytest.mark.patch("security_groups_take_further_rules")
+@pytest.mark.patch("vpcs_have_their_block")
+@pytest.mark.patch("functions_have_their_network")
 def test_a_function_is_in_its_vpc_and_a_rule_of_its_own_in_its_group(cloud: Cloud) -> None:
     stack = create(cloud, "with-rights", INTERFACES)
     assert "CREATE_COMPLETE" == stack["StackStatus"]
@@ -98,3 +101,32 @@ def test_fails_a_function_in_a_vpc_whose_role_lacks_a_right(cloud: Cloud, missin
     events = cloud.client("cloudformation").describe_stack_events(StackName=stack["StackId"])["StackEvents"]
     reasons = " ".join(event.get("ResourceStatusReason", "") for event in events)
     assert f"role does not have permissions to call {missing.partition(':')[2]} on EC2" in reasons
+
+
+@pytest.mark.patch("endpoints_are_told_in_full")
+def test_an_endpoint_is_described_with_its_policy_groups_and_private_dns(cloud: Cloud) -> None:
+    policy = {"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "kms:Decrypt", "Resource": "*"}]}
+    endpoint = {
+        "VpcId": {"Ref": "Vpc"},
+        "VpcEndpointType": "Interface",
+        "ServiceName": "com.amazonaws.us-east-1.kms",
+        "SecurityGroupIds": [{"Ref": "Group"}],
+        "PolicyDocument": policy,
+        "PrivateDnsEnabled": True,
+    }
+    resources = {
+        "Vpc": ("AWS::EC2::VPC", {"CidrBlock": "10.8.0.0/16"}),
+        "Group": ("AWS::EC2::SecurityGroup", {"GroupDescription": "group", "VpcId": {"Ref": "Vpc"}}),
+        "Endpoint": ("AWS::EC2::VPCEndpoint", endpoint),
+    }
+    template = {"Resources": {key: {"Type": kind, "Properties": it} for key, (kind, it) in resources.items()}}
+    client, ec2 = cloud.client("cloudformation"), cloud.client("ec2")
+    client.create_stack(StackName="endpoint", TemplateBody=json.dumps(template))
+    client.get_waiter("stack_create_complete").wait(StackName="endpoint", WaiterConfig={"Delay": 1})
+    ids = {
+        it["LogicalResourceId"]: it["PhysicalResourceId"]
+        for it in client.describe_stack_resources(StackName="endpoint")["StackResources"]
+    }
+    (found,) = [it for it in ec2.describe_vpc_endpoints()["VpcEndpoints"] if it["VpcEndpointId"] == ids["Endpoint"]]
+    assert (policy, True) == (json.loads(found["PolicyDocument"]), found["PrivateDnsEnabled"])
+    assert [ids["Group"]] == [it["GroupId"] for it in found["Groups"]]

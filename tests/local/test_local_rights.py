@@ -77,6 +77,7 @@ def test_fails_for_an_object_in_an_archive_class(scene: Scene, storage_class: st
     assert ("FAILED", True) == (job["jobStatus"], job["message"].startswith("InvalidObjectState"))
 
 
+@pytest.mark.patch("bucket_policies_deny_the_root")
 @pytest.mark.parametrize("operator", ["ArnNotEquals", "StringNotEquals"])
 def test_a_bucket_policy_keeps_everybody_but_one_role_from_a_prefix(scene: Scene, operator: str) -> None:
     puts = allow("s3:PutObject", f"arn:aws:s3:::{scene.results}/*")
@@ -134,6 +135,7 @@ def test_a_topic_takes_what_a_roles_policy_allows_and_delivers_to_a_queue(scene:
     assert ("Import", "yes") == tuple(json.loads(message["Body"])[name] for name in ("Subject", "Message"))
 
 
+@pytest.mark.patch("put_events_knows_its_source")
 def test_whoever_may_put_events_reaches_the_rules(scene: Scene) -> None:
     sqs, events = scene.cloud.client("sqs"), scene.cloud.client("events")
     url = sqs.create_queue(QueueName=scene.name)["QueueUrl"]

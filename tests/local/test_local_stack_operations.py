@@ -143,6 +143,7 @@ def seen(requests: list[dict[str, Any]], *names: str) -> list[tuple[Any, ...]]:
     return [tuple(request[name] for name in names) for request in requests]
 
 
+@pytest.mark.patch("updates_end_with_a_clean_up")
 def test_an_update_deletes_the_old_id_in_the_clean_up_and_then_the_old_policy(recorder: Recorder) -> None:
     stack = recorder.deploy("updates", "a", properties={"Seconds": "0.3"})
     stack = recorder.redeploy(stack, "b")
@@ -164,6 +165,7 @@ def test_an_update_deletes_the_old_id_in_the_clean_up_and_then_the_old_policy(re
     ] == recorder.events(stack)[-6:]
 
 
+@pytest.mark.patch("new_stacks_have_no_last_updated_time")
 def test_last_updated_time_is_the_start_of_the_update(recorder: Recorder) -> None:
     stack = recorder.deploy("times", "a")
     assert "LastUpdatedTime" not in stack
@@ -188,6 +190,7 @@ def test_a_removed_custom_resource_is_deleted_before_what_it_depended_on(recorde
     assert ["kept"] == recorder.policies(stack)
 
 
+@pytest.mark.patch("rollbacks_update_custom_resources_back")
 def test_a_rollback_updates_a_custom_resource_back_before_its_new_id_is_deleted(recorder: Recorder) -> None:
     stack = recorder.deploy("goes-back", "a", properties={"Seconds": "0.2"})
     stack = recorder.redeploy(stack, "b", Broken=BROKEN)
@@ -232,6 +235,7 @@ def test_a_failed_delete_in_the_clean_up_leaves_the_update_complete(recorder: Re
     assert ("Import", "DELETE_FAILED") in recorder.events(stack)
 
 
+@pytest.mark.patch("failed_creates_of_custom_resources_are_deleted")
 @pytest.mark.parametrize("told", ["import-a", ""])
 def test_a_failed_create_is_deleted_first(recorder: Recorder, told: str) -> None:
     name = f"not-created-{bool(told)}".lower()

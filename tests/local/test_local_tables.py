@@ -56,6 +56,13 @@ def test_every_patch_that_is_written_is_applied_once() -> None:
     assert all(len(names) == len(set(names)) for names in PATCHES.values())
 
 
+def test_every_patch_is_named_by_a_test_that_fails_without_it() -> None:
+    """`make try-emulator` runs them all without their patches, and none passes."""
+    sources = [path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py")]
+    named = {name for source in sources for name in re.findall(r'mark\.patch\("(\w+)"\)', source)}
+    assert {name for names in PATCHES.values() for name in names} == named
+
+
 def test_fails_to_leave_out_what_is_no_patch() -> None:
     with pytest.raises(ValueError, match="no patch is called sunshine"):
         apply_patches(["sunshine"])

