@@ -165,9 +165,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """``tests/try_emulator.py`` runs the tests of one patch."""
     patch = os.environ.get("PATCH_TESTS")
     if patch:
-        unwanted = [
-            it for it in items if patch not in {name for mark in it.iter_markers("patch") for name in mark.args}
-        ]
+        named = {it: {name for mark in it.iter_markers("patch") for name in mark.args} for it in items}
+        unwanted = [it for it in items if not named[it] or (patch != "all" and patch not in named[it])]
         config.hook.pytest_deselected(items=unwanted)
         items[:] = [it for it in items if it not in unwanted]
 

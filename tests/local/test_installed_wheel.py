@@ -120,7 +120,6 @@ with Cloud(wait_scale=0.05) as cloud:
 EXAMPLES = ("minimal", "notifications", "private-network", "several-imports")
 
 
-@pytest.mark.skipif(not (ROOT / "examples" / EXAMPLES[0]).exists(), reason="the examples come with another commit")
 def test_examples_of_the_docs_deploy_from_the_wheel(project: Project) -> None:
     for name in EXAMPLES:
         shutil.copytree(ROOT / "examples" / name, project.folder / "examples" / name)
