@@ -42,11 +42,13 @@ BY_METHOD = {
 NOT_ON_A_STORE = {"CreateDatastore", "ListDatastores"}
 
 # What IAM lets through ends like this, where it does not succeed.
-LOCAL_CLOUD_LACKS = {"CopyImageSet", "GetImageFrame", "UpdateImageSetMetadata"}
 ENDS = {
-    **dict.fromkeys(LOCAL_CLOUD_LACKS, "UnknownOperationException"),
     "DeleteDatastore": "ConflictException",  # it holds image sets
     "DeleteImageSet": "ResourceNotFoundException",  # so that there is something to read
+    # Versions and frames that are not there, so that every client finds the same.
+    "CopyImageSet": "ConflictException",
+    "GetImageFrame": "ResourceNotFoundException",
+    "UpdateImageSetMetadata": "ConflictException",
 }
 
 Call = Callable[[Any, "Target"], Any]
@@ -67,7 +69,7 @@ CALLS: dict[str, Call] = {
     "CopyImageSet": lambda client, it: client.copy_image_set(
         datastoreId=it.store["datastoreId"],
         sourceImageSetId=it.image_set["imageSetId"],
-        copyImageSetInformation={"sourceImageSet": {"latestVersionId": "1"}},
+        copyImageSetInformation={"sourceImageSet": {"latestVersionId": "9"}},
     ),
     "CreateDatastore": lambda client, _: client.create_datastore(datastoreName="granted-to-nobody"),
     "DeleteDatastore": lambda client, it: client.delete_datastore(**it.store),
@@ -88,7 +90,7 @@ CALLS: dict[str, Call] = {
     "TagResource": lambda client, it: client.tag_resource(resourceArn=it.arn, tags={"granted": "yes"}),
     "UntagResource": lambda client, it: client.untag_resource(resourceArn=it.arn, tagKeys=["granted"]),
     "UpdateImageSetMetadata": lambda client, it: client.update_image_set_metadata(
-        **it.image_set, latestVersionId="1", updateImageSetMetadataUpdates={"revertToVersionId": "1"}
+        **it.image_set, latestVersionId="9", updateImageSetMetadataUpdates={"revertToVersionId": "1"}
     ),
 }
 BY_ACTION = {name: {name} for name in CALLS if name not in NOT_ON_A_STORE}
