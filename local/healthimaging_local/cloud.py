@@ -108,8 +108,6 @@ class Cloud(Connection):
         """
         environment = self._environment or installed_environment()
         self.name = self.name or _unused_name()
-        self._folder = self._given_folder or Path(tempfile.mkdtemp(prefix="healthimaging-local-"))
-        self._folder.mkdir(parents=True, exist_ok=True)
         attempts = 1 if self.port else _PORT_ATTEMPTS
         while True:
             attempts -= 1
@@ -130,6 +128,9 @@ class Cloud(Connection):
         with file_lock(state_folder() / "start.lock"):
             if running(self.name):
                 raise CloudError(f"the local cloud {self.name!r} runs already: stop it first, or choose another name")
+            # Only now: the folder of a name is removed with its cloud, and may be that of the one that runs.
+            self._folder = self._folder or self._given_folder or Path(tempfile.mkdtemp(prefix="healthimaging-local-"))
+            self._folder.mkdir(parents=True, exist_ok=True)
             self.port = port
             with self.log.open("wb") as log:
                 self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
