@@ -26,6 +26,7 @@ from healthimaging_cdk import (
     Completion,
     DataAccessRole,
     Datastore,
+    DatastoreGrants,
     DicomImport,
     HealthImagingEndpoints,
     ImportAlarms,
@@ -262,7 +263,7 @@ def _grants(app: App, _: Path) -> None:
     own.grant_start_import(
         scheduler, iam.Role.from_role_arn(stack, "Role", "arn:aws:iam::111122223333:role/healthimaging")
     )
-    own.grant_manage_import_jobs(scheduler)
+    DatastoreGrants.from_datastore(own).manage_import_jobs(scheduler)
 
 
 def _runs_a_function(stack: Stack, name: str) -> iam.Role:
