@@ -135,7 +135,6 @@ def test_a_topic_takes_what_a_roles_policy_allows_and_delivers_to_a_queue(scene:
     assert ("Import", "yes") == tuple(json.loads(message["Body"])[name] for name in ("Subject", "Message"))
 
 
-@pytest.mark.patch("put_events_knows_its_source")
 def test_whoever_may_put_events_reaches_the_rules(scene: Scene) -> None:
     sqs, events = scene.cloud.client("sqs"), scene.cloud.client("events")
     url = sqs.create_queue(QueueName=scene.name)["QueueUrl"]
@@ -151,6 +150,17 @@ def test_whoever_may_put_events_reaches_the_rules(scene: Scene) -> None:
     assert 0 == anybody.put_events(Entries=[entry])["FailedEntryCount"]
     (message,) = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=3, MaxNumberOfMessages=10)["Messages"]
     assert "made up" == json.loads(message["Body"])["detail-type"]
+
+
+@pytest.mark.patch("put_events_knows_its_source")
+def test_a_policy_can_limit_the_source_of_events(scene: Scene) -> None:
+    bus = f"arn:aws:events:{scene.cloud.region}:{scene.cloud.account}:event-bus/default"
+    limited = allow("events:PutEvents", bus, StringEquals={"events:source": "ours"})
+    events = scene.cloud.client("events", **session(scene, f"{scene.name}-limited", limited))
+    entry = {"DetailType": "made up", "Detail": "{}"}
+    assert 0 == events.put_events(Entries=[{"Source": "ours", **entry}])["FailedEntryCount"]
+    with pytest.raises(ClientError, match="events:PutEvents"):
+        events.put_events(Entries=[{"Source": "theirs", **entry}])
 
 
 def test_an_error_can_be_injected_for_one_resource(scene: Scene) -> None:
