@@ -20,6 +20,8 @@ from constructs import Construct
 
 import healthimaging_cdk
 from healthimaging_cdk import (
+    BulkDicomImport,
+    BulkPace,
     Completion,
     DataAccessRole,
     Datastore,
@@ -107,6 +109,10 @@ def watch(scope: Construct, made: DicomImport, vpc: ec2.IVpc, topic: sns.ITopic)
     alarms = ImportAlarms(scope, "Alarms", made, rejected_percent=1, notification_topic=topic)
     ImportDashboard(scope, "Dashboard", imports=[made], alarms=[alarms])
     DicomImport(scope, "Told", datastore=made.datastore, notify=Notify.REJECTIONS)
+    archive = BulkDicomImport(scope, "Archive", datastore=made.datastore, pace=BulkPace(starts_per_second=1))
+    assert_type(archive.state_machine_arn, str)
+    assert_type(archive.metric_executions_failed(), cloudwatch.Metric)
+    assert_type(archive.on_completed("Completed"), events.Rule)
     assert_type(made.datastore.metric_storage_bytes(StorageTier.ALL), cloudwatch.Metric)
     assert_type(made.on_failed("Failed"), events.Rule)
     assert_type(made.datastore.grant_read(made.data_access_role), iam.Grant)
