@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from healthimaging_import import log
 from healthimaging_import.cfn.request import Request
@@ -23,9 +23,7 @@ from healthimaging_import.contract import RESPONDED_FAILED, ResourceType
 from healthimaging_import.errors import RetryableError, StepError, TerminalError
 from healthimaging_import.importing.lifecycle import Mode
 from healthimaging_import.legacy import to_first_version, to_this_version
-
-if TYPE_CHECKING:
-    from healthimaging_import.resources.step import StepContext, StepResult
+from healthimaging_import.resources.step import StepContext, StepResult, mode_of, must_succeed, patience_for
 
 State = dict[str, Any]
 """What an execution carries: ``event``, ``mode``, ``deploy``, ``began_at``, and what the resource remembers."""
@@ -41,10 +39,6 @@ _RESERVE_SECONDS = 30
 _RECEIVE_PATIENCE_SECONDS = 120
 _LONGEST_PAUSE = 30.0
 _LONGEST_DETACHED_SECONDS = 24 * 3600
-_DETACHED_PATIENCE_SECONDS = 3600.0
-"""How long a detached request tries again what is refused: a right may come back."""
-_REFUSED_PATIENCE_SECONDS = 120.0
-"""How long a request that must not fail does so: a job may be running whose verdict nobody would hear of."""
 _RESPOND_TRIES = 5
 _RESPOND_PAUSE = 30
 _NOT_FINISHED = "the request was not finished"
@@ -87,7 +81,7 @@ def _receive(event: dict[str, Any]) -> State:
     try:
         _start_execution(request, request.request_id, state)
     except Exception as error:  # noqa: BLE001 - whatever happens, CloudFormation gets a response
-        send(request, Response(success=_must_succeed(request, state.get("mode")), reason=_reason(error)))
+        send(request, Response(success=must_succeed(request, state.get("mode")), reason=_reason(error)))
     return {}
 
 
@@ -107,7 +101,6 @@ def _start_bulk(request: Request) -> State:
 def _start_execution(request: Request, name: str, state: State) -> None:
     """Start an execution, unless there is one of that name. Why the function was called is found out here, once."""
     from healthimaging_import.aws.clients import Aws  # noqa: PLC0415 - responding must not need boto3
-    from healthimaging_import.resources.step import mode_of  # noqa: PLC0415 - as above
 
     aws, began = Aws(request.role_arn, iam_propagating=request.request_type != "Delete"), time.monotonic()
     for attempt in itertools.count():
@@ -162,7 +155,7 @@ def _step(state: State, context: Any) -> State:  # noqa: ANN401
 
 def _after_failure(state: State, step: StepContext, error: Exception) -> Response | float:
     """Wait before the next try, or give up where there is none, or the time for it is over."""
-    code, left, patience = getattr(error, "code", ""), step.deadline - time.time(), _patience(step, error)
+    code, left, patience = getattr(error, "code", ""), step.deadline - time.time(), patience_for(step, error)
     failing, since = state.get("failing", [None, 0.0])
     if failing != code:
         failing, since = state["failing"] = [code, time.time()]
@@ -172,19 +165,6 @@ def _after_failure(state: State, step: StepContext, error: Exception) -> Respons
     state["tries"] = state.get("tries", 0) + 1
     pause = 60.0 if step.mode is Mode.DETACHED else _pause(state["tries"])
     return min(max(float(getattr(error, "after", 0.0)), pause), left)
-
-
-def _patience(step: StepContext, error: Exception) -> float | None:
-    """Return for how many seconds to try again what failed; None: as long as the request may take."""
-    if isinstance(error, RetryableError):
-        return error.patience
-    if not isinstance(error, TerminalError):
-        return 0.0
-    if step.mode is Mode.DETACHED:
-        return _DETACHED_PATIENCE_SECONDS
-    is_refused = error.code not in ("", "ResourceNotFoundException")
-    is_import = step.request.resource_type == ResourceType.IMPORT
-    return _REFUSED_PATIENCE_SECONDS if is_import and is_refused and _must_succeed(step.request, step.mode) else 0.0
 
 
 def _respond(state: State, context: Any) -> State:  # noqa: ANN401
@@ -219,7 +199,7 @@ def _give_up(step: StepContext, reason: str, *, is_lost: bool = False) -> Respon
     response = _call_import("give_up", step, reason, is_lost=is_lost)
     if isinstance(response, Response):
         return response
-    success = _must_succeed(request, step.mode)
+    success = must_succeed(request, step.mode)
     return Response(
         success=success,
         reason=reason,
@@ -283,8 +263,6 @@ def _rescue_execution(state: State, status: str) -> None:
 
 
 def _context(state: State, context: Any) -> StepContext:  # noqa: ANN401
-    from healthimaging_import.resources.step import StepContext  # noqa: PLC0415 - responding must not need boto3
-
     request, mode, began_at = Request.parse(state["event"]), Mode(state["mode"]), float(state["began_at"])
     return StepContext(
         request=request,
@@ -296,11 +274,6 @@ def _context(state: State, context: Any) -> StepContext:  # noqa: ANN401
         time_left=lambda: context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS,
         carried=state.setdefault("carried", {}),
     )
-
-
-def _must_succeed(request: Request, mode: Mode | None) -> bool:
-    """Whether a request must not fail: a rollback, or a deletion of what leaves nothing behind."""
-    return mode is Mode.ROLLBACK or request.leaves_nothing
 
 
 def _reason(error: Exception) -> str:

@@ -40,8 +40,8 @@ from tests.model.fakes import (
 Properties = dict[str, Any]
 ANSWERS = "https://cloudformation-custom-resource-response-useast1.s3.us-east-1.amazonaws.com"
 
-MACHINE: dict[str, Any] = json.loads(DEFINITION)
-STATES: dict[str, Any] = MACHINE["States"]
+
+STATES: dict[str, Any] = DEFINITION["States"]
 DATASTORE_ID = "0123456789abcdef0123456789abcdef"
 NUMBERS = {
     "NumberOfScannedFiles": lambda job: job.scanned,
@@ -437,7 +437,7 @@ class Stage:
     def _start_execution(self, name: str, text: str) -> None:
         there = self.executions.get(name)
         if there is None:
-            self.executions[name] = Execution(name, text, MACHINE["StartAt"], json.loads(text), self.world.now)
+            self.executions[name] = Execution(name, text, DEFINITION["StartAt"], json.loads(text), self.world.now)
         elif there.over or there.input != text:
             failure = {"Error": {"Code": "ExecutionAlreadyExists", "Message": name}}
             raise ExecutionAlreadyExists(failure, "StartExecution")

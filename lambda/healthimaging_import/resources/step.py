@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from healthimaging_import.aws.clients import Aws
 
 _IAM_PROPAGATION_SECONDS = 120
+_DETACHED_PATIENCE_SECONDS = 3600.0
+"""How long a detached request tries again what is refused: a right may come back."""
+_REFUSED_PATIENCE_SECONDS = 120.0
+"""How long a request that must not fail does so: a job may be running whose verdict nobody would hear of."""
 UNKNOWN = "unknown"
 """Stands for what is not known (yet) in an attribute, which may not be missing."""
 
@@ -99,3 +103,21 @@ def mode_of(aws: Aws, request: Request) -> tuple[Mode, str]:
     if deploy.is_over:
         raise RetryableError(f"the stack is {deploy.status}, so nobody waits for this request")
     return Mode.ROLLBACK if deploy.is_undone else Mode.DEPLOY, deploy.mark
+
+
+def patience_for(step: StepContext, error: Exception) -> float | None:
+    """Return for how many seconds to try again what failed; None: as long as the request may take."""
+    if isinstance(error, RetryableError):
+        return error.patience
+    if not isinstance(error, TerminalError):
+        return 0.0
+    if step.mode is Mode.DETACHED:
+        return _DETACHED_PATIENCE_SECONDS
+    is_refused = error.code not in ("", "ResourceNotFoundException")
+    is_import = step.request.resource_type == ResourceType.IMPORT
+    return _REFUSED_PATIENCE_SECONDS if is_import and is_refused and must_succeed(step.request, step.mode) else 0.0
+
+
+def must_succeed(request: Request, mode: Mode | None) -> bool:
+    """Whether a request must not fail: a rollback, or a deletion of what leaves nothing behind."""
+    return mode is Mode.ROLLBACK or request.leaves_nothing
