@@ -19,7 +19,7 @@ test: lint install-cloud install-clients install-docs install-judges
 	FEATURE_FLAGS=recommended python -m pytest -n 2 --dist loadfile tests/library
 
 test-unit: install
-	python -m pytest -m "not cloud and not judges" tests/library tests/handler tests/model
+	python -m pytest -n 2 --dist loadfile -m "not cloud and not judges" tests/library tests/handler tests/model
 
 # Whether a release of this commit would be one: what is built, what it says, and that it works where it claims to.
 release-check: .release/ready
