@@ -31,9 +31,7 @@ DOCUMENTS = {
 """Documents of the repository, by their path in it, and what they are called in the site."""
 _LINK = re.compile(r"(\]\()([^)#\s]+)((?:#[^)\s]*)?\))")
 _CODE = re.compile(r"(^ *```.*?^ *```$|`[^`\n]+`)", re.DOTALL | re.MULTILINE)
-_FIRST = ("DicomImport", "Datastore")
-COMING = {"bulk-import.md"}
-"""Pages that have their place in the navigation before they are written."""
+_FIRST = ("DicomImport", "BulkDicomImport", "Datastore")
 
 
 def documents() -> dict[str, str]:
@@ -115,7 +113,7 @@ def _expanded(entries: list[Any], docs: Path) -> Iterator[Any]:
             yield {title: list(_expanded(value, docs))}
         elif value.endswith("/"):
             yield {title: list(_folder(value, docs))}
-        elif value not in COMING or (docs / value).is_file():
+        else:
             yield entry
 
 

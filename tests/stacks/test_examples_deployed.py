@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from aws_cdk import Stage
 
-from tests.deployment import Account, Deployed
+from tests.deployment import Account, Deployed, eventually
 from tests.examples_apps import EXAMPLES, build
 
 pytestmark = pytest.mark.cloud
@@ -109,6 +109,19 @@ def test_notifications(account):
     subscriptions = account.cloud.client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
     assert [("email", "imaging@example.com")] == [(it["Protocol"], it["Endpoint"]) for it in subscriptions]
     assert '"step": "published"' in account.log_lines()
+
+
+def test_bulk_archive(account):
+    deployed = first(account, "bulk-archive")
+    bucket = account.resource_id("BulkArchive", BUCKET, "Images")
+    account.upload(bucket, "archive/one/", "CT_small.dcm")
+    account.upload(bucket, "archive/two/", "MR_small.dcm", "notes.txt")
+    states = account.cloud.client("stepfunctions")
+    machine = deployed.output("StateMachineArn")
+    execution = states.start_execution(stateMachineArn=machine, input="{}")["executionArn"]
+    assert eventually(lambda: states.describe_execution(executionArn=execution)["status"] != "RUNNING", 400)
+    store = account.resource_id("BulkArchive", "AWS::HealthImaging::Datastore")
+    assert 2 == len(account.image_sets(store)), states.describe_execution(executionArn=execution)
 
 
 def test_every_example_is_deployed_here():
