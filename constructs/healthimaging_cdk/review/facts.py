@@ -186,4 +186,4 @@ def job_statuses() -> frozenset[str]:
     return frozenset(service_model.ServiceModel.load().shapes["JobStatus"]["enum"])
 
 
-REGIONS = service_model.REGIONS
+REGIONS: tuple[str, ...] = service_model.REGIONS

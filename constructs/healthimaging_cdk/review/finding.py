@@ -59,9 +59,9 @@ class Subject:
 
     def __init__(self, assembly: Assembly) -> None:
         """Look at an assembly."""
-        self.assembly = assembly
-        self.policies = Policies(assembly)
-        self.uses = Uses(assembly, self.policies)
+        self.assembly: Assembly = assembly
+        self.policies: Policies = Policies(assembly)
+        self.uses: Uses = Uses(assembly, self.policies)
 
     @cached_property
     def is_relevant(self) -> bool:
