@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from healthimaging_cdk.bulk_import.options import BulkPace
     from healthimaging_cdk.datastore.datastore import Datastore, IDatastore, LosslessStorageFormat, StorageTier
     from healthimaging_cdk.datastore.datastore_grants import DatastoreGrants
+    from healthimaging_cdk.datastore.retain_datastores import RetainDatastores
     from healthimaging_cdk.dicom_import.data_access_role import DataAccessRole
     from healthimaging_cdk.dicom_import.dicom_import import DicomImport
     from healthimaging_cdk.dicom_import.options import (
@@ -54,6 +55,7 @@ __all__ = [
     "MetadataMapping",
     "Notify",
     "OnEmpty",
+    "RetainDatastores",
     "StorageTier",
 ]
 
@@ -78,6 +80,7 @@ _MODULES = {
     "MetadataMapping": "dicom_import.options",
     "Notify": "dicom_import.options",
     "OnEmpty": "dicom_import.options",
+    "RetainDatastores": "datastore.retain_datastores",
     "StorageTier": "datastore.datastore",
 }
 

@@ -20,6 +20,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
+from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
 import healthimaging_cdk
@@ -36,6 +37,7 @@ MODULES = {
     "s3": s3,
     "sns": sns,
     "sqs": sqs,
+    "ssm": ssm,
     "subscriptions": subscriptions,
     "targets": targets,
 }

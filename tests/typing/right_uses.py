@@ -7,7 +7,19 @@ another name in the class than in the interface), as it does with every construc
 from pathlib import Path
 from typing import assert_type
 
-from aws_cdk import App, CfnOutput, Duration, RemovalPolicy, Size, Stack, Tags, Validations, assertions
+from aws_cdk import (
+    App,
+    CfnOutput,
+    Duration,
+    Mixins,
+    RemovalPolicy,
+    Size,
+    Stack,
+    SymlinkFollowMode,
+    Tags,
+    Validations,
+    assertions,
+)
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_events as events
@@ -40,6 +52,7 @@ from healthimaging_cdk import (
     MetadataMapping,
     Notify,
     OnEmpty,
+    RetainDatastores,
     StorageTier,
 )
 from healthimaging_cdk.testing import assert_imports, assert_no_findings, assert_store_is_retained
@@ -140,6 +153,9 @@ assert_type(images.dicom_import.job_id, str)
 assert_type(images.dicom_import.encryption_key, kms.IKey | None)
 assert_type(Datastore.from_datastore_id(images, "Other", "0" * 32), IDatastore)
 assert_type(ImportSource.directory(Path("phantoms")), ImportSource)
+ImportSource.directory("phantoms", exclude=["*.txt"], follow_symlinks=SymlinkFollowMode.ALWAYS)
+Mixins.of(Stack(App(), "Mixed")).apply(RetainDatastores(tags_in_place=True, deployed_tags={"team": "radiology"}))
+Datastore(Stack(App(), "Kept"), "Kept").keep_deployed("Store", tags={"team": "radiology"})
 assert_type(ImportSource.directory("phantoms", prefix="local/").path, Path | None)
 assert_type(ImportQuotas().total, Size)
 assert_type(healthimaging_cdk.Completion, type[Completion])

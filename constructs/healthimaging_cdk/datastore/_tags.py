@@ -14,10 +14,7 @@ from healthimaging_cdk._common.iam_actions import key_rights
 from healthimaging_cdk._common.kms_keys import key_statements
 from healthimaging_cdk._common.policies import allow
 from healthimaging_cdk._common.runtime import contract, service_model
-from healthimaging_cdk.datastore._store_resource import StoreResource
-
-PRIORITY = 100_000
-"""After every other aspect, whose priorities run from 200 to 1,000 (aws_cdk.AspectPriority)."""
+from healthimaging_cdk.datastore._store_resource import PRIORITY, StoreResource
 
 _ID = "Tags"
 _REVISITS = "@aws-cdk/core:aspectStabilization"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 
 import aws_cdk as cdk
 from aws_cdk import Annotations, Arn, ArnFormat, Aspects, RemovalPolicy, Token
 from aws_cdk import aws_iam as iam
+from aws_cdk.aws_healthimaging import CfnDatastore
 from aws_cdk.aws_kms import IKey
 from constructs import Construct
 
@@ -16,8 +18,8 @@ from healthimaging_cdk._common.messages import is_unresolved
 from healthimaging_cdk._common.unfit import key_problems
 from healthimaging_cdk._common.validation import Violations, warn_of_region
 from healthimaging_cdk.datastore._metrics import DatastoreMetrics, StorageTier
-from healthimaging_cdk.datastore._store_resource import make_native
-from healthimaging_cdk.datastore._tags import PRIORITY, DatastoreTags
+from healthimaging_cdk.datastore._store_resource import PRIORITY, keep_tags, make_native
+from healthimaging_cdk.datastore._tags import DatastoreTags
 from healthimaging_cdk.datastore.datastore_grants import DatastoreGrants
 
 
@@ -251,6 +253,37 @@ class Datastore(_DatastoreBase):
         violations.check_removal_policy("policy", policy)
         violations.raise_any()
         self._resource.resource.apply_removal_policy(policy, apply_to_update_replace_policy=True)
+
+    @check_types
+    def keep_deployed(self, logical_id: str, tags: Mapping[str, str] | None = None) -> None:
+        """Keep the store that the stack was deployed with as a ``CfnDatastore``, instead of creating a new one.
+
+        CloudFormation knows a resource by its logical id, and replaces a data store whose name, key or tags differ from
+        what it was created with. Give ``datastore_name`` and ``encryption_key`` as they were, and look at ``cdk diff``
+        before the deploy: it must show no replacement (docs/moving-a-data-store.md).
+
+        Args:
+            logical_id: the logical id in the deployed template.
+            tags: the tags in the deployed template, which stay there as they are; further ones change in place.
+                Default: none.
+
+        Raises:
+            ValueError: the store is created by the function of this library.
+
+        Example:
+            >>> store.keep_deployed("Store", tags={"team": "radiology"})
+        """
+        violations = Violations("Datastore.keep_deployed", self)
+        resource = self._resource.resource
+        if not isinstance(resource, CfnDatastore):
+            violations.add(
+                "a store with lossless_storage_format or lambda_authorizer is none that CloudFormation has created: "
+                "omit them"
+            )
+            violations.raise_any()
+            return
+        resource.override_logical_id(logical_id)
+        keep_tags(resource, tags or {})
 
     @property
     def datastore_status(self) -> str:
