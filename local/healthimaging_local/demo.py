@@ -102,14 +102,15 @@ class Demo:
         if "Custom::HealthImagingImport" not in kinds:
             raise SystemExit("the stack holds no import")
         outputs = {
-            output["Description"]: output["OutputValue"]
+            output["OutputKey"]: output["OutputValue"]
             for output in self._cloud.client("cloudformation").describe_stacks(StackName=IMPORT_STACK)["Stacks"][0][
                 "Outputs"
             ]
         }
-        datastore_id = outputs["The HealthImaging data store"]
-        job_id = outputs["The DICOM import job"]
-        manifest_uri = outputs["The manifest of the job"]
+        datastore_id, job_id, manifest_uri = (
+            next(value for key, value in outputs.items() if key.startswith(f"Import{name}"))
+            for name in ("DatastoreId", "JobId", "ManifestUri")
+        )
         healthimaging = self._cloud.client("medical-imaging")
         job = healthimaging.get_dicom_import_job(datastoreId=datastore_id, jobId=job_id)["jobProperties"]
         summary = json.loads(self._read(manifest_uri))["jobSummary"]

@@ -198,6 +198,14 @@ def test_a_replaced_store_with_image_sets_stays_behind_as_an_orphan(cloud: Cloud
     assert ("UPDATE_COMPLETE", {first, second}) == (stack["StackStatus"], stores(cloud) & {first, second})
 
 
+@pytest.mark.patch("objects_take_the_managed_key")
+def test_an_object_may_ask_for_the_key_that_aws_manages(cloud: Cloud) -> None:
+    s3 = cloud.client("s3")
+    s3.create_bucket(Bucket="managed-key")
+    s3.put_object(Bucket="managed-key", Key="one", Body=b"x", ServerSideEncryption="aws:kms")
+    assert "aws:kms" == s3.head_object(Bucket="managed-key", Key="one")["ServerSideEncryption"]
+
+
 @pytest.mark.patch("buckets_have_the_tags_of_their_template")
 def test_a_bucket_has_the_tags_of_its_template_and_loses_them_with_it(cloud: Cloud) -> None:
     tags = [{"Key": "purpose", "Value": "test"}]

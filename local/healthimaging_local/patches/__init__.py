@@ -65,7 +65,11 @@ PATCHES: Mapping[str, Sequence[str]] = {
         "objects_are_asked_about_by_their_whole_key",
         "keys_are_limited",
     ),
-    "object_keys": ("buckets_of_templates_are_encrypted", "objects_need_their_key"),
+    "object_keys": (
+        "buckets_of_templates_are_encrypted",
+        "objects_take_the_managed_key",
+        "objects_need_their_key",
+    ),
     "message_keys": (
         "topics_need_their_key",
         "topics_of_templates_are_encrypted",

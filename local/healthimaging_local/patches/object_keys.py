@@ -18,6 +18,7 @@ from healthimaging_local import keys
 from healthimaging_local.keys import Use
 from healthimaging_local.ports import Json
 
+_CUSTOMER_KEYS = "x-amz-server-side-encryption-customer-"
 _KEY_HEADER = "x-amz-server-side-encryption-aws-kms-key-id"
 _BUCKET_KEYS = re.compile(r"<BucketKeyEnabled>\s*true\s*</BucketKeyEnabled>", re.IGNORECASE)
 
@@ -56,6 +57,19 @@ def objects_need_their_key() -> None:
         return await original(method, path, headers, body, query, *rest, **more)
 
     s3.handle_request = handle_request
+
+
+def objects_take_the_managed_key() -> None:
+    """Let ``aws:kms`` without a key mean the key that AWS manages for S3: so the CDK CLI writes assets."""
+    original = s3._resolve_sse_write_headers
+
+    def resolve(headers: Json, bucket_name: str) -> Json:
+        names_no_key = not any(name.startswith(_CUSTOMER_KEYS) or name == _KEY_HEADER for name in headers)
+        if headers.get("x-amz-server-side-encryption") == "aws:kms" and names_no_key:
+            return {"x-amz-server-side-encryption": "aws:kms"}, None
+        return original(headers, bucket_name)
+
+    s3._resolve_sse_write_headers = resolve
 
 
 def _object_refusal(method: str, path: str, headers: Json, query: Json) -> str:
