@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         MetadataMapping,
         Notify,
         OnEmpty,
+        TrustConditions,
     )
     from healthimaging_cdk.dicom_import.source import ImportSource
     from healthimaging_cdk.monitoring.import_alarms import ImportAlarms
@@ -57,6 +58,7 @@ __all__ = [
     "OnEmpty",
     "RetainDatastores",
     "StorageTier",
+    "TrustConditions",
 ]
 
 _MODULES = {
@@ -82,6 +84,7 @@ _MODULES = {
     "OnEmpty": "dicom_import.options",
     "RetainDatastores": "datastore.retain_datastores",
     "StorageTier": "datastore.datastore",
+    "TrustConditions": "dicom_import.options",
 }
 
 

@@ -323,3 +323,15 @@ def test_fails_at_once_for_a_call_that_botocore_does_not_send() -> None:
     assert isinstance(error, TerminalError)
     assert "botocore did not send the request; this is an error in healthimaging-cdk" in str(error)
     assert "DOE" not in str(error)
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "ValidationException"])
+def test_a_start_that_may_be_refused_for_the_trust_of_its_role_names_the_option(code: str) -> None:
+    reason = str(error_of("medical-imaging", code, operation="StartDICOMImportJob"))
+    assert "trust_conditions" in reason
+    assert "trust_conditions" not in str(error_of("medical-imaging", code, operation="GetDICOMImportJob"))
+
+
+def test_a_start_that_is_refused_for_another_reason_does_not_name_the_trust() -> None:
+    reason = str(error_of("medical-imaging", "ServiceQuotaExceededException", operation="StartDICOMImportJob"))
+    assert "trust_conditions" not in reason

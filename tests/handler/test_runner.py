@@ -603,6 +603,7 @@ def test_a_completed_job_whose_manifest_never_comes_has_a_verdict_that_is_final(
     (job,) = source.jobs()
     assert f"import job {job.id} ended with COMPLETED and left no manifest" in reason
     assert f"get-dicom-import-job --datastore-id {source.datastore_id} --job-id {job.id}" in reason
+    assert "trust_conditions" not in reason
     assert "; what it imported could not be determined; deploy again with a run_id not used before" in reason
     assert ("JUDGED", "UNKNOWN", 1) == state(source)
     source.release_manifests()
@@ -637,6 +638,8 @@ def test_fails_with_the_jobs_own_message_when_it_failed_early(source: FakeAws, d
     source.clock.seconds += 10
     reason = refusal(first)
     assert re.search(r"ended with FAILED \(.*the input prefix\) and left no manifest", reason)
+    assert "s3:GetEncryptionConfiguration" in reason
+    assert "trust_conditions (docs/recovering.md)" in reason
     assert "SourceBucketPolicy" not in reason
 
 

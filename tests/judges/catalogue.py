@@ -40,6 +40,7 @@ from healthimaging_cdk import (
     Notify,
     OnEmpty,
     StorageTier,
+    TrustConditions,
 )
 from stacks.data_stack import DataStack
 from stacks.import_stack import ImportStack
@@ -121,7 +122,7 @@ def _bring_your_own_one_bucket(app: App, _: Path) -> None:
         input_prefix="",
         output_bucket=bucket,
         output_prefix="results/",
-        require_source_arn=False,
+        trust_conditions=TrustConditions.ACCOUNT,
     )
     DicomImport(
         stack,

@@ -65,7 +65,7 @@ _WHOLE_BUCKET = {"bring your own, one bucket"}
 _OWN_OUTPUT_BUCKET = {"ready-made app"}
 """Examples that create the output bucket in the app and pass it to the import."""
 _ANY_STORE = {"bring your own, one bucket"}
-"""Examples with ``require_source_arn=False``."""
+"""Examples with ``TrustConditions.ACCOUNT``."""
 
 
 @dataclass(frozen=True)

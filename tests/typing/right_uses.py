@@ -54,6 +54,7 @@ from healthimaging_cdk import (
     OnEmpty,
     RetainDatastores,
     StorageTier,
+    TrustConditions,
 )
 from healthimaging_cdk.testing import assert_imports, assert_no_findings, assert_store_is_retained
 
@@ -102,7 +103,7 @@ class Images(Stack):
             input_prefix="studies/",
             output_bucket=self.bucket,
             output_prefix="results/",
-            require_source_arn=False,
+            trust_conditions=TrustConditions.ACCOUNT,
         )
         role.add_to_policy(iam.PolicyStatement(actions=["s3:GetObject"], resources=["*"]))
         return role  # pyright: ignore[reportReturnType]

@@ -26,7 +26,13 @@ from healthimaging_cdk.bulk_import._definition import make_definition
 from healthimaging_cdk.bulk_import.options import BulkPace
 from healthimaging_cdk.datastore.datastore import Datastore, IDatastore
 from healthimaging_cdk.dicom_import.data_access_role import DataAccessRole, rights_of
-from healthimaging_cdk.dicom_import.options import Completion, ImportQuotas, ImportTolerance, OnEmpty
+from healthimaging_cdk.dicom_import.options import (
+    Completion,
+    ImportQuotas,
+    ImportTolerance,
+    OnEmpty,
+    TrustConditions,
+)
 from healthimaging_cdk.dicom_import.shared import (
     RecordsExpiry,
     RecordsGuard,
@@ -74,7 +80,7 @@ class BulkDicomImport(Construct):
         output_bucket: s3.IBucket | None = None,
         output_prefix: str = "results/",
         data_access_role: iam.IRole | None = None,
-        require_source_arn: bool = True,
+        trust_conditions: TrustConditions = TrustConditions.ACCOUNT_AND_DATASTORE,
         encryption_key: kms.IKey | None = None,
         customer_managed_key: bool = True,
         job_name: str | None = None,
@@ -100,7 +106,7 @@ class BulkDicomImport(Construct):
             output_bucket: takes job output, plans, states and reports. Default: a bucket is created.
             output_prefix: where in the output bucket, ending in ``/``.
             data_access_role: the role that HealthImaging assumes. Default: a :class:`DataAccessRole` is created.
-            require_source_arn: as in :class:`DataAccessRole`, for the one that is created here.
+            trust_conditions: as in :class:`DataAccessRole`, for the one that is created here.
             encryption_key: KMS key for the resources created here. Default: a key with rotation is created.
             customer_managed_key: False uses the keys of S3 and HealthImaging for what is created here.
             job_name: how the names of the jobs begin, as in :class:`DicomImport`. Default: the name of the stack and
@@ -133,7 +139,7 @@ class BulkDicomImport(Construct):
             output_bucket=output_bucket,
             output_prefix=output_prefix,
             data_access_role=data_access_role,
-            require_source_arn=require_source_arn,
+            trust_conditions=trust_conditions,
             encryption_key=encryption_key,
             customer_managed_key=customer_managed_key,
             job_name=job_name,
@@ -180,7 +186,7 @@ class BulkDicomImport(Construct):
             input_prefix=self.input_prefix,
             output_bucket=self.output_bucket,
             output_prefix=self.output_prefix,
-            require_source_arn=require_source_arn,
+            trust_conditions=trust_conditions,
             role_name=access_name,
         )
         provider = Provider.of(self)

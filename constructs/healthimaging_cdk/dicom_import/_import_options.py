@@ -31,6 +31,7 @@ from healthimaging_cdk.dicom_import.options import (
     MetadataMapping,
     Notify,
     OnEmpty,
+    TrustConditions,
     mapping_member,
 )
 from healthimaging_cdk.dicom_import.source import DEFAULT_PREFIX, ImportSource, owner_to_send, with_owner
@@ -60,7 +61,7 @@ class ImportOptions:
     output_bucket: s3.IBucket | None
     output_prefix: str
     data_access_role: iam.IRole | None
-    require_source_arn: bool
+    trust_conditions: TrustConditions
     encryption_key: kms.IKey | None
     customer_managed_key: bool
     job_name: str | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aws_cdk import Annotations
 from aws_cdk import aws_iam as iam
 from aws_cdk.aws_s3 import IBucket
 from constructs import Construct
@@ -15,13 +16,15 @@ from healthimaging_cdk._common.unfit import bucket_problems, prefix_problems
 from healthimaging_cdk._common.validation import Violations
 from healthimaging_cdk._provider.rights_policy import RightsPolicy
 from healthimaging_cdk.datastore.datastore import IDatastore
+from healthimaging_cdk.dicom_import.options import TrustConditions
 
 
 class DataAccessRole(iam.Role):
     """An IAM role with exactly what one import needs: one source prefix, one output prefix, and their keys.
 
-    It can be assumed by HealthImaging alone, and only for the given data store: ``aws:SourceAccount`` and
-    ``aws:SourceArn`` are compared by plain ``StringEquals`` and ``ArnLike``, which fail when a key is absent.
+    It can be assumed by HealthImaging alone and, unless ``trust_conditions`` asks for less, only for the given data
+    store: ``aws:SourceAccount`` and ``aws:SourceArn`` are compared by plain ``StringEquals`` and ``ArnLike``, which
+    fail when a key is absent.
 
     One role may serve several imports, so its prefixes may be wider than theirs; that results are not in the source
     is checked by each import.
@@ -57,7 +60,7 @@ class DataAccessRole(iam.Role):
         input_prefix: str,
         output_bucket: IBucket,
         output_prefix: str,
-        require_source_arn: bool = True,
+        trust_conditions: TrustConditions = TrustConditions.ACCOUNT_AND_DATASTORE,
         role_name: str | None = None,
     ) -> None:
         """Create the role.
@@ -70,8 +73,8 @@ class DataAccessRole(iam.Role):
             input_prefix: their prefix, ending in ``/``; the empty string stands for the whole bucket.
             output_bucket: where HealthImaging writes its results.
             output_prefix: their prefix, ending in ``/``; the empty string stands for the whole bucket.
-            require_source_arn: whether the trust also asks for ``aws:SourceArn`` to be the data store. AWS does not
-                say whether HealthImaging always sends it: turn this off if a job is refused for lack of it.
+            trust_conditions: what the trust asks of HealthImaging's request. AWS does not say whether HealthImaging
+                always sends both keys: ask for less if a job is refused, or fails at once, for lack of one.
             role_name: the role's name, for instance because another account has to know it. Default: CloudFormation
                 creates one.
 
@@ -92,18 +95,26 @@ class DataAccessRole(iam.Role):
         # Its Region may be another: roles have none.
         violations.check_place("datastore", datastore, stack_of(scope), account="make the role in a stack there")
         violations.raise_any()
-        conditions: dict[str, dict[str, str]] = {
-            "StringEquals": {"aws:SourceAccount": environment_of(datastore).account}
-        }
-        if require_source_arn:
+        conditions: dict[str, dict[str, str]] = {}
+        if trust_conditions is not TrustConditions.NONE:
+            conditions["StringEquals"] = {"aws:SourceAccount": environment_of(datastore).account}
+        if trust_conditions is TrustConditions.ACCOUNT_AND_DATASTORE:
             conditions["ArnLike"] = {"aws:SourceArn": datastore.datastore_arn}
+        healthimaging = iam.ServicePrincipal("medical-imaging.amazonaws.com")
         super().__init__(
             scope,
             construct_id,
-            assumed_by=iam.ServicePrincipal("medical-imaging.amazonaws.com").with_conditions(conditions),
+            assumed_by=healthimaging.with_conditions(conditions) if conditions else healthimaging,
             description="Lets HealthImaging read the source of an import and write its results",
             role_name=role_name,
         )
+        if trust_conditions is TrustConditions.NONE:
+            Annotations.of(self).add_warning_v2(
+                "healthimaging-cdk:trustWithoutConditions",
+                "HealthImaging may assume this role for any account: whoever knows its ARN could have HealthImaging "
+                "read the source and write the output (the confused deputy problem); use TrustConditions.ACCOUNT if "
+                "HealthImaging sends aws:SourceAccount, or acknowledge this warning",
+            )
         self._rights = RightsPolicy(
             self, "ImportJob", _statements(input_bucket, input_prefix, output_bucket, output_prefix)
         )

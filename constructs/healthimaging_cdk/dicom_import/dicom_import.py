@@ -37,6 +37,7 @@ from healthimaging_cdk.dicom_import.options import (
     MetadataMapping,
     Notify,
     OnEmpty,
+    TrustConditions,
     mapping_member,
     quota_properties,
     tolerance_properties,
@@ -85,7 +86,7 @@ class DicomImport(ImportMetrics):
         output_bucket: s3.IBucket | None = None,
         output_prefix: str = "results/",
         data_access_role: iam.IRole | None = None,
-        require_source_arn: bool = True,
+        trust_conditions: TrustConditions = TrustConditions.ACCOUNT_AND_DATASTORE,
         encryption_key: kms.IKey | None = None,
         customer_managed_key: bool = True,
         job_name: str | None = None,
@@ -115,7 +116,7 @@ class DicomImport(ImportMetrics):
             output_prefix: where in the output bucket, ending in ``/``.
             data_access_role: the role that HealthImaging assumes, with the rights and the trust that
                 :class:`DataAccessRole` describes. Default: a DataAccessRole is created.
-            require_source_arn: as in :class:`DataAccessRole`, for the one that is created here.
+            trust_conditions: as in :class:`DataAccessRole`, for the one that is created here.
             encryption_key: KMS key for the resources created here. Default: a key with rotation is created for each
                 import that creates something to encrypt, also where the store has a key. Pass the store's key to
                 have one key for both. The log of the stack's function has the key of the first import (or data
@@ -172,7 +173,7 @@ class DicomImport(ImportMetrics):
             output_bucket=output_bucket,
             output_prefix=output_prefix,
             data_access_role=data_access_role,
-            require_source_arn=require_source_arn,
+            trust_conditions=trust_conditions,
             encryption_key=encryption_key,
             customer_managed_key=customer_managed_key,
             job_name=job_name,
@@ -246,7 +247,7 @@ class DicomImport(ImportMetrics):
             input_prefix=self.input_prefix,
             output_bucket=self.output_bucket,
             output_prefix=self.output_prefix,
-            require_source_arn=options.require_source_arn,
+            trust_conditions=options.trust_conditions,
             role_name=role_name,
         )
 

@@ -104,6 +104,28 @@ class Notify(Enum):
     """Every verdict."""
 
 
+class TrustConditions(Enum):
+    """What the trust policy of a data access role asks of HealthImaging's request to assume it.
+
+    Both are protections against a confused deputy: another customer whose import names this role. AWS does not document
+    which of the keys HealthImaging sends.
+
+    Example:
+        >>> DicomImport(stack, "Import", trust_conditions=TrustConditions.ACCOUNT)
+
+    See:
+        https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html
+    """
+
+    ACCOUNT_AND_DATASTORE = "account and data store"
+    """``aws:SourceAccount`` is the store's account and ``aws:SourceArn`` is the store."""
+    ACCOUNT = "account"
+    """``aws:SourceAccount`` is the store's account."""
+    NONE = "none"
+    """Nothing, as in the developer guide's first steps: HealthImaging may assume the role for any account. Synth
+    warns of it (``healthimaging-cdk:trustWithoutConditions``)."""
+
+
 def mapping_member(mapping: MetadataMapping) -> dict[str, str]:
     """A mapping as StartDICOMImportJob takes it."""
     member = {"studyInstanceUID": mapping.study_instance_uid, "metadataFilePath": mapping.metadata_file_path}
@@ -135,4 +157,4 @@ def quota_properties(quotas: ImportQuotas | None) -> contract.ImportProperties:
     }
 
 
-__all__ = ["Completion", "ImportQuotas", "ImportTolerance", "MetadataMapping", "Notify", "OnEmpty"]
+__all__ = ["Completion", "ImportQuotas", "ImportTolerance", "MetadataMapping", "Notify", "OnEmpty", "TrustConditions"]

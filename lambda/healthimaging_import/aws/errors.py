@@ -128,6 +128,13 @@ _UNSENT = ErrorRule(
 _UNREACHABLE = ErrorRule("AWS could not be reached; check the function's network, then deploy again", retry=True)
 _NAMES = {"medical-imaging": "", "stepfunctions": "states:"}
 """How the actions of a service begin where the service is not called so."""
+_START = "StartDICOMImportJob"
+_ROLE_REFUSALS = {"AccessDeniedException", "ValidationException"}
+"""Which of them HealthImaging answers where it cannot assume the role is not documented."""
+_IF_ROLE_IS_REFUSED = (
+    "if HealthImaging may have failed to assume the data access role, ask less of its trust with trust_conditions "
+    "(docs/recovering.md) and deploy again"
+)
 _ACTIONS = {"HeadObject": "GetObject", "ListObjectsV2": "ListBucket", "UploadFileobj": "PutObject"}
 """The IAM actions of operations that are called otherwise: what has to be allowed is what a person looks for."""
 
@@ -174,6 +181,8 @@ def translate(
         advice += [text for text in (denial.remedy, if_denied) if text]
     else:
         message = redact(message)
+    if operation == _START and code in _ROLE_REFUSALS:
+        advice.append(_IF_ROLE_IS_REFUSED)
     reason = f"{name} answered {code}{f' ({message})' if message else ''}: {'; '.join(advice)}"
     # A 5xx or a time-out does not say whether the call had its effect.
     is_refusal = 0 < status < _FIRST_SERVER_ERROR and status != _REQUEST_TIMEOUT

@@ -13,6 +13,10 @@ from healthimaging_import.importing.verdict import UNREAD, Tolerance
 MANIFEST_PATIENCE_SECONDS = {"COMPLETED": 120, "FAILED": 10}
 """How long a manifest may be late. A job that failed early never writes one."""
 _MOST_CAUSES = 3
+_IF_FAILED_EARLY = (
+    "if it failed at once, give the data access role more rights, s3:GetEncryptionConfiguration first, or ask less of "
+    "its trust with trust_conditions (docs/recovering.md)"
+)
 
 
 def judge(job: Job, manifest: Manifest | None, tolerance: Tolerance, *, unread: str = "") -> tuple[Verdict, str]:
@@ -29,7 +33,8 @@ def judge(job: Job, manifest: Manifest | None, tolerance: Tolerance, *, unread: 
     if manifest is None:
         message = f" ({redact(job.message)})" if job.message else ""
         verdict = Verdict.UNKNOWN if job.status == "COMPLETED" else Verdict.FAILED
-        return verdict, f"ended with {job.status}{message} and left no manifest"
+        advice = "" if verdict is Verdict.UNKNOWN else f"; {_IF_FAILED_EARLY}"
+        return verdict, f"ended with {job.status}{message} and left no manifest{advice}"
     problems = tolerance.problems(job.status, manifest.counts)
     if problems:
         return Verdict.FAILED, f"ended with {job.status} but {' and '.join(problems)}"

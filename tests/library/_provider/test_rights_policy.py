@@ -10,7 +10,15 @@ from aws_cdk import App, RemovalPolicy, Stack, Tags
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 
-from healthimaging_cdk import DataAccessRole, Datastore, DicomImport, ImportSource, LosslessStorageFormat, Notify
+from healthimaging_cdk import (
+    DataAccessRole,
+    Datastore,
+    DicomImport,
+    ImportSource,
+    LosslessStorageFormat,
+    Notify,
+    TrustConditions,
+)
 from tests.feature_flags import REFERENCES
 
 IMPORT, POLICY, ROLE = "Custom::HealthImagingImport", "AWS::IAM::Policy", "AWS::IAM::Role"
@@ -65,7 +73,7 @@ def differing(one: Any, two: Any) -> set[str]:
         ({"output_prefix": "elsewhere/"}, {PROVIDER, DATA_ACCESS}),
         ({"customer_managed_key": False}, {PROVIDER, DATA_ACCESS}),
         ({"notify": Notify.FAILURES}, {PROVIDER}),
-        ({"require_source_arn": False}, set()),
+        ({"trust_conditions": TrustConditions.NONE}, set()),
     ],
 )
 def test_another_right_is_another_policy_and_nothing_else_is(synthesize, options, expected):

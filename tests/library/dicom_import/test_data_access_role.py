@@ -6,7 +6,7 @@ import pytest
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 
-from healthimaging_cdk import DataAccessRole, Datastore
+from healthimaging_cdk import DataAccessRole, Datastore, TrustConditions
 from tests.library.properties import every_property
 
 ROLE = "AWS::IAM::Role"
@@ -53,7 +53,7 @@ def test_a_data_access_role_with_all_properties(stack, synthesize):
         input_prefix="in/",
         output_bucket=buckets[1],
         output_prefix="out/",
-        require_source_arn=False,
+        trust_conditions=TrustConditions.ACCOUNT,
         role_name="imaging",
     )
     DataAccessRole(stack, "Role", **given)

@@ -13,6 +13,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sns as sns
 
 from healthimaging_cdk import (
+    BulkDicomImport,
     Completion,
     DataAccessRole,
     Datastore,
@@ -23,6 +24,7 @@ from healthimaging_cdk import (
     MetadataMapping,
     Notify,
     OnEmpty,
+    TrustConditions,
 )
 from healthimaging_cdk._common.runtime import contract
 from stacks.data_stack import DataStack
@@ -68,7 +70,7 @@ def test_a_dicom_import_with_all_properties(stack, synthesize):
         output_bucket=None,  # results_expiration is for one that is created
         output_prefix="job-output/",
         data_access_role=iam.Role.from_role_arn(stack, "Role", "arn:aws:iam::111122223333:role/import"),
-        require_source_arn=False,
+        trust_conditions=TrustConditions.ACCOUNT,
         encryption_key=key,
         customer_managed_key=True,
         job_name="nightly",
@@ -583,10 +585,31 @@ def role(stack: Stack, **options) -> DataAccessRole:
     return DataAccessRole(stack, "Role", **{**defaults, **options})
 
 
-def test_the_source_arn_condition_can_be_turned_off(stack, synthesize):
-    role(stack, require_source_arn=False)
+def warnings_of(stack: Stack, name: str) -> list[str]:
+    found = assertions.Annotations.from_stack(stack).find_warning(
+        "*", assertions.Match.string_like_regexp(rf"healthimaging-cdk:{name}\b")
+    )
+    return [str(it.entry.data) for it in found]
+
+
+@pytest.mark.parametrize("construct", [DicomImport, BulkDicomImport])
+def test_one_option_leaves_out_each_condition_of_the_trust(stack, synthesize, construct):
+    construct(stack, "Import", trust_conditions=TrustConditions.ACCOUNT)
+    (role,) = (
+        it["Properties"]["AssumeRolePolicyDocument"]
+        for it in synthesize(stack).of_type("AWS::IAM::Role")
+        if "medical-imaging" in json.dumps(it)
+    )
+    assert {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}} == role["Statement"][0]["Condition"]
+    assert [] == warnings_of(stack, "trustWithoutConditions")
+
+
+def test_a_trust_without_conditions_is_warned_of_by_what_it_opens(stack, synthesize):
+    role(stack, trust_conditions=TrustConditions.NONE)
     (statement,) = synthesize(stack).only("AWS::IAM::Role")["Properties"]["AssumeRolePolicyDocument"]["Statement"]
-    assert {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}} == statement["Condition"]
+    assert "Condition" not in statement
+    (warning,) = warnings_of(stack, "trustWithoutConditions")
+    assert "HealthImaging may assume this role for any account" in warning
 
 
 def test_the_data_access_role_has_three_rights_a_denial_and_no_key_where_there_is_none(stack, synthesize):
