@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from difflib import SequenceMatcher
 from functools import cache
 
 from healthimaging_cdk._common.runtime import service_model
 
 SERVICE = "medical-imaging"
+_LIKENESS = 0.8
 
 EVENT_SOURCE = "aws.medical-imaging"
 
@@ -171,6 +174,13 @@ CREATE_ONLY: dict[str, frozenset[str]] = {
 """The properties whose change replaces a resource, of the types that hold data or that an import needs.
 
 They are ``createOnlyProperties`` of CloudFormation's registry schemas."""
+
+
+@cache
+def is_meant(name: str) -> bool:
+    """Whether a name is meant for HealthImaging, however it is spelt."""
+    shown = re.sub(r"[^a-z0-9]", "", name.lower())
+    return "imaging" in shown or SequenceMatcher(None, shown, SERVICE.replace("-", "")).ratio() >= _LIKENESS
 
 
 @cache

@@ -14,7 +14,7 @@ from healthimaging_cdk._common.runtime import contract
 from healthimaging_cdk.review.assembly import Assembly
 from healthimaging_cdk.review.policies import Policies, Principal, Statement
 from healthimaging_cdk.review.reader import Reader
-from healthimaging_cdk.review.template import Node, Template, is_custom, normalized, references
+from healthimaging_cdk.review.template import Node, Template, call_of, is_custom, normalized, references
 from healthimaging_cdk.review.text import Hole, Text
 
 STORE_TYPE = "AWS::HealthImaging::Datastore"
@@ -27,6 +27,8 @@ _NOT_A_STORE = re.compile(
 _MARKER = re.compile("[\U000f0000-\U000ffffd]")
 _INTEGRATION = re.compile(r"^aws-sdk:([^:]*):(\w+)(\..*)?$")
 _MAX_ROLES = 12
+_SIDES = {"input": ("input", "source"), "output": ("output", "destination", "result", "target")}
+"""What others call the two places of an import."""
 
 
 class ImportKind(StrEnum):
@@ -99,7 +101,7 @@ class Store:
         found = []
         for properties in self.reader.get(self.resource, "Properties").nodes:
             for name, node in properties.items() if isinstance(properties, dict) else ():
-                if name == "KmsKeyArn" or (not self.is_native and normalized(name).startswith("kmskey")):
+                if name == "KmsKeyArn" or (not self.is_native and "key" in normalized(name)):
                     found += self.reader.texts(node)
         return found
 
@@ -152,7 +154,8 @@ class Uses:
     def integrations(self) -> list[Integration]:
         """Every call of AWS's SDK that names a service for images."""
         found = []
-        for reader, logical_id, resource in self._assembly.of_type("AWS::StepFunctions::StateMachine"):
+        machines = ("AWS::StepFunctions::StateMachine", "AWS::Serverless::StateMachine")
+        for reader, logical_id, resource in self._assembly.of_type(*machines):
             for key in ("DefinitionString", "Definition"):
                 for node in reader.get(resource, "Properties", key).nodes:
                     substitutions = reader.get(resource, "Properties", "DefinitionSubstitutions").nodes
@@ -217,6 +220,10 @@ class Uses:
             type_name = normalized(kind)
             is_named = "dicomimport" in type_name or "importjob" in type_name or "healthimagingimport" in type_name
             is_import = is_named or self._reach(reader, resource).may(_STARTS)
+        if not is_import and any("store" in name for name in names):
+            places = [_import(reader, logical_id, ImportKind.RESOURCE, path, resource.get("Properties"))]
+            has_places = all(use.source is not None and use.output is not None for use in places)
+            is_import = has_places and self._reach(reader, resource).may(_STARTS)
         if is_import:
             for node in reader.get(resource, "Properties").nodes:
                 yield _import(reader, logical_id, ImportKind.RESOURCE, path, node)
@@ -330,24 +337,27 @@ def _import(reader: Reader, logical_id: str, kind: ImportKind, path: str, argume
         return reader.text(given[name][1]) if name in given else None
 
     def place(side: str) -> Place | None:
-        uri = text(f"{side}s3uri")
-        if uri is not None:
-            rest = uri.without_prefix("s3://")
-            if rest is None:
+        names = [f"{side}s3uri", *(name for name in given if name.startswith(_SIDES[side]))]
+        for name in dict.fromkeys(names):
+            uri = text(name)
+            rest = uri.without_prefix("s3://") if uri is not None else None
+            if rest is not None:
+                bucket, *prefix = rest.split("/", 1)
+                return Place(bucket, prefix[0] if prefix else Text(), given[name][0])
+        for word in _SIDES[side]:
+            bucket_name = text(f"{word}bucket") or text(f"{word}bucketname")
+            if bucket_name is None:
+                continue
+            name = f"{word}prefix"
+            found = text(name)
+            if name in given and found is None and reader.options(given[name][1]):
                 return None
-            bucket, *prefix = rest.split("/", 1)
-            return Place(bucket, prefix[0] if prefix else Text(), given[f"{side}s3uri"][0])
-        bucket_name = text(f"{side}bucket") or text(f"{side}bucketname")
-        if bucket_name is None:
-            return None
-        name = f"{side}prefix"
-        found = text(name)
-        if name in given and found is None:
-            return None
-        return Place(bucket_name, found or Text(), given[name][0] if name in given else path)
+            return Place(bucket_name, found or Text(), given[name][0] if name in given else path)
+        return None
 
     resource = reader.resources[logical_id]
-    return ImportUse(reader, logical_id, resource, kind, text("dataaccessrolearn"), place("input"), place("output"))
+    role = text("dataaccessrolearn") or text("dataaccessrole") or text("importrolearn")
+    return ImportUse(reader, logical_id, resource, kind, role, place("input"), place("output"))
 
 
 def _collect(node: Node, path: str, found: dict[str, tuple[str, Node]], depth: int = 0) -> None:
@@ -356,6 +366,9 @@ def _collect(node: Node, path: str, found: dict[str, tuple[str, Node]], depth: i
         for key, item in node.items():
             name = normalized(str(key).removesuffix(".$"))
             found.setdefault(name, (f"{path}/{key}", item))
+            if isinstance(item, dict) and call_of(item) is None:
+                for inner, value in item.items():
+                    found.setdefault(name + normalized(inner), (f"{path}/{key}/{inner}", value))
             _collect(item, f"{path}/{key}", found, depth + 1)
 
 

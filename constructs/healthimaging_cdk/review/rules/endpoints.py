@@ -11,12 +11,15 @@ from healthimaging_cdk.review.facts import (
     METRIC_NAMESPACE,
     METRICS,
     SERVICE,
+    is_meant,
 )
 from healthimaging_cdk.review.finding import Hit, Rule, Severity, Subject
 from healthimaging_cdk.review.reader import Reader
 from healthimaging_cdk.review.template import Node, call_of, normalized
-from healthimaging_cdk.review.text import arn_parts
+from healthimaging_cdk.review.text import Text, arn_parts
 
+_PIECES = 4
+"""Of the name of an endpoint's service: com, amazonaws, the Region, the service."""
 _METRIC_TYPES = ("AWS::CloudWatch::Alarm", "AWS::CloudWatch::AnomalyDetector")
 
 
@@ -25,12 +28,15 @@ def _endpoints(subject: Subject) -> Iterator[Hit]:
     for reader, logical_id, resource in subject.assembly.of_type("AWS::EC2::VPCEndpoint"):
         for node in reader.get(resource, "Properties", "ServiceName").nodes:
             for text in reader.texts(node):
-                name = text.split(".")[-1].literal or ""
-                if "imaging" in normalized(name) and name not in ENDPOINT_SERVICES:
+                pieces = text.split(".")
+                name = pieces[-1].literal or ""
+                is_longer = text.starts_with(Text.of("com.amazonaws.")) and len(pieces) > _PIECES
+                if (is_meant(name) and name not in ENDPOINT_SERVICES) or (name in ENDPOINT_SERVICES and is_longer):
                     wrong = f"there is no endpoint service {text}"
                     fix = f"use com.amazonaws.REGION followed by {', '.join(ENDPOINT_SERVICES)}"
                     yield Hit(reader.template, logical_id, "Properties/ServiceName", wrong, fix=fix)
                 elif name in ENDPOINT_SERVICES:
+                    yield from _wrong_kind(reader, logical_id, resource)
                     found = [
                         item
                         for item in statements
@@ -44,9 +50,18 @@ def _endpoints(subject: Subject) -> Iterator[Hit]:
                         yield Hit(reader.template, logical_id, path, text_, severity=Severity.WARNING, fix=fix)
 
 
+def _wrong_kind(reader: Reader, logical_id: str, resource: dict[str, Node]) -> Iterator[Hit]:
+    kind = reader.get(resource, "Properties", "VpcEndpointType")
+    if kind.is_absent or any("Gateway" in _literals(reader, node) for node in kind.nodes):
+        text = "the endpoint is a gateway, which HealthImaging does not have"
+        fix = "set VpcEndpointType: Interface; without it CloudFormation creates a gateway"
+        yield Hit(reader.template, logical_id, "Properties/VpcEndpointType", text, fix=fix)
+
+
 def _lets_all_pass(statement: Node) -> bool:
     is_for_all = any(str(name) == "*" for _, name in statement.principals)
-    is_any_action = any(name in {"*", "*:*", f"{SERVICE}:*"} for name in statement.actions)
+    is_any_action = any(name.lower() in {"*", "*:*", f"{SERVICE}:*"} for name in statement.actions)
+    is_any_action = is_any_action or bool(statement.not_actions)
     is_anywhere = any(text.literal == "*" for text in statement.resources)
     has_conditions = bool(statement.conditions) or not statement.has_all_conditions
     return is_for_all and is_any_action and is_anywhere and not has_conditions

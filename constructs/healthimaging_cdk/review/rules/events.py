@@ -13,14 +13,30 @@ from healthimaging_cdk.review.template import Node, call_of, normalized
 from healthimaging_cdk.review.text import arn_parts
 
 _CLOUDTRAIL = "via CloudTrail"
+_ENVELOPE = (
+    "version",
+    "id",
+    "detail-type",
+    "source",
+    "account",
+    "time",
+    "region",
+    "resources",
+    "detail",
+    "replay-name",
+    "$or",
+)
+"""The fields of every event: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-events-structure.html."""
+_SERVERLESS = ("AWS::Serverless::Function", "AWS::Serverless::StateMachine")
 _WITHOUT_STORE = ("Data Store Creating", "Data Store Created", "Data Store Creation Failed")
 
 
 class _Pattern:
     """An event pattern of a rule."""
 
-    def __init__(self, reader: Reader, node: dict[str, Node]) -> None:
+    def __init__(self, reader: Reader, node: dict[str, Node], path: str) -> None:
         self.reader = reader
+        self.path = path
         self.node = node
         self.sources, self.has_all_sources = self._literals("source")
         self.detail_types, self.has_all_types = self._literals("detail-type")
@@ -81,8 +97,8 @@ def _fields(reader: Reader, node: Node, path: str, depth: int = 0) -> Iterator[t
 
 
 def _patterns(subject: Subject) -> Iterator[tuple[_Pattern, str, dict[str, Node]]]:
-    for reader, logical_id, resource in subject.assembly.of_type("AWS::Events::Rule"):
-        for node in reader.get(resource, "Properties", "EventPattern").nodes:
+    for reader, logical_id, resource, path, nodes in _pattern_nodes(subject):
+        for node in nodes:
             found = node
             if isinstance(node, str):
                 try:
@@ -90,15 +106,27 @@ def _patterns(subject: Subject) -> Iterator[tuple[_Pattern, str, dict[str, Node]
                 except (ValueError, RecursionError):
                     continue
             if isinstance(found, dict) and call_of(found) is None and "Fn::Transform" not in found:
-                yield _Pattern(reader, found), logical_id, resource
+                yield _Pattern(reader, found, path), logical_id, resource
+
+
+def _pattern_nodes(subject: Subject) -> Iterator[tuple[Reader, str, dict[str, Node], str, list[Node]]]:
+    """Where event patterns stand: in rules, and in the events of SAM's functions and state machines."""
+    for reader, logical_id, resource in subject.assembly.of_type("AWS::Events::Rule"):
+        path = "Properties/EventPattern"
+        yield reader, logical_id, resource, path, reader.get(resource, "Properties", "EventPattern").nodes
+    for reader, logical_id, resource in subject.assembly.of_type(*_SERVERLESS):
+        for events in reader.get(resource, "Properties", "Events").nodes:
+            for name, event in events.items() if isinstance(events, dict) else ():
+                path = f"Properties/Events/{name}/Properties/Pattern"
+                yield reader, logical_id, {}, path, reader.get(event, "Properties", "Pattern").nodes
 
 
 def _events(subject: Subject) -> Iterator[Hit]:
     for pattern, logical_id, resource in _patterns(subject):
         template = pattern.reader.template
-        path = "Properties/EventPattern"
+        path = pattern.path
         for place, text in (*_wrong_source(pattern), *_wrong_values(pattern), *_wrong_paths(pattern, resource)):
-            yield Hit(template, logical_id, place or path, text)
+            yield Hit(template, logical_id, place, text)
         if _lacks_store(pattern):
             text = "the rule matches the events of every data store of the account"
             fix = "add detail.datastoreId with the store's id"
@@ -107,14 +135,17 @@ def _events(subject: Subject) -> Iterator[Hit]:
 
 def _wrong_source(pattern: _Pattern) -> Iterator[tuple[str, str]]:
     for source in pattern.sources:
-        is_meant = "imaging" in normalized(source) and (source.startswith("aws.") or source.endswith(".amazonaws.com"))
+        is_meant = "imaging" in normalized(source) and (
+            source.lower().startswith("aws.") or source.endswith(".amazonaws.com")
+        )
         has_our_types = (
             bool(pattern.detail_types) and pattern.has_all_types and set(pattern.detail_types) <= set(EVENT_FIELDS)
         )
         is_of_aws = source.startswith("aws.") and has_our_types and len(pattern.sources) == 1
-        if source != EVENT_SOURCE and (is_meant or is_of_aws):
+        is_bare = has_our_types and normalized(source) in {"medicalimaging", "healthimaging", "awsmedicalimaging"}
+        if source != EVENT_SOURCE and (is_meant or is_of_aws or is_bare):
             yield (
-                "Properties/EventPattern/source",
+                f"{pattern.path}/source",
                 f"no event has the source {source}: HealthImaging's is {EVENT_SOURCE}",
             )
 
@@ -126,26 +157,30 @@ def _wrong_values(pattern: _Pattern) -> Iterator[tuple[str, str]]:
     is_own = pattern.is_only_from_healthimaging or ("source" not in pattern.node and known_types)
     if not is_own or pattern.is_cloudtrail:
         return
+    for key in pattern.node:
+        if key not in _ENVELOPE:
+            near = {normalized(name): name for name in _ENVELOPE}.get(normalized(key))
+            yield f"{pattern.path}/{key}", f"events have no field {key}" + (f": write {near}" if near else "")
     for node in pattern.type_nodes():
         wrong = _impossible_type(pattern.reader, node)
         if wrong:
-            yield "Properties/EventPattern/detail-type", f"HealthImaging sends no event of the detail type {wrong}"
+            yield f"{pattern.path}/detail-type", f"HealthImaging sends no event of the detail type {wrong}"
     allowed = pattern.allowed_fields()
     for name, value, path in pattern.fields():
         if allowed is not None and name not in allowed:
             near = {normalized(item): item for item in allowed}.get(normalized(name))
             advice = f": write {near}" if near else ""
-            yield f"Properties/EventPattern/{path}", f"these events have no field detail.{name}{advice}"
+            yield f"{pattern.path}/{path}", f"these events have no field detail.{name}{advice}"
         elif name == "datastoreId":
             for item in pattern.reader.items(value).nodes:
                 for text in pattern.reader.texts(item):
                     if arn_parts(text) is not None:
-                        yield f"Properties/EventPattern/{path}", f"detail.datastoreId is an id, not the ARN {text}"
+                        yield f"{pattern.path}/{path}", f"detail.datastoreId is an id, not the ARN {text}"
         elif name == "jobStatus":
             for item in pattern.reader.items(value).nodes:
                 for text in pattern.reader.texts(item):
                     if text.literal is not None and text.literal not in job_statuses():
-                        yield f"Properties/EventPattern/{path}", f"no job has the status {text.literal}"
+                        yield f"{pattern.path}/{path}", f"no job has the status {text.literal}"
 
 
 def _impossible_type(reader: Reader, node: Node) -> str:

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
 from healthimaging_cdk._common.iam_actions import known_actions, requires_image_sets, takes_no_datastore
-from healthimaging_cdk.review.facts import SERVICE
+from healthimaging_cdk.review.facts import SERVICE, is_meant
 from healthimaging_cdk.review.finding import Hit, Rule, Severity, Subject
 from healthimaging_cdk.review.policies import PolicyKind, Principal, Statement
 from healthimaging_cdk.review.rules.resources import Shape, any_store, shapes
 from healthimaging_cdk.review.template import normalized
+from healthimaging_cdk.review.text import Text
 
 _ACTIONS = {action.lower(): action for action in known_actions()}
 _DELETES = tuple(name for name in _ACTIONS if name.partition(":")[2].startswith("delete"))
@@ -62,6 +63,10 @@ def _unknown_actions(subject: Subject) -> Iterator[Hit]:
         for action in (*statement.actions, *statement.not_actions):
             service, colon, name = action.partition(":")
             if not colon:
+                is_ours = normalized(action).startswith("medicalimaging") or f"{SERVICE}:{action.lower()}" in _ACTIONS
+                if is_ours:
+                    text = f"{action} is no action: between {SERVICE} and the name of an action stands a colon"
+                    yield Hit(statement.template, statement.logical_id, f"{statement.path}/Action", text)
                 continue
             if service.lower() == SERVICE:
                 if not _matched(action):
@@ -69,15 +74,21 @@ def _unknown_actions(subject: Subject) -> Iterator[Hit]:
                     yield Hit(statement.template, statement.logical_id, f"{statement.path}/Action", text)
                 continue
             own = f"{SERVICE}:{name.lower()}"
-            is_meant = "imaging" in normalized(service) or (own in _ACTIONS and name.lower() not in _SHARED)
-            if is_meant and not fnmatchcase(SERVICE, service.lower()):
+            is_ours = is_meant(service) or (own in _ACTIONS and name.lower() not in _SHARED)
+            if is_ours and not fnmatchcase(SERVICE, service.lower()):
                 text = f"{action} is no action: the prefix of HealthImaging's is {SERVICE}"
                 yield Hit(statement.template, statement.logical_id, f"{statement.path}/Action", text)
 
 
 def _incomplete_resources(subject: Subject) -> Iterator[Hit]:
+    ids = {
+        text
+        for store in subject.uses.stores
+        if store.is_native
+        for text in store.reader.texts({"Ref": store.logical_id})
+    }
     for principal in subject.policies.principals.values():
-        yield from _lacking([item for item in principal.statements if item.allows])
+        yield from _lacking([item for item in principal.statements if item.allows], ids)
     # A policy that no role of the templates has: then it stands for itself.
     attached = {id(item) for principal in subject.policies.principals.values() for item in principal.statements}
     alone: dict[tuple[str, str], list[Statement]] = {}
@@ -87,24 +98,24 @@ def _incomplete_resources(subject: Subject) -> Iterator[Hit]:
     for statements in alone.values():
         names_elsewhere = any(item.resource_type == "AWS::IAM::Policy" for item in statements)
         if not names_elsewhere:
-            yield from _lacking(statements)
+            yield from _lacking(statements, ids)
 
 
-def _lacking(allowing: list[Statement]) -> Iterator[Hit]:
+def _lacking(allowing: list[Statement], ids: set[Text]) -> Iterator[Hit]:
     reported: set[int] = set()
     for statement in allowing:
         for pattern in statement.actions:
             names = [name for name in _matched(pattern) if pattern.lower().startswith(f"{SERVICE}:")]
             if not names or id(statement) in reported:
                 continue
-            problem = _problem(pattern, names, allowing)
+            problem = _problem(pattern, names, allowing, ids)
             if problem:
                 reported.add(id(statement))
                 text, fix = problem
                 yield Hit(statement.template, statement.logical_id, f"{statement.path}/Resource", text, fix=fix)
 
 
-def _problem(pattern: str, names: list[str], allowing: list[Statement]) -> tuple[str, str] | None:
+def _problem(pattern: str, names: list[str], allowing: list[Statement], ids: set[Text]) -> tuple[str, str] | None:
     """What the resources lack of an action; nothing where one may have it."""
     actions = [_ACTIONS[name] for name in names]
     found = [item for item in allowing if any(item.may(name) for name in names)]
@@ -112,7 +123,7 @@ def _problem(pattern: str, names: list[str], allowing: list[Statement]) -> tuple
         covering = [item for item in found if item.may(name)]
         if any(item.not_resources or not item.has_all_resources for item in covering):
             return None
-    granted = shapes(text for item in found for text in item.resources)
+    granted = shapes(text for item in found for text in item.resources if text not in ids)
     if granted.is_unknown:
         return None
     if all(takes_no_datastore(action) for action in actions):

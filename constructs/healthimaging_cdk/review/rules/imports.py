@@ -15,6 +15,8 @@ from healthimaging_cdk.review.template import Node, is_custom, normalized, refer
 
 _AT_ONCE = 2
 _NO_TIME = re.compile("bytes|size|max|min|limit|quota|capacity|account|mappings|arn|studyinstance|seriesinstance")
+_SOURCE = re.compile(r"^(input|source)(s3)?(uri|url|prefix|location|path|key)?$")
+"""What is imported is where somebody has put it: a time in its name is no clock of the synth."""
 _TIMES = re.compile(
     r"\b\d\d?:\d\d:\d\d\b"
     r"|\d{4}-\d\d-\d\d[T _]\d\d[:.-]?\d\d"  # ISO 8601, also without its punctuation
@@ -44,7 +46,8 @@ def _time(subject: Subject) -> Iterator[Hit]:
         if not is_custom(resource["Type"]) or not (is_ours or resource["Type"] in set(contract.ResourceType)):
             continue
         for path, value in _values(reader, resource.get("Properties"), "Properties"):
-            if not _NO_TIME.search(normalized(path.rpartition("/")[2])) and is_time(value):
+            name = normalized(path.rpartition("/")[2])
+            if not _NO_TIME.search(name) and not _SOURCE.search(name) and is_time(value):
                 text = f"{value} is a point in time: every synth changes the template and calls the function"
                 yield Hit(reader.template, logical_id, path, text)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -73,6 +74,8 @@ def _add(pattern: Text, found: Shapes) -> None:
     if rest.literal == "*":
         found.is_any = True
         return
+    if not _may_be_a_store(rest):
+        return
     store = rest.without_prefix("datastore/")
     if store is None:
         found.is_unknown = found.is_unknown or rest.literal is None or "*" in rest.literal
@@ -87,6 +90,16 @@ def _add(pattern: Text, found: Shapes) -> None:
     last = store_id.parts[-1] if store_id.parts else ""
     if isinstance(last, str) and last.endswith("*"):
         found.image_sets.append(Shape(store_id))
+
+
+def _may_be_a_store(rest: Text) -> bool:
+    """Whether the last part of an ARN can begin as that of a data store: nothing else has an ARN."""
+    first = rest.parts[0] if rest.parts else ""
+    if not isinstance(first, str):
+        return True
+    start = re.split(r"[*?]", first)[0]
+    is_whole = start == first and len(rest.parts) == 1
+    return start.startswith("datastore/") or (not is_whole and "datastore/".startswith(start))
 
 
 def any_store(pattern: Text) -> bool:

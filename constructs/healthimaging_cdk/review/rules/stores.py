@@ -13,7 +13,7 @@ from healthimaging_cdk.review.reader import Reader
 from healthimaging_cdk.review.template import call_of
 from healthimaging_cdk.review.text import Text, arn_parts
 
-_RETAINED = {"Retain", "RetainExceptOnCreate"}
+_RETAINED = {"DeletionPolicy": {"Retain", "RetainExceptOnCreate"}, "UpdateReplacePolicy": {"Retain"}}
 _KEYS = ("AWS::KMS::Key", "AWS::KMS::ReplicaKey")
 _REGION_IN_ARN = re.compile(r"^[a-z]{2}(-[a-z]+)+-\d$")
 
@@ -21,9 +21,9 @@ _REGION_IN_ARN = re.compile(r"^[a-z]{2}(-[a-z]+)+-\d$")
 def lacking_policies(resource: dict[str, object]) -> list[str]:
     """The policies by which a resource is not retained; one that a function decides is left out."""
     found = []
-    for name in ("DeletionPolicy", "UpdateReplacePolicy"):
+    for name, retaining in _RETAINED.items():
         value = resource.get(name)
-        if value is None or (isinstance(value, str) and value not in _RETAINED):
+        if value is None or (isinstance(value, str) and value not in retaining):
             found.append(name)
     return found
 
@@ -117,6 +117,9 @@ def _region(subject: Subject) -> Iterator[Hit]:
         if region and _REGION_IN_ARN.match(region) and region not in REGIONS and is_there:
             text = f"HealthImaging is not in {region}"
             yield Hit(reader.template, logical_id, "Type", text)
+        elif named := _endpoint_region(reader, resource):
+            text = f"the endpoint is for {named}, where HealthImaging is not"
+            yield Hit(reader.template, logical_id, "Properties/ServiceName", text)
     for statement in subject.policies.statements:
         for resource_arn in (*statement.resources, *statement.not_resources):
             parts = arn_parts(resource_arn)
@@ -136,6 +139,17 @@ def _endpoint_of(reader: Reader, resource: dict[str, object]) -> str:
             last = text.split(".")[-1].literal
             if last in ENDPOINT_SERVICES:
                 return str(last)
+    return ""
+
+
+def _endpoint_region(reader: Reader, resource: dict[str, object]) -> str:
+    """The Region that the name of an endpoint's service spells out, where HealthImaging is not."""
+    if _endpoint_of(reader, resource):
+        for node in reader.get(resource, "Properties", "ServiceName").nodes:
+            for text in reader.texts(node):
+                named = text.split(".")[-2:][0].literal or ""
+                if _REGION_IN_ARN.match(named) and named not in REGIONS:
+                    return named
     return ""
 
 

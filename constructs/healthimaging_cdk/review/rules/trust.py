@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from healthimaging_cdk.review.facts import CONDITION_KEY_FAMILIES, CONDITION_KEYS, STS_CONDITION_KEYS
+from healthimaging_cdk.review.facts import CONDITION_KEY_FAMILIES, CONDITION_KEYS, STS_CONDITION_KEYS, is_meant
 from healthimaging_cdk.review.finding import Hit, Rule, Severity, Subject
 from healthimaging_cdk.review.policies import HEALTHIMAGING, Condition, PolicyKind, Statement
 from healthimaging_cdk.review.template import normalized
@@ -91,6 +91,10 @@ def _plain(condition: Condition) -> str:
 def _unknown_principal(subject: Subject) -> Iterator[Hit]:
     for statement in subject.policies.statements:
         for kind, name in statement.principals:
+            if kind == "AWS" and (name.literal or "").strip() == HEALTHIMAGING:
+                text = f"{HEALTHIMAGING} stands under AWS: as an account or a user it does not exist"
+                fix = f'write "Service": "{HEALTHIMAGING}"'
+                yield Hit(statement.template, statement.logical_id, f"{statement.path}/Principal/AWS", text, fix=fix)
             if kind == "Service" and is_misspelt_service(name):
                 text = f"there is no service principal {name}"
                 yield Hit(statement.template, statement.logical_id, f"{statement.path}/Principal/Service", text)
@@ -106,7 +110,11 @@ def _unknown_principal(subject: Subject) -> Iterator[Hit]:
 def is_misspelt_service(name: Text) -> bool:
     """Whether a service principal is meant for HealthImaging, but is another name."""
     shown = str(name)
-    return "imaging" in normalized(shown) and shown != HEALTHIMAGING and not name.is_open and ".amazon" in shown
+    if shown == HEALTHIMAGING or name.is_open:
+        return False
+    if ".amazon" not in shown:
+        return normalized(shown) in {"medicalimaging", "healthimaging"}
+    return "imaging" in normalized(shown) or is_meant(shown.partition(".")[0])
 
 
 def _unknown_key(subject: Subject) -> Iterator[Hit]:
@@ -119,7 +127,7 @@ def _unknown_key(subject: Subject) -> Iterator[Hit]:
 
 
 def _may_exist(key: str) -> bool:
-    service, colon, _ = key.partition(":")
+    service, colon, name = key.partition(":")
     if (
         key in CONDITION_KEYS
         or key in STS_CONDITION_KEYS
@@ -127,7 +135,8 @@ def _may_exist(key: str) -> bool:
     ):
         return True
     # Keys of identity providers belong to the provider: whether they exist is not known here.
-    return bool(colon) and service not in {"aws", "sts"} and "imaging" not in service
+    is_global = f"aws:{name}" in CONDITION_KEYS
+    return bool(colon) and service not in {"aws", "sts"} and "imaging" not in service and not is_global
 
 
 RULES = (
