@@ -285,6 +285,66 @@ def test_fails_for_a_folder_that_does_not_exist(tmp_path: Path) -> None:
     assert 2 == _run(tmp_path / "nowhere").exit_code
 
 
+@pytest.mark.parametrize("text", ["", '{"Resources": {', "\ufffd"])
+def test_fails_for_a_broken_template_among_the_deployed_ones(tmp_path: Path, text: str) -> None:
+    # Without it nothing would be lost: `aws cloudformation get-template > Images.json` leaves an empty file if it fails.
+    new = tmp_path / "new.json"
+    new.write_text(json.dumps(EXAMPLES["HI102"][0]), encoding="utf-8")
+    deployed = tmp_path / "deployed"
+    deployed.mkdir()
+    (deployed / "Other.json").write_text(json.dumps(EXAMPLES["HI102"][0]), encoding="utf-8")
+    (deployed / "README.md").write_text("no template", encoding="utf-8")
+    (deployed / "package.json").write_text("[]", encoding="utf-8")
+    assert 0 == _run(new, "--against", deployed).exit_code
+    (deployed / "Images.json").write_text(text, encoding="utf-8")
+    result = _run(new, "--against", deployed)
+    assert (2, True) == (result.exit_code, "Images.json" in result.output)
+
+
+def test_fails_for_a_stage_whose_folder_is_gone(tmp_path: Path) -> None:
+    artifact = {"type": "cdk:cloud-assembly", "properties": {"directoryName": "assembly-Prod"}}
+    (tmp_path / "manifest.json").write_text(json.dumps({"artifacts": {"Prod": artifact}}), encoding="utf-8")
+    result = _run(tmp_path)
+    assert (2, True) == (result.exit_code, "assembly-Prod" in result.output)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_template_may_begin_with_a_byte_order_mark(tmp_path: Path, encoding: str) -> None:
+    file = tmp_path / "Images.json"
+    file.write_text(json.dumps(EXAMPLES["HI102"][1]), encoding=encoding)
+    assert 3 == _run(file).exit_code
+
+
+def test_the_manifest_of_something_else_hides_no_template(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"name": "viewer"}', encoding="utf-8")
+    (tmp_path / "Images.template.json").write_text(json.dumps(EXAMPLES["HI102"][1]), encoding="utf-8")
+    assert 3 == _run(tmp_path).exit_code
+
+
+@pytest.mark.parametrize("shape", ["text", "markdown", "json", "sarif"])
+def test_fails_for_an_output_that_cannot_be_written(tmp_path: Path, shape: str) -> None:
+    file = tmp_path / "Images.json"
+    file.write_text(json.dumps(EXAMPLES["HI102"][0]), encoding="utf-8")
+    result = _run(file, "--format", shape, "--output", tmp_path / "none" / "review")
+    assert (2, True) == (result.exit_code, "cannot be written" in result.output)
+
+
+def test_sarif_names_files_as_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "a b#c"
+    folder.mkdir()
+    (folder / "Images.json").write_text(json.dumps(EXAMPLES["HI102"][1]), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    (run,) = json.loads(_run(folder, "--format", "sarif").output)["runs"]
+    (place,) = run["results"][0]["locations"]
+    assert "a%20b%23c/Images.json" == place["physicalLocation"]["artifactLocation"]["uri"]
+
+
+def test_a_store_that_only_a_replacement_keeps_stays_when_it_is_replaced() -> None:
+    old = changed(template(Key=KEY, Store=STORE), "Store", "DeletionPolicy", value="Delete")
+    new = changed(old, "Store", "Properties", "DatastoreName", value="other")
+    assert ["orphaned"] == [item.fate.value for item in review(_one(new), _one(old)).data]
+
+
 def test_sarif_has_a_result_for_each_finding_and_each_loss(tmp_path: Path) -> None:
     old, new = tmp_path / "old.json", tmp_path / "new.json"
     old.write_text(json.dumps(EXAMPLES["HI102"][0]), encoding="utf-8")

@@ -60,6 +60,16 @@ def command(
         found = review(load_assembly(assembly, region), load_assembly(against, region) if against is not None else None)
     except UnreadableError as error:
         raise click.UsageError(str(error)) from None
+    try:
+        _write(found, shape, output)
+    except OSError as error:
+        raise click.UsageError(f"--output {output} cannot be written: {error.strerror}") from None
+    threshold = _FAIL_ON[fail_on]
+    code = found.exit_code
+    sys.exit(int(code) if threshold is not None and code >= threshold else 0)
+
+
+def _write(found: Review, shape: str, output: Path | None) -> None:
     if shape == "text":
         _print(found, output)
     else:
@@ -68,9 +78,6 @@ def command(
             click.echo(text)
         else:
             output.write_text(text + "\n", encoding="utf-8")
-    threshold = _FAIL_ON[fail_on]
-    code = found.exit_code
-    sys.exit(int(code) if threshold is not None and code >= threshold else 0)
 
 
 def _document(found: Review, shape: str) -> object:

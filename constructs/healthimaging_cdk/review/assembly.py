@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -84,13 +84,15 @@ def load_assembly(path: Path, region: str | None = None) -> Assembly:
         region: the Region of templates that do not say theirs. Default: it is unknown.
 
     Raises:
-        UnreadableError: there is no template.
+        UnreadableError: there is no template, or one is broken: what is not read would look as if nothing had been
+            deployed.
     """
     if path.is_dir():
-        if (path / "manifest.json").is_file():
+        if isinstance(_artifacts(path), dict):
             templates = [found for item in _manifest(path) for found in item]
         else:
             files = sorted(file for file in path.rglob("*.json") if file.is_file())
+            _refuse_broken(file for file in files if file.parent == path)
             templates = [found for file in files for found in with_nested(_plain(file, region), file)]
         if not templates:
             raise UnreadableError(f"{path} holds no template: name the folder that `cdk synth` writes, or a template")
@@ -111,7 +113,7 @@ def _without_doubles(templates: Sequence[Template]) -> list[Template]:
 
 def _json(path: Path) -> Node:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_bytes())
     except FileNotFoundError:
         raise UnreadableError(f"{path} does not exist") from None
     except (OSError, ValueError, RecursionError):
@@ -135,17 +137,32 @@ def _plain(file: Path, region: str | None) -> list[Template]:
     return [] if document is None else [Template(file.name.partition(".")[0], document, region=region, file=str(file))]
 
 
+def _refuse_broken(files: Iterable[Path]) -> None:
+    broken = [str(file) for file in files if _json(file) is None]
+    if broken:
+        raise UnreadableError(f"{', '.join(broken)}: no JSON; write the template again, or take the file away")
+
+
+def _artifacts(folder: Path) -> Node:
+    """What the manifest of a cloud assembly lists; None for a manifest of something else."""
+    file = folder / "manifest.json"
+    manifest = _json(file) if file.is_file() else None
+    return manifest.get("artifacts") if isinstance(manifest, dict) else None
+
+
 def _manifest(folder: Path) -> Iterator[list[Template]]:
-    manifest = _json(folder / "manifest.json")
-    artifacts = manifest.get("artifacts") if isinstance(manifest, dict) else None
+    artifacts = _artifacts(folder)
     for artifact_id, artifact in artifacts.items() if isinstance(artifacts, dict) else ():
         properties = artifact.get("properties") if isinstance(artifact, dict) else None
         if not isinstance(properties, dict):
             continue
         if artifact.get("type") == "cdk:cloud-assembly":
-            yield from _manifest(folder / str(properties.get("directoryName")))
+            inner = folder / str(properties.get("directoryName"))
+            _refuse_broken([inner / "manifest.json"])
+            yield from _manifest(inner)
         elif artifact.get("type") == "aws:cloudformation:stack":
             file = folder / str(properties.get("templateFile"))
+            _refuse_broken([file])
             document = template_document(_json(file))
             if document is None:
                 continue

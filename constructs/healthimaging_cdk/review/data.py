@@ -99,7 +99,8 @@ def data_facts(change: Comparison, replaced: Mapping[ResourceKey, str]) -> list[
     is_data = _data_keys(change)
     for key, (old, new) in change.kept.items():
         if key in replaced and key in is_data:
-            is_kept = not lacking_policies(old.resource) and not lacking_policies(new.resource)
+            lacking = lacking_policies(old.resource) + lacking_policies(new.resource)
+            is_kept = "UpdateReplacePolicy" not in lacking
             fate = Fate.ORPHANED if is_kept else Fate.DELETED
             found.append(DataFact(DataChange.REPLACED, fate, *key, old.type, replaced[key]))
         elif new.type == contract.ResourceType.DATASTORE:

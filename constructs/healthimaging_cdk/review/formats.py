@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from healthimaging_cdk.review.data import DataFact, Fate
 from healthimaging_cdk.review.finding import Finding, Severity
@@ -171,11 +173,17 @@ def sarif(found: Review, version: str) -> dict[str, Any]:
 
 def _result(item: Finding) -> dict[str, Any]:
     name = item.construct or f"{item.stack}/{item.resource}"
-    uri = (item.template.file if item.template else "") or item.stack
+    uri = _relative(item.template.file if item.template else "") or item.stack
     result = _sarif_result(item.id, item.severity.value, f"{item.text}. Fix: {item.fix}", name, uri)
     if item.acknowledged:
         result["suppressions"] = [{"kind": "external", "justification": item.acknowledged}]
     return result
+
+
+def _relative(file: str) -> str:
+    """A file as code scanning wants it: below the folder where the command runs, if it is."""
+    path = Path(file)
+    return str(path.relative_to(Path.cwd()) if path.is_absolute() and path.is_relative_to(Path.cwd()) else file)
 
 
 def _sarif_result(rule: str, level: str, text: str, name: str, uri: str) -> dict[str, Any]:
@@ -185,7 +193,10 @@ def _sarif_result(rule: str, level: str, text: str, name: str, uri: str) -> dict
         "message": {"text": text},
         "locations": [
             {
-                "physicalLocation": {"artifactLocation": {"uri": uri.replace("\\", "/")}, "region": {"startLine": 1}},
+                "physicalLocation": {
+                    "artifactLocation": {"uri": quote(uri.replace("\\", "/"))},
+                    "region": {"startLine": 1},
+                },
                 "logicalLocations": [{"fullyQualifiedName": name}],
             }
         ],
