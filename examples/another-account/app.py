@@ -42,9 +42,8 @@ if key_arn := app.node.try_get_context("images_key_arn"):
 
     # What the owner has to allow. The import's roles have names, so that this can be allowed before they exist.
     bucket_policy, key_policy = import_.source_bucket_policy, import_.source_key_policy
-    if bucket_policy and key_policy:
-        for statement in bucket_policy.to_json()["Statement"]:
-            images.add_to_resource_policy(iam.PolicyStatement.from_json(statement))
-        for statement in key_policy.to_json()["Statement"]:
-            key.add_to_resource_policy(iam.PolicyStatement.from_json(statement))
+    for statement in bucket_policy.to_json()["Statement"]:
+        images.add_to_resource_policy(iam.PolicyStatement.from_json(statement))
+    for statement in key_policy.to_json()["Statement"]:
+        key.add_to_resource_policy(iam.PolicyStatement.from_json(statement))
 app.synth()

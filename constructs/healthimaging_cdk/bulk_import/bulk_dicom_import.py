@@ -327,9 +327,13 @@ class BulkDicomImport(Construct):
         return self._source_policies.of_bucket()
 
     @property
-    def source_key_policy(self) -> iam.PolicyDocument | None:
-        """What the policy of the source bucket's key has to allow, if the bucket is known to have one."""
-        return self._source_policies.of_key()
+    def source_key_policy(self) -> iam.PolicyDocument:
+        """What the policy of the source bucket's key has to allow.
+
+        Raises:
+            ValueError: the source bucket is not known to have a key.
+        """
+        return self._source_policies.of_known_key()
 
     @check_types
     def grant_start(self, grantee: iam.IGrantable) -> iam.Grant:

@@ -16,6 +16,7 @@ from aws_cdk.aws_s3 import IBucket
 from constructs import Construct
 
 from healthimaging_cdk._common.environment import environment_of, stack_of
+from healthimaging_cdk._common.messages import message
 
 _MOST_READABLE = 28
 """IAM takes 64 characters; a Region has up to 14, what the role is for 10, the digest 8."""
@@ -88,6 +89,21 @@ class SourcePolicies:
             return None
         # In a key policy the resource is the key.
         return iam.PolicyDocument(statements=[self._allow(self.reader_arns, "kms:Decrypt", ["*"])])
+
+    def of_known_key(self) -> iam.PolicyDocument:
+        """The same, of a bucket that has one.
+
+        Raises:
+            ValueError: it is not known to have a key.
+        """
+        policy = self.of_key()
+        if policy is None:
+            problem = (
+                "there is no source_key_policy, since the source bucket is not known to have a key: pass the bucket "
+                "with its encryption_key"
+            )
+            raise ValueError(message(type(self.import_).__name__, [problem], self.import_.node.path))
+        return policy
 
     def add_outputs(self) -> None:
         """Show the policies to whoever deploys the stack."""

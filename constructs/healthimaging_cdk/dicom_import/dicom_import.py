@@ -15,6 +15,7 @@ from constructs import Construct, IDependable
 from healthimaging_cdk._common.argument_types import check_types
 from healthimaging_cdk._common.creation_order import CreationOrder
 from healthimaging_cdk._common.environment import stack_of
+from healthimaging_cdk._common.messages import message
 from healthimaging_cdk._common.runtime import contract
 from healthimaging_cdk._common.validation import warn_of_region
 from healthimaging_cdk._provider.provider_resource import ProviderResource
@@ -361,9 +362,13 @@ class DicomImport(ImportMetrics):
         return self._source_policies.of_bucket()
 
     @property
-    def source_key_policy(self) -> iam.PolicyDocument | None:
-        """What the policy of the source bucket's key has to allow, if the bucket is known to have one."""
-        return self._source_policies.of_key()
+    def source_key_policy(self) -> iam.PolicyDocument:
+        """What the policy of the source bucket's key has to allow.
+
+        Raises:
+            ValueError: the source bucket is not known to have a key.
+        """
+        return self._source_policies.of_known_key()
 
     @property
     def encryption_key(self) -> kms.IKey | None:
@@ -371,8 +376,16 @@ class DicomImport(ImportMetrics):
         return self._encryption_key
 
     @property
-    def notification_topic(self) -> cdk.aws_sns.ITopic | None:
-        """The topic that gets the verdicts on jobs, if there is one."""
+    def notification_topic(self) -> cdk.aws_sns.ITopic:
+        """The topic that gets the verdicts on jobs.
+
+        Raises:
+            ValueError: the import notifies nobody.
+        """
+        if self._notification_topic is None:
+            raise ValueError(
+                message("DicomImport", ["there is no notification_topic: pass it, or notify"], self.node.path)
+            )
         return self._notification_topic
 
     def _order(self, job: ProviderResource, guard: RecordsGuard | None, role_name: str | None) -> None:

@@ -13,6 +13,7 @@ from aws_cdk.aws_s3 import IBucket
 from constructs import Construct, IConstruct
 
 from healthimaging_cdk._common.argument_types import check_types
+from healthimaging_cdk._common.messages import message
 from healthimaging_cdk._common.validation import Violations, differing_places
 from healthimaging_cdk.datastore.datastore import Datastore, IDatastore
 from healthimaging_cdk.network._endpoint_policies import (
@@ -179,8 +180,15 @@ class HealthImagingEndpoints(Construct):
         return self._interface_endpoints
 
     @property
-    def s3_endpoint(self) -> ec2.GatewayVpcEndpoint | None:
-        """The gateway endpoint of Amazon S3, if it is made here."""
+    def s3_endpoint(self) -> ec2.GatewayVpcEndpoint:
+        """The gateway endpoint of Amazon S3.
+
+        Raises:
+            ValueError: it is left out (``leave_out``).
+        """
+        if self._s3_endpoint is None:
+            problem = "there is no s3_endpoint, since leave_out names s3: take s3 out of it, or use your own endpoint"
+            raise ValueError(message("HealthImagingEndpoints", [problem], self.node.path))
         return self._s3_endpoint
 
     @property

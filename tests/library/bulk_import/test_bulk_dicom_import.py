@@ -174,7 +174,8 @@ def test_a_source_in_another_account_gets_its_policies_as_outputs(app, synthesiz
     assert OTHERS == settings_of(found)["InputOwnerAccountId"]
     assert ["ArchiveSourceBucketPolicy"] == [name[:25] for name in found.document["Outputs"]]
     assert "-Bulk-" in json.dumps(stack.resolve(archive.source_bucket_policy))
-    assert archive.source_key_policy is None
+    with pytest.raises(ValueError, match=r"BulkDicomImport: there is no source_key_policy.*\(at Stack/Archive\)"):
+        _ = archive.source_key_policy
 
 
 def test_grants_name_the_state_machine_and_the_reports(stack, synthesize):

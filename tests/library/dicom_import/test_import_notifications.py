@@ -44,7 +44,8 @@ def bring_all_but_the_topic(stack: Stack) -> dict[str, Any]:
 
 def test_nothing_is_created_or_allowed_unless_asked_for(stack, synthesize):
     import_ = DicomImport(stack, "Import")
-    assert import_.notification_topic is None
+    with pytest.raises(ValueError, match=r"there is no notification_topic: pass it, or notify \(at Stack/Import\)"):
+        _ = import_.notification_topic
     assert import_.node.try_find_child("Notifications") is None
     assert [] == synthesize(stack).of_type(TOPIC)
     assert {} == told(stack, synthesize)

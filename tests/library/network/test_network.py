@@ -535,7 +535,8 @@ def test_endpoints_that_exist_are_left_out(stack, vpc, synthesize):
     endpoints = HealthImagingEndpoints(stack, "Endpoints", vpc=vpc, leave_out=["s3", "sts"])
     assert HEALTHIMAGING | FOR_IMPORTS - {"sts"} == set(by_service(synthesize(stack)))
     assert set(endpoints.interface_endpoints) == HEALTHIMAGING | FOR_IMPORTS - {"sts"}
-    assert endpoints.s3_endpoint is None
+    with pytest.raises(ValueError, match="there is no s3_endpoint, since leave_out names s3"):
+        _ = endpoints.s3_endpoint
 
 
 def test_where_nothing_is_imported_four_endpoints_do(stack, vpc, synthesize):
