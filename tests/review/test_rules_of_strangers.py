@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -229,3 +230,36 @@ def test_fails_for_a_pattern_that_no_event_matches(change: dict[str, Any]) -> No
 )
 def test_fails_for_an_endpoint_that_cannot_be_or_lets_all_pass(way: dict[str, Any]) -> None:
     assert {("HI801", "Way")} == found(stack(Way=way))
+
+
+def test_an_access_point_is_no_bucket() -> None:
+    point = {"Fn::Sub": "arn:aws:s3:${AWS::Region}:${AWS::AccountId}:accesspoint/images/object/*"}
+    assert set() == found(template(Role=role(allow("s3:GetObject", point))))
+
+
+@pytest.mark.parametrize("kind", ["Custom::HealthLakeDatastore", "Custom::FHIRDatastore"])
+def test_the_store_of_another_service_is_none_of_ours(kind: str) -> None:
+    properties = {"ServiceToken": {"Fn::ImportValue": "function"}, "DatastoreName": "records"}
+    assert set() == found(stack(Records={"Type": kind, "Properties": properties}))
+
+
+def test_digits_in_the_name_of_a_bucket_are_no_time() -> None:
+    places = {"InputS3Uri": "s3://images-1764326400/ct/", "OutputS3Uri": "s3://results-1764326400/ct/"}
+    assert set() == found(somebodys_import(ServiceTimeout=300, **places))
+    places = {"SourceBucket": "images-1764326400", "OutputBucket": "results-1764326400", "OutputPrefix": "ct/"}
+    assert set() == found(somebodys_import(ServiceTimeout=300, **places))
+
+
+def as_text(node: Any) -> dict[str, Any]:
+    return {"Fn::Sub": json.dumps(node)}
+
+
+def test_policies_and_patterns_may_be_json_in_a_sub() -> None:
+    arns = ["${Store.DatastoreArn}", "${Store.DatastoreArn}/imageset/*"]
+    for action, expected in (("medical-imaging:GetImageSet", set()), ("medical-imaging:*", {("HI301", "Policy")})):
+        document = as_text({"Statement": allow(action, arns)})
+        policy = {"Type": "AWS::IAM::ManagedPolicy", "Properties": {"PolicyDocument": document}}
+        assert expected == found(stack(Policy=policy))
+    for name, expected in (("datastoreId", set()), ("dataStoreId", {("HI701", "Rule")})):
+        pattern = as_text({**PATTERN, "detail": {name: ["${Store}"]}})
+        assert expected == found(stack(Rule={"Type": "AWS::Events::Rule", "Properties": {"EventPattern": pattern}}))

@@ -22,7 +22,7 @@ STORE_TYPE = "AWS::HealthImaging::Datastore"
 _CREATES = "medical-imaging:createdatastore"
 _STARTS = "medical-imaging:startdicomimportjob"
 _NOT_A_STORE = re.compile(
-    "lookup|find|get|describe|resolve|empt|delet|remov|clean|tag|wait|import|copy|alias|guard|check"
+    "lookup|find|get|describe|resolve|empt|delet|remov|clean|tag|wait|import|copy|alias|guard|check|healthlake|fhir"
 )
 _MARKER = re.compile("[\U000f0000-\U000ffffd]")
 _INTEGRATION = re.compile(r"^aws-sdk:([^:]*):(\w+)(\..*)?$")

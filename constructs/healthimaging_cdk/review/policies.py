@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 
 from healthimaging_cdk.review.assembly import Assembly
 from healthimaging_cdk.review.reader import Reader
-from healthimaging_cdk.review.template import Node, Template, call_of
+from healthimaging_cdk.review.template import Node, Template, call_of, structure_of
 from healthimaging_cdk.review.text import Covers, Text, arn_covers, arn_parts
 
 HEALTHIMAGING = "medical-imaging.amazonaws.com"
@@ -249,11 +248,7 @@ def _is_readable(reader: Reader, resource: dict[str, Any]) -> bool:
 
 def _document(node: Node) -> dict[str, Any] | None:
     """A policy document, which may be JSON in a string."""
-    if isinstance(node, str):
-        try:
-            node = json.loads(node)
-        except (ValueError, RecursionError):
-            return None
+    node = structure_of(node)
     return node if isinstance(node, dict) and call_of(node) is None and "Fn::Transform" not in node else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -41,6 +42,30 @@ def call_of(node: Node) -> str | None:
         if isinstance(name, str) and (name in ("Ref", "Condition") or name.startswith("Fn::")):
             return name
     return None
+
+
+def structure_of(node: Node) -> Node:
+    """What a value is that may be JSON in a string, or in the string of a ``Fn::Sub``; None for JSON that is broken."""
+    text, variables = node, None
+    if call_of(node) == "Fn::Sub":
+        text = node["Fn::Sub"]
+        if isinstance(text, list) and len(text) == 2:
+            text, variables = text
+    if not isinstance(text, str):
+        return node
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if text is node else _with_sub(found, variables)
+
+
+def _with_sub(node: Node, variables: Node) -> Node:
+    if isinstance(node, str) and "${" in node:
+        return {"Fn::Sub": node if variables is None else [node, variables]}
+    if isinstance(node, dict):
+        return {key: _with_sub(item, variables) for key, item in node.items()}
+    return [_with_sub(item, variables) for item in node] if isinstance(node, list) else node
 
 
 @dataclass(eq=False)

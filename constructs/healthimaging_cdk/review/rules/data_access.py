@@ -41,7 +41,9 @@ class _Access:
         for statement in self.role.allowing(action):
             for text in statement.resources:
                 parts = arn_parts(text)
-                name = parts[5].split("/")[0] if parts and parts[2].literal == "s3" else None
+                # The ARN of an access point has a Region and an account; that of a bucket has neither.
+                is_bucket = parts is not None and parts[2].literal == "s3" and not parts[3].parts and not parts[4].parts
+                name = parts[5].split("/")[0] if parts is not None and is_bucket else None
                 if name is not None and name.parts and "*" not in str(name):
                     found.append(name)
         found += [use[index].bucket for use in self.uses if use[index] is not None]  # type: ignore[union-attr]

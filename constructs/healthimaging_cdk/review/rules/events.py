@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
 from healthimaging_cdk.review.facts import EVENT_FIELDS, EVENT_SOURCE, STORE_FILTERS, job_statuses
 from healthimaging_cdk.review.finding import Hit, Rule, Severity, Subject
 from healthimaging_cdk.review.reader import Reader
-from healthimaging_cdk.review.template import Node, call_of, normalized
+from healthimaging_cdk.review.template import Node, call_of, normalized, structure_of
 from healthimaging_cdk.review.text import arn_parts
 
 _CLOUDTRAIL = "via CloudTrail"
@@ -99,12 +98,7 @@ def _fields(reader: Reader, node: Node, path: str, depth: int = 0) -> Iterator[t
 def _patterns(subject: Subject) -> Iterator[tuple[_Pattern, str, dict[str, Node]]]:
     for reader, logical_id, resource, path, nodes in _pattern_nodes(subject):
         for node in nodes:
-            found = node
-            if isinstance(node, str):
-                try:
-                    found = json.loads(node)
-                except (ValueError, RecursionError):
-                    continue
+            found = structure_of(node)
             if isinstance(found, dict) and call_of(found) is None and "Fn::Transform" not in found:
                 yield _Pattern(reader, found, path), logical_id, resource
 

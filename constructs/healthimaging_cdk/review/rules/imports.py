@@ -14,7 +14,10 @@ from healthimaging_cdk.review.reader import Reader
 from healthimaging_cdk.review.template import Node, is_custom, normalized, references
 
 _AT_ONCE = 2
-_NO_TIME = re.compile("bytes|size|max|min|limit|quota|capacity|account|mappings|arn|studyinstance|seriesinstance")
+_NO_TIME = re.compile(
+    "bytes|size|max|min|limit|quota|capacity|account|mappings|arn|bucket|studyinstance|seriesinstance"
+)
+_BUCKET = re.compile("^s3://[^/]*")
 _SOURCE = re.compile(r"^(input|source)(s3)?(uri|url|prefix|location|path|key)?$")
 """What is imported is where somebody has put it: a time in its name is no clock of the synth."""
 _TIMES = re.compile(
@@ -47,7 +50,7 @@ def _time(subject: Subject) -> Iterator[Hit]:
             continue
         for path, value in _values(reader, resource.get("Properties"), "Properties"):
             name = normalized(path.rpartition("/")[2])
-            if not _NO_TIME.search(name) and not _SOURCE.search(name) and is_time(value):
+            if not _NO_TIME.search(name) and not _SOURCE.search(name) and is_time(_BUCKET.sub("", value)):
                 text = f"{value} is a point in time: every synth changes the template and calls the function"
                 yield Hit(reader.template, logical_id, path, text)
 
