@@ -15,8 +15,9 @@ demo: install install-cloud
 	PYTHONPATH=local python -m healthimaging_local.demo
 
 test: lint install-cloud install-clients install-docs install-judges
-	python -m pytest -n 2 --dist loadfile
-	FEATURE_FLAGS=recommended python -m pytest -n 2 --dist loadfile tests/library
+	@# Four for two cores: deploys wait more than they compute.
+	python -m pytest -n 4 --dist loadfile
+	FEATURE_FLAGS=recommended python -m pytest -n 3 --dist loadfile tests/library
 
 test-unit: install
 	python -m pytest -n 2 --dist loadfile -m "not cloud and not judges" tests/library tests/handler tests/model

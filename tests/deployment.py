@@ -79,7 +79,7 @@ class Account(local.Account):
 
     def verdicts(self, job_id: str) -> list[str]:
         """Every verdict that the functions have written on a job."""
-        lines = [json.loads(line) for line in self.log_lines().splitlines() if line.startswith("{")]
+        lines = [json.loads(line) for line in self.log_lines().splitlines() if line.startswith('{"')]
         return [line["verdict"] for line in lines if line.get("step") == "judged" and line["job_id"] == job_id]
 
     def image_sets(self, datastore_id: str) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ def fill(aws: FakeAws, count: int) -> list[str]:
     for number in range(count):
         name = f"{number:032}"
         arn = f"{aws.datastore_arn}/imageset/{name}"
-        image_sets[name] = ImageSet(name, arn, "1.2", f"1.2.{number}", (), True, now, now)
+        image_sets[name] = ImageSet(name, arn, "1.2", f"1.2.{number}", (), "1", True, now, now)
         image_sets[name].versions.append((1, now, "CREATED"))
         image_sets[name].instances["1.2.3"] = Instance("1.2.3", {})
     return list(image_sets)

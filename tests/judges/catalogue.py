@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aws_cdk import App, Duration, Environment, NestedStack, RemovalPolicy, Size, Stack, Stage, Tags
+from aws_cdk import App, Duration, Environment, Mixins, NestedStack, RemovalPolicy, Size, Stack, Stage, Tags
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_healthimaging as healthimaging
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
@@ -39,6 +40,7 @@ from healthimaging_cdk import (
     MetadataMapping,
     Notify,
     OnEmpty,
+    RetainDatastores,
     StorageTier,
     TrustConditions,
 )
@@ -249,6 +251,14 @@ def _in_a_vpc(app: App, folder: Path) -> None:
     DicomImport(stack, "Import", datastore=store, source=source, output_bucket=bucket, **notified)
 
 
+def _stays_l1(app: App, _: Path) -> None:
+    stack = Stack(app, "StaysL1")
+    key = kms.Key(stack, "Key", enable_key_rotation=True)
+    healthimaging.CfnDatastore(stack, "Store", kms_key_arn=key.key_arn)
+    Tags.of(stack).add("team", "radiology")
+    Mixins.of(stack).apply(RetainDatastores(tags_in_place=True))
+
+
 def _grants(app: App, _: Path) -> None:
     stack = Stack(app, "Grants")
     key = kms.Key(stack, "Key", enable_key_rotation=True)
@@ -352,6 +362,7 @@ CATALOGUE: dict[str, Callable[[App, Path], None]] = {
     "bare datastore": _bare_datastore,
     "tagged datastore": _tagged_datastore,
     "tagged app": _tagged_app,
+    "stays L1": _stays_l1,
     "bring your own": _bring_your_own,
     "another account": _another_account,
     "bring your own, one bucket": _bring_your_own_one_bucket,

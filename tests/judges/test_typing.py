@@ -59,7 +59,8 @@ def test_every_type_of_the_public_interface_is_known(found: dict[str, Any]) -> N
         for symbol in found["symbols"]
         for diagnostic in symbol["diagnostics"]
     ]
-    assert (1, []) == (found["completenessScore"], said)
+    assert [] == said
+    assert 1 == found["completenessScore"]
 
 
 def test_every_public_function_and_class_has_a_docstring_and_every_default_is_typed(found: dict[str, Any]) -> None:
@@ -70,15 +71,17 @@ def test_every_public_function_and_class_has_a_docstring_and_every_default_is_ty
 def test_a_type_checker_sees_every_public_name_and_no_source_of_the_function(found: dict[str, Any]) -> None:
     names = {name for symbol in found["symbols"] for name in (symbol["name"], *symbol.get("alternateNames", []))}
     assert {f"healthimaging_cdk.{name}" for name in healthimaging_cdk.__all__} <= names
-    assert [] == [module["name"] for module in found["modules"] if "._" in module["name"]]
+    assert [] == [module["name"] for module in found["modules"] if "._" in module["name"].removesuffix(".__main__")]
 
 
 def test_fails_for_one_argument_without_a_type(tmp_path: Path, installed_wheel: Path) -> None:
     library = tmp_path / "site-packages"
     shutil.copytree(installed_wheel, library)
-    source = library / "healthimaging_cdk" / "dicom_import" / "source.py"
+    source = library / "healthimaging_cdk" / "datastore" / "datastore.py"
     text = source.read_text(encoding="utf-8")
-    source.write_text(text.replace("def bucket(bucket: IBucket,", "def bucket(bucket,"), encoding="utf-8")
+    source.write_text(
+        text.replace("def grant_read(self, grantee: iam.IGrantable)", "def grant_read(self, grantee)"), encoding="utf-8"
+    )
     assert completeness(library)["completenessScore"] < 1
 
 

@@ -21,6 +21,7 @@ IMPORT_ROOTS = ("constructs", "lambda", "local")
 WINGS = [
     "_common",
     "_provider",
+    "_verify",
     "bulk_import",
     "cli",
     "datastore",
@@ -28,7 +29,6 @@ WINGS = [
     "monitoring",
     "network",
     "review",
-    "verify",
 ]
 
 DOWNWARDS = "the wings of the library import each other downwards"

@@ -60,8 +60,8 @@ def output(stack: dict[str, Any], name: str = "StoreId") -> str:
 
 
 def stores(cloud: Cloud) -> set[str]:
-    found = cloud.client("medical-imaging").list_datastores()["datastoreSummaries"]
-    return {item["datastoreId"] for item in found}
+    pages = cloud.client("medical-imaging").get_paginator("list_datastores").paginate()
+    return {item["datastoreId"] for page in pages for item in page["datastoreSummaries"]}
 
 
 def test_a_stack_makes_and_deletes_a_data_store(cloud: Cloud) -> None:

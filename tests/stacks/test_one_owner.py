@@ -132,7 +132,7 @@ def test_nobody_but_the_function_may_write_records_into_a_bucket_that_is_created
     account.deploy_one(app("OwnBucket", ImportSource.directory(folder_of(tmp_path / "folder", "CT_small.dcm"))))
     bucket = output_bucket(account, "OwnBucket")
     records = account.records(bucket)
-    may_all = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
+    may_all = {"Effect": "Allow", "Action": ["s3:*", "kms:*"], "Resource": "*"}
     for who in (account.s3, account.cloud.client("s3", **account.session("may-write-everything", may_all))):
         for key in [*records, f"{RECORDS}new.json"]:
             with pytest.raises(ClientError, match="AccessDenied"):

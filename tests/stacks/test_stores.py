@@ -114,8 +114,8 @@ def test_a_store_that_may_be_emptied_goes_with_its_stack(account):
 
 
 def test_fails_to_delete_a_store_that_may_not_be_emptied(account):
-    store, _ = filled_store(account, "Kept")
-    assert "DELETE_FAILED" == account.destroy("Kept").status
+    store, _ = filled_store(account, "KeptStore")
+    assert "DELETE_FAILED" == account.destroy("KeptStore").status
     assert 2 == len(account.image_sets(store))
 
 

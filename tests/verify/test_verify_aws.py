@@ -10,10 +10,10 @@ import boto3
 import pytest
 from click.testing import CliRunner, Result
 
+from healthimaging_cdk._verify.catalogue import EXPERIMENTS
+from healthimaging_cdk._verify.experiment import Agreement, Experiment, perform
+from healthimaging_cdk._verify.lab import STACK_PREFIX, Lab
 from healthimaging_cdk.cli import verify_aws
-from healthimaging_cdk.verify.catalogue import EXPERIMENTS
-from healthimaging_cdk.verify.experiment import Agreement, Experiment, perform
-from healthimaging_cdk.verify.lab import STACK_PREFIX, Lab
 from healthimaging_local import Cloud
 
 pytestmark = pytest.mark.cloud

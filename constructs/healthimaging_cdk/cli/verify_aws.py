@@ -14,10 +14,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from healthimaging_cdk.verify import report
-from healthimaging_cdk.verify.catalogue import EXPERIMENTS
-from healthimaging_cdk.verify.experiment import Agreement, Experiment, Finding, perform
-from healthimaging_cdk.verify.lab import Lab, stacks_left
+from healthimaging_cdk._verify import report
+from healthimaging_cdk._verify.catalogue import EXPERIMENTS
+from healthimaging_cdk._verify.experiment import Agreement, Experiment, Finding, perform
+from healthimaging_cdk._verify.lab import Lab, stacks_left
 
 _STYLES = {
     Agreement.AS_GUESSED: "green",

@@ -8,10 +8,10 @@ from typing import Any
 
 from botocore.exceptions import ClientError, WaiterError
 
-from healthimaging_cdk.verify import templates
-from healthimaging_cdk.verify.experiment import NOTED, Experiment
-from healthimaging_cdk.verify.lab import Lab, error_code
-from healthimaging_cdk.verify.samples import p10_file
+from healthimaging_cdk._verify import templates
+from healthimaging_cdk._verify.experiment import NOTED, Experiment
+from healthimaging_cdk._verify.lab import Lab, error_code
+from healthimaging_cdk._verify.samples import p10_file
 
 _S3_RIGHTS = ("list input", "list output", "get", "put")
 _KMS_RIGHTS = ("decrypt", "generate")

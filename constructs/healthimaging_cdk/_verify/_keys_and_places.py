@@ -8,9 +8,9 @@ from typing import Any
 
 from botocore.exceptions import WaiterError
 
-from healthimaging_cdk.verify import templates
-from healthimaging_cdk.verify.experiment import NOTED, Experiment
-from healthimaging_cdk.verify.lab import Lab
+from healthimaging_cdk._verify import templates
+from healthimaging_cdk._verify.experiment import NOTED, Experiment
+from healthimaging_cdk._verify.lab import Lab
 
 _DELIVERY_SECONDS = 60
 _SOURCE = "healthimaging-cdk.verify"

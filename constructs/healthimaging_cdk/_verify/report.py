@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict
 
-from healthimaging_cdk.verify.experiment import Finding
+from healthimaging_cdk._verify.experiment import Finding
 
 
 def markdown(findings: Iterable[Finding], *, region: str, version: str, day: str, redact: Iterable[str] = ()) -> str:

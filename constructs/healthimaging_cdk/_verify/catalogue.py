@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from healthimaging_cdk.verify import _jobs, _keys_and_places, _rights, _stacks, _stores
+from healthimaging_cdk._verify import _jobs, _keys_and_places, _rights, _stacks, _stores
 
 EXPERIMENTS = tuple(
     sorted(

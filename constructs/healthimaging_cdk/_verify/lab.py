@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import boto3
 from botocore.exceptions import ClientError, WaiterError
 
-from healthimaging_cdk.verify import templates
+from healthimaging_cdk._verify import templates
 
 STACK_PREFIX = "healthimaging-verify-"
 _SECONDS_PER_JOB = 1800

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from botocore.exceptions import ClientError, WaiterError
 
-from healthimaging_cdk.verify import templates
-from healthimaging_cdk.verify.experiment import NOTED, Experiment
-from healthimaging_cdk.verify.lab import Lab, error_code
-from healthimaging_cdk.verify.samples import p10_file
+from healthimaging_cdk._verify import templates
+from healthimaging_cdk._verify.experiment import NOTED, Experiment
+from healthimaging_cdk._verify.lab import Lab, error_code
+from healthimaging_cdk._verify.samples import p10_file
 
 _DELETION_SECONDS = 600
 

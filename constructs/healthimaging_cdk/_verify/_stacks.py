@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from healthimaging_cdk.verify import templates
-from healthimaging_cdk.verify.experiment import Experiment
-from healthimaging_cdk.verify.lab import Lab
+from healthimaging_cdk._verify import templates
+from healthimaging_cdk._verify.experiment import Experiment
+from healthimaging_cdk._verify.lab import Lab
 
 
 def _last_updated_time(lab: Lab) -> Mapping[str, str]:

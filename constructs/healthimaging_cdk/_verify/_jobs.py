@@ -9,9 +9,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from healthimaging_cdk.verify.experiment import NOTED, Experiment
-from healthimaging_cdk.verify.lab import Lab, error_code
-from healthimaging_cdk.verify.samples import p10_file
+from healthimaging_cdk._verify.experiment import NOTED, Experiment
+from healthimaging_cdk._verify.lab import Lab, error_code
+from healthimaging_cdk._verify.samples import p10_file
 
 _MANIFEST_SECONDS = 120
 _EVENT_MEMBERS = "datastoreId, imagingVersion, inputS3Uri, jobId, jobName, jobStatus, outputS3Uri"

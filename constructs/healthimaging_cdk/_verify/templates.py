@@ -19,7 +19,7 @@ def template(resources: Mapping[str, Any], outputs: Mapping[str, Any] | None = N
 
 
 def bench() -> dict[str, Any]:
-    """What most experiments share: see :attr:`healthimaging_cdk.verify.lab.Lab.bench`."""
+    """What most experiments share: see :attr:`healthimaging_cdk._verify.lab.Lab.bench`."""
     resources = {
         "Store": store(),
         "Input": bucket(),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from healthimaging_cdk.verify.lab import Lab
+from healthimaging_cdk._verify.lab import Lab
 
 NOTED = None
 """Stands where a guess would stand: the answer is written down, and compared with nothing."""
