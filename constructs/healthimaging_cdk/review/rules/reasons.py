@@ -43,7 +43,7 @@ REASONS: dict[str, tuple[str, str]] = {
     "HI106": (
         (
             "The resource type is known where the service is, and nowhere else: the deploy fails. An ARN of a "
-            "Region without the service stands for nothing."
+            "Region without the service stands for nothing, and so does an endpoint of one."
         ),
         "https://docs.aws.amazon.com/general/latest/gr/healthimaging.html",
     ),
@@ -167,7 +167,8 @@ REASONS: dict[str, tuple[str, str]] = {
     "HI701": (
         (
             "A rule whose source, detail type or field does not exist never matches, and nobody notices. A rule "
-            "without a data store matches the events of every store of the account (a warning). Sources that are "
+            "without a data store matches the events of every store of the account (a warning). Events of SAM's "
+            "functions and state machines are looked at, too. Sources that are "
             "not of AWS and detail types of CloudTrail are left alone."
         ),
         f"{_GUIDE}/event-notifications.html",
@@ -175,6 +176,7 @@ REASONS: dict[str, tuple[str, str]] = {
     "HI801": (
         (
             "An endpoint service, a namespace, a metric or a dimension that does not exist stays silent for ever. "
+            "An endpoint without VpcEndpointType is a gateway, which only S3 and DynamoDB have. "
             "An endpoint without a policy lets every request of the VPC pass, also with somebody else's "
             "credentials to somebody else's store (a warning)."
         ),
