@@ -228,6 +228,12 @@ BULK_DETAIL_TYPE = "DICOM Bulk Import Reported"
 OPT_IN_TAG = "healthimaging-cdk:auto-delete-image-sets"
 """The tag of a data store whose image sets may be deleted with its stack."""
 
+OPT_IN_OWNER_TAG = "healthimaging-cdk:auto-delete-owner"
+"""The tag that says which resource has set the opt-in tag last, where it was moved."""
+
+TAGS_OWNER_TAG = "healthimaging-cdk:tags-owner"
+"""The tag that says which resource has set the tags of a data store last, where it was moved."""
+
 RESPONSE_BUCKET = "cloudformation-custom-resource-response-"
 """How the names of the buckets begin in which CloudFormation takes responses; the Region without dashes follows."""
 

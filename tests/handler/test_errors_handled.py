@@ -211,7 +211,6 @@ def test_an_image_set_that_is_not_found_is_gone(going: FakeAws, machine: Machine
     *REFUSALS,
     by=image_set_deletion._is_marked,
     what="no image set is deleted, and that is logged",
-    always=True,
 )
 @pytest.mark.parametrize("code", REFUSALS)
 def test_image_sets_stay_where_the_tags_cannot_be_read(going: FakeAws, machine: Machine, code: str) -> None:
@@ -273,10 +272,17 @@ def test_fails_at_once_where_it_is_not_known_what_becomes_of_the_stack(
     by=handler._after_failure,
     what="in a deletion of tags they stay, and that is logged",
 )
+@handled(
+    "medical-imaging:ListTagsForResource",
+    *REFUSALS,
+    by=handler._after_failure,
+    what="in a deletion of tags they stay, and that is logged",
+)
 @pytest.mark.parametrize("code", REFUSALS)
-def test_tags_that_cannot_be_removed_stay(aws: FakeAws, machine: Machine, code: str) -> None:
+@pytest.mark.parametrize("operation", ["UntagResource", "ListTagsForResource"])
+def test_tags_that_cannot_be_removed_stay(aws: FakeAws, machine: Machine, operation: str, code: str) -> None:
     aws.stack_status = "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS"
-    aws.fail("HealthImaging.UntagResource", code)
+    aws.fail(f"HealthImaging.{operation}", code)
     machine.request(of_tags(aws, "Delete", {"team": "radiology"}))
     assert ["SUCCESS"] == statuses(aws)
 
@@ -285,7 +291,7 @@ def test_tags_that_cannot_be_removed_stay(aws: FakeAws, machine: Machine, code: 
     "cloudformation:DescribeStacks",
     "AccessDenied",
     "AccessDeniedException",
-    by=tags._is_store_kept,
+    by=tags._stack_status,
     what="in a deletion of tags they stay",
 )
 @pytest.mark.parametrize("code", ["AccessDenied", "AccessDeniedException"])

@@ -239,3 +239,27 @@ def test_an_execution_carries_ids_alone(going: FakeAws, machine: Machine) -> Non
     machine.request(request(going, "Delete"))
     assert set(names) >= {name for output in machine.outputs for name in output["carried"].get("requested", [])}
     assert "SECRET" not in json.dumps(machine.outputs)
+
+
+def moved(aws: FakeAws, kind: str) -> dict[str, Any]:
+    """The same of the resource that another scope has for the store."""
+    return {**request(aws, kind), "LogicalResourceId": "MovedDeletion", "RequestId": f"moved-{kind}"}
+
+
+def test_a_store_that_is_moved_keeps_its_opt_in_tag(aws: FakeAws, machine: Machine) -> None:
+    machine.request(request(aws, "Create"))
+    machine.request(moved(aws, "Create"))
+    aws.stack_status = "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS"
+    fill(aws, 1)
+    machine.request(request(aws, "Delete"))
+    assert ("true", 1) == (aws.tags()[OPT_IN_TAG], len(left(aws)))
+    machine.request(moved(aws, "Delete"))  # the option is taken back
+    assert ({}, 1) == (aws.tags(), len(left(aws)))
+
+
+def test_a_move_that_is_rolled_back_leaves_the_opt_in_tag(aws: FakeAws, machine: Machine) -> None:
+    machine.request(request(aws, "Create"))
+    machine.request(moved(aws, "Create"))
+    aws.stack_status = "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS"
+    machine.request(moved(aws, "Delete"))
+    assert {OPT_IN_TAG: "true"} == aws.tags()

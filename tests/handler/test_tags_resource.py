@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from healthimaging_import.contract import TAGS_OWNER_TAG
 from tests.handler.cloudformation_events import event
 from tests.handler.fake_aws import FakeAws
 from tests.handler.state_machine import Machine
@@ -63,7 +64,7 @@ def test_fails_for_a_store_that_is_gone(aws: FakeAws, machine: Machine) -> None:
     created = request(aws, "Create", {"a": "1"})
     created["ResourceProperties"]["DatastoreArn"] = aws.datastore_arn[:-32] + "f" * 32
     machine.request(created)
-    assert aws.responses[0]["Reason"].startswith("TagResource answered ResourceNotFoundException")
+    assert aws.responses[0]["Reason"].startswith("ListTagsForResource answered ResourceNotFoundException")
 
 
 @pytest.mark.parametrize("operation", [TAG, UNTAG])
@@ -113,3 +114,69 @@ def test_a_denial_may_pass_while_iam_propagates(aws: FakeAws, machine: Machine) 
     aws.fail(TAG, "AccessDeniedException", 403)
     machine.request({**request(aws, "Update", {"a": "3"}, {"a": "2"}), "RequestId": "denied"})
     assert ["SUCCESS", "SUCCESS", "FAILED"] == statuses(aws)
+
+
+def moved(aws: FakeAws, kind: str, new: dict[str, str]) -> dict[str, Any]:
+    """The same of the resource that another scope has for the store."""
+    return {**request(aws, kind, new), "LogicalResourceId": "MovedTags", "RequestId": f"moved-{kind}"}
+
+
+TAGS = {"team": "radiology", "cost": "1"}
+CLEANUP, UNDONE = "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS"
+
+
+def without_mark(aws: FakeAws) -> dict[str, str]:
+    return {key: value for key, value in aws.tags().items() if key != TAGS_OWNER_TAG}
+
+
+def test_a_store_that_is_moved_keeps_its_tags(aws: FakeAws, machine: Machine) -> None:
+    machine.request(request(aws, "Create", TAGS))
+    assert aws.tags() == TAGS
+    machine.request(moved(aws, "Create", {**TAGS, "cost": "2"}))
+    aws.stack_status = CLEANUP
+    machine.request(request(aws, "Delete", TAGS))
+    assert {**TAGS, "cost": "2"} == without_mark(aws)
+    machine.request({**moved(aws, "Delete", TAGS), "RequestId": "gone"})
+    assert (["SUCCESS"] * 4, {}) == (statuses(aws), aws.tags())
+
+
+def test_a_store_that_is_moved_back_keeps_its_tags(aws: FakeAws, machine: Machine) -> None:
+    machine.request(request(aws, "Create", TAGS))
+    machine.request(moved(aws, "Create", TAGS))
+    aws.stack_status = CLEANUP
+    machine.request(request(aws, "Delete", TAGS))
+    machine.request({**request(aws, "Create", TAGS), "RequestId": "back"})
+    machine.request(moved(aws, "Delete", TAGS))
+    assert TAGS == without_mark(aws)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_move_that_is_rolled_back_leaves_the_tags_to_whom_they_were(
+    aws: FakeAws, machine: Machine, times: int
+) -> None:
+    machine.request(request(aws, "Create", TAGS))
+    for number in range(times):
+        aws.stack_status = "UPDATE_IN_PROGRESS"
+        machine.request({**moved(aws, "Create", TAGS), "RequestId": f"create-{number}"})
+        aws.stack_status = UNDONE
+        machine.request({**moved(aws, "Delete", TAGS), "RequestId": f"delete-{number}"})
+        assert TAGS == aws.tags()
+    aws.stack_status = CLEANUP
+    machine.request(request(aws, "Delete", TAGS))
+    assert {} == aws.tags()
+
+
+def test_tags_that_are_new_go_with_a_deploy_that_is_rolled_back(aws: FakeAws, machine: Machine) -> None:
+    aws.state.tags[aws.datastore_arn] = {"foreign": "1"}
+    machine.request(request(aws, "Create", TAGS))
+    aws.stack_status = UNDONE
+    machine.request(request(aws, "Delete", TAGS))
+    assert {"foreign": "1"} == aws.tags()
+
+
+def test_tags_stay_where_it_cannot_be_read_whose_they_are(aws: FakeAws, machine: Machine) -> None:
+    machine.request(request(aws, "Create", TAGS))
+    aws.stack_status = CLEANUP
+    aws.fail("HealthImaging.ListTagsForResource", "AccessDeniedException", 403)
+    machine.request(request(aws, "Delete", TAGS))
+    assert (["SUCCESS", "SUCCESS"], TAGS) == (statuses(aws), aws.tags())

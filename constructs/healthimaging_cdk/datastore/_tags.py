@@ -64,7 +64,7 @@ class DatastoreTags:
             _ID,
             resource_type=contract.ResourceType.TAGS,
             statements=[
-                allow(actions, arn),
+                allow(["medical-imaging:ListTagsForResource", *actions], arn),
                 *key_statements((self._key, key_rights(*actions))),
             ],
             keys=[self._key],

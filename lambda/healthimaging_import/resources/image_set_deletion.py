@@ -8,10 +8,11 @@ from typing import Any
 from healthimaging_import import log
 from healthimaging_import.aws.clients import Aws
 from healthimaging_import.cfn.response import Response
-from healthimaging_import.contract import OPT_IN_TAG
+from healthimaging_import.contract import OPT_IN_OWNER_TAG, OPT_IN_TAG
 from healthimaging_import.errors import RetryableError, TerminalError
 from healthimaging_import.importing.lifecycle import Mode
 from healthimaging_import.resources.step import StepContext, StepResult
+from healthimaging_import.resources.tag_owner import TagOwner
 
 _SECONDS_PER_DELETION = 5.0
 """DeleteImageSet takes one call in four seconds; a little less leaves room for others."""
@@ -28,12 +29,15 @@ def step(context: StepContext) -> StepResult:
     """
     properties, aws = context.request.resource_properties, context.aws
     arn, datastore_id = str(properties["DatastoreArn"]), str(properties["DatastoreId"])
+    owner = TagOwner(aws, arn, OPT_IN_OWNER_TAG, context.request.scope)
     if context.mode is not Mode.DELETE:
-        aws.call("medical-imaging", "TagResource", bool, resourceArn=arn, tags={OPT_IN_TAG: "true"})
+        mark = owner.claim([OPT_IN_TAG]) if context.request.request_type == "Create" else {}
+        aws.call("medical-imaging", "TagResource", bool, resourceArn=arn, tags={OPT_IN_TAG: "true", **mark})
         return Response(success=True)
-    if context.describe_deploy().status not in ("DELETE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS"):
-        # The option was taken back, or the store was replaced: that is no order to delete images.
-        _remove_mark(aws, arn)
+    status = context.describe_deploy().status
+    if status not in ("DELETE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS"):
+        # The option was taken back, or the store was moved or replaced: that is no order to delete images.
+        _remove_mark(owner, is_undone="ROLLBACK" in status)
         return Response(success=True)
     if not _is_marked(aws, arn):
         return Response(success=True)
@@ -118,9 +122,11 @@ def _is_marked(aws: Aws, datastore_arn: str) -> bool:
     return str(tags.get(OPT_IN_TAG)) == "true"
 
 
-def _remove_mark(aws: Aws, datastore_arn: str) -> None:
+def _remove_mark(owner: TagOwner, *, is_undone: bool) -> None:
     try:
-        aws.call("medical-imaging", "UntagResource", bool, resourceArn=datastore_arn, tagKeys=[OPT_IN_TAG])
+        keys = owner.release([OPT_IN_TAG], is_undone=is_undone)
+        if keys:
+            owner.aws.call("medical-imaging", "UntagResource", bool, resourceArn=owner.datastore_arn, tagKeys=keys)
     except TerminalError:
         log.line("mark left", reason="the data store is gone or may not be untagged any more")
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from healthimaging_import import log
 from healthimaging_import.aws.clients import Aws
 from healthimaging_import.cfn.response import Response
+from healthimaging_import.contract import TAGS_OWNER_TAG
 from healthimaging_import.errors import TerminalError
 from healthimaging_import.importing.lifecycle import Mode
 from healthimaging_import.resources.step import StepContext, StepResult
+from healthimaging_import.resources.tag_owner import TagOwner
 
 
 def step(context: StepContext) -> StepResult:
@@ -18,12 +20,16 @@ def step(context: StepContext) -> StepResult:
     request, aws = context.request, context.aws
     new, old = request.resource_properties, request.old_resource_properties
     arn, tags = str(new["DatastoreArn"]), tag_map(new)
+    owner = TagOwner(aws, arn, TAGS_OWNER_TAG, request.scope)
     if context.mode is Mode.DELETE:
-        if _is_store_kept(context):
-            _change_tags(aws, arn, old=tags, new={})
+        status = _stack_status(context)
+        # When the whole stack goes, a store that is retained keeps its tags.
+        if status.startswith("UPDATE_"):
+            _change_tags(aws, arn, old=owner.release(tags, is_undone="ROLLBACK" in status), new={})
         return Response(success=True)
     before = tag_map(old) if old.get("DatastoreArn") == arn else {}
-    _change_tags(aws, arn, old=before, new=tags)
+    mark = owner.claim(tags) if request.request_type == "Create" and tags else {}
+    _change_tags(aws, arn, old=before, new={**tags, **mark})
     return Response(success=True)
 
 
@@ -32,15 +38,15 @@ def tag_map(properties: Mapping[str, Any]) -> dict[str, str]:
     return {str(key): str(value) for key, value in (properties.get("Tags") or {}).items()}
 
 
-def _is_store_kept(context: StepContext) -> bool:
-    """Whether the stack lives on. When the whole stack goes, a store that is retained keeps its tags."""
+def _stack_status(context: StepContext) -> str:
+    """Return the stack's status, or nothing where it cannot be found out."""
     try:
-        return context.describe_deploy().status.startswith("UPDATE_")
+        return context.describe_deploy().status
     except TerminalError:
-        return False
+        return ""
 
 
-def _change_tags(aws: Aws, datastore_arn: str, *, old: Mapping[str, str], new: Mapping[str, str]) -> None:
+def _change_tags(aws: Aws, datastore_arn: str, *, old: Iterable[str], new: Mapping[str, str]) -> None:
     """Set the tags in ``new`` and remove those of ``old`` that are not in it; other tags stay as they are."""
     removed = sorted(set(old) - set(new))
     if removed:
