@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from aws_cdk import App, CfnOutput, RemovalPolicy, Stack, Tags
+from aws_cdk import App, CfnElement, CfnOutput, RemovalPolicy, Stack, Tags
 from aws_cdk import aws_lambda as lambda_
+from constructs import Construct
 
 from healthimaging_cdk import Datastore, DicomImport, LosslessStorageFormat
 from tests.deployment import Account, eventually
@@ -185,3 +186,24 @@ def test_throttled_deletions_are_paced_and_go_on(account):
     account.cloud.inject("DeleteImageSet", "ThrottlingException", times=1)
     filled_store(account, "Paced", auto_delete_image_sets=True)
     assert "DELETE_COMPLETE" == account.destroy("Paced").status
+
+
+def at(scope_id: str, team: str) -> App:
+    """A tagged store that is emptied with its stack, in a scope of its own, always under one logical id."""
+    app = App(analytics_reporting=False)
+    stack = Stack(app, "MovedInTree")
+    store = Datastore(
+        Construct(stack, scope_id), "Store", auto_delete_image_sets=True, removal_policy=RemovalPolicy.DESTROY
+    )
+    cast("CfnElement", store.node.default_child).override_logical_id("Store")
+    Tags.of(store).add("team", team)
+    CfnOutput(stack, "Arn", value=store.datastore_arn)
+    return app
+
+
+def test_a_store_that_is_moved_in_the_tree_keeps_its_tags_and_its_opt_in_tag(account):
+    first = account.deploy_one(at("Here", "a"))
+    moved = account.deploy_one(at("There", "b"))
+    assert ("UPDATE_COMPLETE", first.outputs["Arn"]) == (moved.status, moved.outputs["Arn"])
+    tags = account.tags(moved.outputs["Arn"])
+    assert ("b", "true") == (tags["team"], tags["healthimaging-cdk:auto-delete-image-sets"])
