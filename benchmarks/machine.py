@@ -32,6 +32,14 @@ def describe(load_before: float) -> str:
     return "\n".join(lines)
 
 
+def describe_part(load_before: float) -> str:
+    """Say when and on what a part was measured that was run alone."""
+    return (
+        f"Run alone on {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count() or 1} cores, load {load_before:.1f} before it, "
+        f"Python {platform.python_version()}, boto3 {version('boto3')}."
+    )
+
+
 def _processor() -> str:
     information = Path("/proc/cpuinfo")
     lines = information.read_text(encoding="utf-8").splitlines() if information.exists() else []

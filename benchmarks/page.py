@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,6 +39,23 @@ def replace_results(page: Path, results: str) -> None:
     if not (begin and end):
         raise ValueError(f"{page} must hold the markers {BEGIN} and {END}, got a page without: add them")
     page.write_text(f"{head}{BEGIN}\n{results}\n{END}{tail}", encoding="utf-8")
+
+
+def replace_table(page: Path, table: Table) -> None:
+    """Write one table over the one of the same title; a new one becomes the last.
+
+    Raises:
+        ValueError: the page does not have both markers.
+    """
+    results = page.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0].strip()
+    sections = re.split(r"\n+(?=### )", results)
+    titles = [section.partition("\n")[0] for section in sections]
+    title = f"### {table.title}"
+    if title in titles:
+        sections[titles.index(title)] = table.markdown()
+    else:
+        sections.append(table.markdown())
+    replace_results(page, "\n\n".join(sections))
 
 
 def times(ratio: float) -> str:

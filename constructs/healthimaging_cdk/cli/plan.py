@@ -17,7 +17,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from healthimaging_cdk.cli import _function  # noqa: F401 - the imports below need it
 
 from healthimaging_import.bulk.listing import files_of, list_parameters  # isort: skip
-from healthimaging_import.bulk.plan import Cut, Pace, PlanWriter, make_plan  # isort: skip
+from healthimaging_import.bulk.plan import Pace, PlanWriter, make_plan  # isort: skip
 from healthimaging_import.bulk.planner import File, Limits, Planner  # isort: skip
 from healthimaging_import.service_model import prefix_violations  # isort: skip
 
@@ -92,21 +92,16 @@ def _plan(
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
     place = str(source["bucket"]), str(source["prefix"])
     planner, writer = Planner(*place, limits), PlanWriter(place[0])
-    compared, cut = Planner(*place, Limits(**{**vars(limits), "any_prefix": True})), Cut()
     written: dict[str, bytes] = {}
     columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} files listed, {task.fields[jobs]:,} jobs"))
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
         task = progress.add_task("listing", total=None, jobs=0)
         for files in listed:
             written |= dict(writer.add(planner.feed(files)))
-            if not limits.any_prefix:
-                cut.add(compared.feed(files))
             progress.update(task, completed=planner.listed.files, jobs=writer.jobs)
     written |= dict(writer.add(planner.finish()))
     written |= dict(writer.finish())
-    cut.add(compared.finish())
-    any_prefix = None if limits.any_prefix else cut
-    return make_plan(planner, writer, source=source, limits=limits, pace=pace, any_prefix=any_prefix), written
+    return make_plan(planner, writer, source=source, limits=limits, pace=pace), written
 
 
 def _show(console: Console, plan: dict[str, Any]) -> None:

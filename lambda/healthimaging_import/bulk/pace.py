@@ -11,10 +11,10 @@ from dataclasses import dataclass
 _MARGIN = 1.02
 _AFTER_THROTTLE = 0.06
 _PATIENT_THROTTLES = 4
-_STARTS_PER_GAP = 60
-"""After so many starts one interval is left to others of the account, for example to a deploy."""
+_STARTS_PER_GAP = 75
+"""One interval in so many is left to others of the account, for example to a deploy."""
 _POLL_PART = 0.02
-_SHORTEST_POLL, _LONGEST_POLL = 5.0, 60.0
+_SHORTEST_POLL, _LONGEST_POLL = 2.0, 60.0
 _FIRST_GUESS_SECONDS = 300.0
 
 
@@ -29,6 +29,8 @@ class Pacer:
     throttles: int = 0
     """How many starts in a row were throttled."""
     starts: int = 0
+    owed: float = 0.0
+    """Seconds that others of the account are owed. A start that is late, as all slots are taken, pays some back."""
 
     @property
     def interval(self) -> float:
@@ -39,8 +41,11 @@ class Pacer:
         """Note a start that HealthImaging took."""
         self.starts += 1
         self.throttles = 0
-        intervals = 2 if self.starts % _STARTS_PER_GAP == 0 else 1
-        self.due = now + intervals * self.interval
+        self.owed = max(0.0, self.owed + self.interval / _STARTS_PER_GAP - max(0.0, now - self.due))
+        is_gap = self.owed >= self.interval
+        if is_gap:
+            self.owed = 0.0
+        self.due = now + (2 if is_gap else 1) * self.interval
 
     def throttled(self, now: float) -> None:
         """Note a start that was throttled: somebody else's was a moment ago, or the bucket is a little behind."""
@@ -49,7 +54,8 @@ class Pacer:
         self.due = now + min(_AFTER_THROTTLE * self.interval * 2.0**doublings, 60.0)
 
 
-def poll_interval(mean_job_seconds: float | None) -> float:
-    """Return how often to look at the jobs that run, by how long a job lasts."""
+def poll_interval(mean_job_seconds: float | None, *, is_full: bool) -> float:
+    """Return how often to look at the jobs that run, by how long a job lasts: oftener if a start waits for a slot."""
     seconds = _FIRST_GUESS_SECONDS if mean_job_seconds is None else mean_job_seconds
-    return min(max(_POLL_PART * seconds, _SHORTEST_POLL), _LONGEST_POLL)
+    part = _POLL_PART / 4 if is_full else _POLL_PART
+    return min(max(part * seconds, _SHORTEST_POLL), _LONGEST_POLL)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from healthimaging_import.bulk.planner import Cause, Limits, Part, Planner, Tally, fewest_jobs
+from healthimaging_import.bulk.planner import Cause, Cut, Limits, Part, Planner, Tally, fewest_jobs
 
 SCHEMA = 1
 JOBS_PER_FILE = 1000
@@ -55,20 +55,6 @@ class Pace:
         by_rate = jobs / self.starts_per_second / 3600
         by_slots = -(-jobs // self.concurrent_jobs) * job_minutes / 60
         return max(by_rate + job_minutes / 60 if jobs else 0.0, by_slots)
-
-
-@dataclass
-class Cut:
-    """What a way to cut the source comes to."""
-
-    jobs: int = 0
-    files: int = 0
-
-    def add(self, parts: Iterator[Part]) -> None:
-        """Count further jobs."""
-        for part in parts:
-            self.jobs += 1
-            self.files += part.files
 
 
 def encode_jobs(jobs: Sequence[PlannedJob]) -> bytes:
@@ -150,7 +136,6 @@ def make_plan(
     source: Mapping[str, str | None],
     limits: Limits,
     pace: Pace,
-    any_prefix: Cut | None,
 ) -> dict[str, Any]:
     """Write ``plan.json``, after the planner and the writer have finished.
 
@@ -160,8 +145,8 @@ def make_plan(
         source: ``bucket``, ``prefix`` and ``owner_account_id``.
         limits: how much one job takes.
         pace: what the account and the data store allow, for the estimate; it is no part of the plan's name.
-        any_prefix: what prefixes that end anywhere would come to, where that was counted.
     """
+    any_prefix = planner.any_prefix
     covered = Tally(sum(file["files"] for file in writer.files), sum(file["bytes"] for file in writer.files))
     meaning = {"schema": SCHEMA, "source": dict(source), "limits": asdict(limits), "files": writer.files}
     uncovered = {cause.value: asdict(tally) for cause, tally in planner.uncovered.items()}

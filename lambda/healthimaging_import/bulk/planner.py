@@ -2,7 +2,10 @@
 
 Pure, and in one pass over S3's own order (UTF-8 bytes). Jobs are disjoint, each is within one outermost folder that
 fits, and each of those needs a job: so there are no fewer. At any moment the planner holds, for each folder on the
-path of the last key, at most as many smaller folders as a job has files.
+path of the last key, at most as many smaller folders and direct files as a job has files.
+
+Beside it counts what prefixes that end anywhere would come to. What fits by folders fits by those as well: so the
+count takes each planned folder as a whole, and single files only where no folder holds them.
 
 Standard library only: a laptop plans with this very module.
 """
@@ -11,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -61,6 +64,23 @@ class Part(NamedTuple):
     bytes: int
 
 
+class _Piece(NamedTuple):
+    """A part, with its nested folders."""
+
+    prefix: str
+    files: int
+    bytes: int
+    folders: int = 0
+
+
+@dataclass
+class Cut:
+    """What a way to cut the source comes to."""
+
+    jobs: int = 0
+    files: int = 0
+
+
 @dataclass
 class Tally:
     """Files and bytes."""
@@ -85,8 +105,10 @@ class _Node:
     direct_files: int = 0
     direct_bytes: int = 0
     fits: bool = True
-    pending: list[Part] = field(default_factory=list)
+    pending: list[_Piece] = field(default_factory=list)
     """The parts to cut it into if it does not fit; empty once that is known."""
+    direct: list[File] = field(default_factory=list)
+    """Its direct files, for the comparison, as long as it fits."""
 
 
 class Planner:
@@ -108,6 +130,9 @@ class Planner:
         self._ready: list[Part] = []
         self.listed = Tally()
         self.uncovered: dict[Cause, Tally] = {cause: Tally() for cause in Cause}
+        self.any_prefix: Cut | None = None if limits.any_prefix else Cut()
+        """What prefixes that end anywhere would come to; None where they are planned."""
+        self._beside = None if limits.any_prefix else Planner(bucket, prefix, replace(limits, any_prefix=True))
         self._bucket, self._prefix = bucket, prefix
 
     def feed(self, files: Iterable[File]) -> Iterator[Part]:
@@ -129,7 +154,9 @@ class Planner:
             self._close()
         root = self._stack[0]
         if root.fits and root.files:
-            self._emit(Part(self._last[: root.length], root.files, root.bytes))
+            self._emit(_Piece(self._last[: root.length], root.files, root.bytes, root.folders))
+        if self._beside is not None:
+            self._count(self._beside.finish())
         yield from self._ready
         self._ready.clear()
 
@@ -142,11 +169,13 @@ class Planner:
             "last": None if self._is_first else self._last,
             "stack": [
                 [n.length, n.files, n.bytes, n.folders, n.direct_files, n.direct_bytes, n.fits,
-                 [list(part) for part in n.pending]]
+                 [list(piece) for piece in n.pending], [list(file) for file in n.direct]]
                 for n in self._stack
             ],
             "listed": asdict(self.listed),
             "uncovered": {cause.value: asdict(tally) for cause, tally in self.uncovered.items()},
+            "any_prefix": asdict(self.any_prefix) if self.any_prefix else None,
+            "beside": self._beside.save() if self._beside else None,
         }  # fmt: skip
 
     @staticmethod
@@ -157,9 +186,12 @@ class Planner:
             planner._last, planner._is_first = saved["last"], False
         planner._stack = [_Node(*node) for node in saved["stack"]]
         for node in planner._stack:
-            node.pending = [Part(*part) for part in node.pending]
+            node.pending = [_Piece(*piece) for piece in node.pending]
+            node.direct = [File(*file) for file in node.direct]
         planner.listed = Tally(**saved["listed"])
         planner.uncovered = {cause: Tally(**saved["uncovered"][cause.value]) for cause in Cause}
+        if saved["beside"] is not None:
+            planner._beside, planner.any_prefix = Planner.resume(saved["beside"]), Cut(**saved["any_prefix"])
         return planner
 
     @property
@@ -186,16 +218,20 @@ class Planner:
             self.uncovered[Cause.ARCHIVED if is_archived else Cause.TOO_LARGE].add(1, size)
             if top.fits:
                 self._break()
+            self._compare(key, 1, size, fits=False)
             return
         top.files += 1
         top.bytes += size
         if top.fits:
             top.direct_files += 1
             top.direct_bytes += size
+            if self._beside is not None:
+                top.direct.append(file)
             if top.files > self.limits.files or top.bytes > self.limits.total_bytes:
                 self._break()
         else:
             self.uncovered[Cause.DIRECT].add(1, size)
+            self._compare(key, 1, size)
 
     def _move_to(self, key: str, length: int) -> None:
         """Close what does not contain the key, and open its own prefix of that length."""
@@ -215,6 +251,8 @@ class Planner:
             near = self._stack[-2].length if len(self._stack) > 1 else low
             if near <= high and key[:near] == last[:near]:
                 low = near
+                if low < high and key[low] != last[low]:
+                    return low
             while low < high:
                 middle = (low + high + 1) // 2
                 if key[low:middle] == last[low:middle]:
@@ -250,27 +288,69 @@ class Planner:
             end = parent.length + 1
             if not self.limits.any_prefix:
                 end = self._last.find("/", parent.length) + 1
-            part = Part(self._last[:end], child.files, child.bytes)
+            folders = child.folders + self._last.count("/", end, child.length)
+            piece = _Piece(self._last[:end], child.files, child.bytes, folders)
             if parent.fits:
-                parent.pending.append(part)
+                parent.pending.append(piece)
             else:
-                self._emit(part)
+                self._emit(piece)
 
     def _break(self) -> None:
         """The last prefix does not fit, so that none around it does: cut what is in them, the outermost first."""
         for node in self._stack:
-            if node.fits:
-                node.fits = False
-                for part in node.pending:
-                    self._emit(part)
-                node.pending = []
-                self.uncovered[Cause.DIRECT].add(node.direct_files, node.direct_bytes)
+            if not node.fits:
+                continue
+            node.fits = False
+            pieces, node.pending = node.pending, []
+            direct, node.direct = node.direct, []
+            self.uncovered[Cause.DIRECT].add(node.direct_files, node.direct_bytes)
+            at = 0
+            for piece in pieces:
+                while at < len(direct) and direct[at].key < piece.prefix:
+                    self._compare(direct[at].key, 1, direct[at].size)
+                    at += 1
+                self._emit(piece)
+            for file in direct[at:]:
+                self._compare(file.key, 1, file.size)
 
-    def _emit(self, part: Part) -> None:
-        if len(part.prefix) > self._longest or _NOT_IN_A_URI.search(part.prefix):
-            self.uncovered[Cause.NAME].add(part.files, part.bytes)
+    def _emit(self, piece: _Piece) -> None:
+        self._compare(*piece)
+        prefix, files, size, _ = piece
+        if len(prefix) > self._longest or _NOT_IN_A_URI.search(prefix):
+            self.uncovered[Cause.NAME].add(files, size)
         else:
-            self._ready.append(part)
+            self._ready.append(Part(prefix, files, size))
+
+    # -- the comparison --------------------------------------------------------------------------------------------
+
+    def _compare(self, prefix: str, files: int, size: int, folders: int = 0, *, fits: bool = True) -> None:
+        """Give a planned folder, or a file in none, to the count of prefixes that end anywhere."""
+        beside = self._beside
+        if beside is not None:
+            beside._take(prefix, files, size, folders, fits)  # noqa: SLF001 - of this class
+            if beside._ready:  # noqa: SLF001
+                self._count(beside._ready)  # noqa: SLF001
+                beside._ready.clear()  # noqa: SLF001
+
+    def _count(self, parts: Iterable[Part]) -> None:
+        cut = self.any_prefix
+        if cut is not None:
+            for part in parts:
+                cut.jobs += 1
+                cut.files += part.files
+
+    def _take(self, prefix: str, files: int, size: int, folders: int, fits: bool) -> None:  # noqa: FBT001 - a million times
+        """Take files whose common prefix is a job, or a file for which there is none."""
+        self._move_to(prefix, len(prefix))
+        self._last = prefix
+        self._is_first = False
+        top = self._stack[-1]
+        if fits:
+            top.files += files
+            top.bytes += size
+            top.folders += folders
+        if top.fits and (not fits or top.files > self.limits.files or top.bytes > self.limits.total_bytes):
+            self._break()
 
 
 def fewest_jobs(files: int, size: int, limits: Limits) -> int:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from healthimaging_import import log
 from healthimaging_import.aws.clients import Aws
 from healthimaging_import.bulk.folder import ConflictError, Folder
 from healthimaging_import.bulk.listing import list_files
-from healthimaging_import.bulk.plan import Cut, PlanWriter, make_plan
+from healthimaging_import.bulk.plan import PlanWriter, make_plan
 from healthimaging_import.bulk.planner import Planner
 from healthimaging_import.bulk.settings import Settings
 from healthimaging_import.errors import TerminalError
@@ -75,33 +75,26 @@ class Planning:
         draft, self._tag = found or ({}, "")
         if "plan" in draft:
             return str(draft["plan"])
-        if draft:
-            planner, compared = Planner.resume(draft["planner"]), Planner.resume(draft["compared"])
-            writer, others = PlanWriter(source.bucket, **draft["writer"]), Cut(**draft["others"])
+        if "beside" in draft.get("planner", {}):  # a draft of another version is begun anew
+            planner, writer = Planner.resume(draft["planner"]), PlanWriter(source.bucket, **draft["writer"])
         else:
-            planner = Planner(source.bucket, source.prefix, limits)
-            compared = Planner(source.bucket, source.prefix, replace(limits, any_prefix=True))
-            writer, others = PlanWriter(source.bucket), Cut()
+            planner, writer = Planner(source.bucket, source.prefix, limits), PlanWriter(source.bucket)
         saved_at = clock()
         for files in list_files(self._aws, source, planner.last_key):
             for name, body in writer.add(planner.feed(files)):
                 self._folder.write(f"{self._draft}/{name}", body)
-            if not limits.any_prefix:
-                others.add(compared.feed(files))
             now = clock()
             if now >= until or now - saved_at >= _SAVE_SECONDS:
-                document = {"planner": planner.save(), "compared": compared.save(), "writer": writer.save()}
-                self._save({**document, "others": asdict(others)})
+                self._save({"planner": planner.save(), "writer": writer.save()})
                 log.line("listed", files=planner.listed.files, jobs=writer.jobs)
                 saved_at = now
             if now >= until:
                 return None
         for name, body in (*writer.add(planner.finish()), *writer.finish()):
             self._folder.write(f"{self._draft}/{name}", body)
-        others.add(compared.finish())
-        return self._publish(planner, writer, None if limits.any_prefix else others)
+        return self._publish(planner, writer)
 
-    def _publish(self, planner: Planner, writer: PlanWriter, others: Cut | None) -> str:
+    def _publish(self, planner: Planner, writer: PlanWriter) -> str:
         """Put the plan under its own name. The last file is ``plan.json``: with it the plan is whole."""
         settings = self._settings
         plan = make_plan(
@@ -110,7 +103,6 @@ class Planning:
             source=asdict(settings.source),
             limits=settings.limits,
             pace=settings.pace,
-            any_prefix=others,
         )
         name = str(plan["plan"])
         for file in writer.files:

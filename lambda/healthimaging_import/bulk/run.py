@@ -75,7 +75,7 @@ class Run:
         """Whether a start under the claim of this step may be on its way."""
         self._started: dict[str, str] | None = None
         """The job that was started under the claim, until the state knows it."""
-        self._poll_at = 0.0
+        self._polled_at = 0.0
         self._sent_at = 0.0
         self._denied_since = 0.0
         self._tries = 0
@@ -127,7 +127,7 @@ class Run:
                     log.line("later", reason=str(error))
                 self._tries += 1
                 pause = max(error.after, 0.0 if isinstance(error, ConflictError) else 2.0 ** min(self._tries, 6))
-                self._poll_at = 0.0  # which reads the state again
+                self._polled_at = 0.0  # which reads the state again
             pause = min(pause, _LONGEST_PAUSE)
             if self._clock() + pause >= until:
                 self._release()
@@ -153,11 +153,11 @@ class Run:
             self._judge(ready, now)
         elif self._missing:
             self._check(self._missing.popleft(), now)
-        elif now >= self._poll_at:
+        elif now >= self._poll_at():
             self._poll(now)
         else:
             lease = claim["until"] if claim is not None else float("inf")
-            return min([start_at, self._poll_at, lease, *(at for at, _ in self._ended.values())]) - now
+            return min([start_at, self._poll_at(), lease, *(at for at, _ in self._ended.values())]) - now
         return 0.0
 
     def _start_at(self, now: float) -> float:
@@ -168,9 +168,12 @@ class Run:
             return max(state.due, now if is_mine else float("inf"))
         if state.reason or not (state.again or state.next <= state.jobs):
             return float("inf")
-        if len(state.running) - len(self._ended) >= self._settings.pace.concurrent_jobs:
+        if self._is_full():
             return float("inf")
         return state.due - _CLAIM_AHEAD_SECONDS
+
+    def _is_full(self) -> bool:
+        return len(self._state.running) - len(self._ended) >= self._settings.pace.concurrent_jobs
 
     # -- starting --------------------------------------------------------------------------------------------------
 
@@ -289,7 +292,7 @@ class Run:
                 self._keep(state, pacer)
                 state.throttled += 1
             else:
-                state.due = now + poll_interval(state.times.mean)
+                state.due = now + poll_interval(state.times.mean, is_full=True)
             return True
 
         self._change(change)
@@ -334,8 +337,11 @@ class Run:
             for job in self._state.running
             if job["job_id"] not in running and job["job_id"] not in waiting and now - job["at"] > _NEW_JOB_SECONDS / 2
         )
-        self._poll_at = now + poll_interval(self._state.times.mean)
+        self._polled_at = now
         self._reload()
+
+    def _poll_at(self) -> float:
+        return self._polled_at + poll_interval(self._state.times.mean, is_full=self._is_full())
 
     def _check(self, running: dict[str, Any], now: float) -> None:
         if running not in self._state.running:
@@ -431,11 +437,12 @@ class Run:
         return decode_jobs(found[0])
 
     def _pacer(self, state: RunState) -> Pacer:
-        return Pacer(self._settings.pace.starts_per_second, state.due, state.throttles, state.starts)
+        return Pacer(self._settings.pace.starts_per_second, state.due, state.throttles, state.starts, state.owed)
 
     @staticmethod
     def _keep(state: RunState, pacer: Pacer) -> None:
-        state.due, state.throttles, state.starts = pacer.due, pacer.throttles, pacer.starts
+        state.due, state.throttles = pacer.due, pacer.throttles
+        state.starts, state.owed = pacer.starts, pacer.owed
 
     def _load(self, jobs: int) -> tuple[RunState, str]:
         name = f"{self._place}/state.json"

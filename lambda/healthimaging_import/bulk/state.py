@@ -122,6 +122,7 @@ class RunState:
     due: float = 0.0
     throttles: int = 0
     starts: int = 0
+    owed: float = 0.0
     throttled: int = 0
     repeated: int = 0
     """Jobs that were started again after they failed."""

@@ -244,7 +244,7 @@ def write_plan(world: World, settings: Settings, sizes: list[int]) -> dict[str, 
     parts = (Part(f"in/{n:06}/", files, files) for n, files in enumerate(sizes, start=1))
     bodies = [*writer.add(parts), *writer.finish()]
     source = {"bucket": settings.source.bucket, "prefix": settings.source.prefix, "owner_account_id": None}
-    plan = make_plan(planner, writer, source=source, limits=settings.limits, pace=settings.pace, any_prefix=None)
+    plan = make_plan(planner, writer, source=source, limits=settings.limits, pace=settings.pace)
     for name, body in bodies:
         folder.write(f"{plan['plan']}/{name}", body)
     folder.write_json(f"{plan['plan']}/plan.json", plan)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from healthimaging_import.bulk.planner import Cause, File, Limits, Part, Planner, fewest_jobs
+from healthimaging_import.bulk.planner import Cause, Cut, File, Limits, Part, Planner, fewest_jobs
 
 NAMES = st.text(alphabet="ab-.é0", min_size=1, max_size=2)
 KEYS = st.lists(NAMES, min_size=1, max_size=4).map("/".join)
@@ -106,6 +107,16 @@ def test_a_planner_that_is_resumed_after_every_page_gives_the_same_plan(files, l
     assert whole == parts
     assert planner.uncovered == resumed.uncovered
     assert planner.listed == resumed.listed
+    assert planner.any_prefix == resumed.any_prefix
+
+
+@settings(max_examples=1500)
+@given(listings(most=14), limits())
+def test_the_count_of_prefixes_that_end_anywhere_is_what_planning_with_them_comes_to(files, limits):
+    counted = plan(files, replace(limits, any_prefix=False))[1].any_prefix
+    parts, planner = plan(files, replace(limits, any_prefix=True))
+    assert Cut(len(parts), sum(part.files for part in parts)) == counted
+    assert planner.any_prefix is None
 
 
 def test_a_source_that_fits_is_one_job_with_its_own_prefix():
