@@ -16,7 +16,7 @@ demo: install install-cloud
 
 test: lint install-cloud install-clients install-docs install-judges
 	@# Four for two cores: deploys wait more than they compute.
-	python -m pytest -n 4 --dist loadfile
+	python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 	FEATURE_FLAGS=recommended python -m pytest -n 3 --dist loadfile tests/library
 
 test-unit: install

@@ -40,6 +40,28 @@ settings.register_profile("healthimaging-cdk", deadline=None)
 settings.load_profile("healthimaging-cdk")
 
 
+# Files of few and long tests. They go first, so that no worker is left alone with one of them at the end.
+_FIRST = (
+    "test_installed_wheel.py",
+    "test_benchmarks.py",
+    "test_examples_deployed.py",
+    "test_life.py",
+    "test_bulk_deployed.py",
+    "test_running_jobs.py",
+    "test_other_clients.py",
+    "test_least_privilege.py",
+    "test_typing.py",
+    "test_stores.py",
+    "test_one_owner.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort the files: those of few and long tests go first."""
+    places = {name: place for place, name in enumerate(_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(_FIRST)))
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write", action="store_true", help="write the logical ids and the generated documents anew")
 

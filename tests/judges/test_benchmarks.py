@@ -25,7 +25,7 @@ def rows(page: Path) -> list[str]:
     found = []
     for line in results.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
-        named = [cell for cell in cells if not re.fullmatch(r"[\d.x /]*", cell)]
+        named = [cell for cell in cells if not re.fullmatch(r"[\d.,x /]*", cell)]
         if line.startswith("### "):
             found.append(line)
         elif line.startswith("|"):
