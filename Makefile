@@ -17,7 +17,7 @@ demo: install install-cloud
 test: lint install-cloud install-clients install-docs install-judges
 	@# Four for two cores: deploys wait more than they compute.
 	python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
-	FEATURE_FLAGS=recommended python -m pytest -n 3 --dist loadfile tests/library
+	FEATURE_FLAGS=recommended python -m pytest -n 4 --dist loadfile tests/library
 
 test-unit: install
 	python -m pytest -n 2 --dist loadfile -m "not cloud and not judges" tests/library tests/handler tests/model

@@ -45,8 +45,8 @@ class Record:
     @property
     def is_running(self) -> bool:
         """Whether the process is still that cloud: process ids are used again."""
-        words = command_of(self.pid).split(" ")
-        return str(BOOT) in words and self.name in words
+        # Compared as one text: paths may hold spaces, and ps does not say where a word ends.
+        return f" {BOOT} {self.name} " in f" {command_of(self.pid).strip()} "
 
 
 def record_file(name: str) -> Path:

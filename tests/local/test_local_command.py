@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from healthimaging_local import Cloud, CloudError, environments, node
+from healthimaging_local import Cloud, CloudError, environments, node, registry
 from healthimaging_local.cli.using import CDK_CLI
 from healthimaging_local.paths import HOME_VARIABLE, PACKAGE
 from healthimaging_local.processes import alive
 from healthimaging_local.progress import Lines
-from healthimaging_local.registry import all_running, record_file
+from healthimaging_local.registry import Record, all_running, record_file
 from tests.conftest import ROOT
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -208,3 +208,12 @@ def test_fails_in_plain_words_without_node(tmp_path: Path, monkeypatch: pytest.M
 def test_npx_brings_the_cdk_that_the_project_uses() -> None:
     pinned = json.loads((ROOT / "tools" / "package.json").read_text(encoding="utf-8"))["dependencies"]["aws-cdk"]
     assert f"aws-cdk@{pinned}" == CDK_CLI
+
+
+def test_a_cloud_is_known_by_its_name_also_where_paths_hold_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    boot = "/home/a b/boot.py"
+    monkeypatch.setattr(registry, "BOOT", boot)
+    commands = {1: f"/home/a b/python -P {boot} one ", 2: f"/home/a b/python -P {boot} one-more ", 3: ""}
+    monkeypatch.setattr(registry, "command_of", commands.get)
+    records = [Record("one", pid, 4566, "", "", "", "", 0) for pid in commands]
+    assert [True, False, False] == [record.is_running for record in records]
