@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cached_property
 from typing import Any, TypeVar
@@ -71,7 +71,7 @@ class Lab:
             "Capabilities": ["CAPABILITY_IAM"],
             "Tags": [{"Key": key, "Value": value} for key, value in (tags or {}).items()],
         }
-        exists = stack in dict(self._stacks())
+        exists = stack in _stacks(cloudformation, self.prefix)
         if exists:
             cloudformation.update_stack(**arguments)
         else:
@@ -102,13 +102,6 @@ class Lab:
         self.client("cloudformation").get_waiter(waiter).wait(
             StackName=stack, WaiterConfig={"Delay": self.pause, "MaxAttempts": attempts}
         )
-
-    def _stacks(self) -> Iterator[tuple[str, str]]:
-        """Yield the names and states of this run's stacks that are there."""
-        for page in self.client("cloudformation").get_paginator("describe_stacks").paginate():
-            for stack in page["Stacks"]:
-                if stack["StackName"].startswith(self.prefix) and stack["StackStatus"] != _GONE:
-                    yield stack["StackName"], stack["StackStatus"]
 
     # Imports
 
@@ -202,7 +195,7 @@ class Lab:
     def remove(self) -> list[str]:
         """Delete all stacks of this run with what is in them. Return what is left, one sentence each."""
         left = []
-        for stack, _ in list(self._stacks()):
+        for stack in _stacks(self.client("cloudformation"), self.prefix):
             try:
                 self._empty(stack)
                 self.client("cloudformation").delete_stack(StackName=stack)
@@ -255,11 +248,15 @@ def error_code(error: ClientError) -> str:
 
 def stacks_left(session: boto3.Session) -> list[str]:
     """Return the run ids of earlier runs that left stacks behind."""
-    pages = session.client("cloudformation").get_paginator("describe_stacks").paginate()
-    names = [
-        stack["StackName"].removeprefix(STACK_PREFIX)
-        for page in pages
+    names = _stacks(session.client("cloudformation"), STACK_PREFIX)
+    return sorted({name.removeprefix(STACK_PREFIX).split("-")[0] for name in names})
+
+
+def _stacks(cloudformation: Any, prefix: str) -> list[str]:  # noqa: ANN401 - a boto3 client
+    """Return the names of the stacks that are there and begin with a prefix."""
+    return [
+        stack["StackName"]
+        for page in cloudformation.get_paginator("describe_stacks").paginate()
         for stack in page["Stacks"]
-        if stack["StackName"].startswith(STACK_PREFIX) and stack["StackStatus"] != _GONE
+        if stack["StackName"].startswith(prefix) and stack["StackStatus"] != _GONE
     ]
-    return sorted({name.split("-")[0] for name in names})
