@@ -10,6 +10,7 @@ from aws_cdk import Duration, Stack
 
 from healthimaging_cdk._common.argument_types import check_options
 from healthimaging_cdk._common.messages import is_unresolved
+from healthimaging_cdk._common.runtime import contract
 
 
 class MetricOptions(TypedDict, total=False):
@@ -72,6 +73,20 @@ def make_metric(
         stack_account=known(environment.account if environment else None),
         stack_region=known(environment.region if environment else None),
         **merged,
+    )
+
+
+def make_import_metric(
+    name: str, import_name: str, environment: Stack, options: MetricOptions
+) -> cdk.aws_cloudwatch.Metric:
+    """A metric that the function writes of one import (dimension ``Import``): the sum unless given."""
+    return make_metric(
+        contract.METRIC_NAMESPACE,
+        name,
+        statistic="Sum",
+        dimensions={contract.METRIC_DIMENSIONS[1]: import_name},
+        environment=environment,
+        options=options,
     )
 
 

@@ -16,7 +16,7 @@ from healthimaging_cdk._common.argument_types import check_types
 from healthimaging_cdk._common.environment import stack_of
 from healthimaging_cdk._common.event_rules import OnEventOptions, make_rule
 from healthimaging_cdk._common.kms_keys import grant_on_key
-from healthimaging_cdk._common.metrics import MetricOptions, make_metric
+from healthimaging_cdk._common.metrics import MetricOptions, make_import_metric, make_metric
 from healthimaging_cdk._common.policies import allow
 from healthimaging_cdk._common.runtime import contract
 from healthimaging_cdk._common.validation import warn_of_region
@@ -421,14 +421,7 @@ class BulkDicomImport(Construct):
             options: the members of ``aws_cloudwatch.MetricOptions``, as in every ``metric_*``; the sum over 5 minutes
                 unless given.
         """
-        return make_metric(
-            contract.METRIC_NAMESPACE,
-            metric_name,
-            statistic="Sum",
-            dimensions={contract.METRIC_DIMENSIONS[1]: self.import_name},
-            environment=stack_of(self),
-            options=options,
-        )
+        return make_import_metric(metric_name, self.import_name, stack_of(self), options)
 
     def metric_files_imported(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
         """Files that jobs have imported; the sum over 5 minutes unless given."""

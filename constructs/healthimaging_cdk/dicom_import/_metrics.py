@@ -8,8 +8,7 @@ import aws_cdk as cdk
 from aws_cdk import Duration
 
 from healthimaging_cdk._common.environment import stack_of
-from healthimaging_cdk._common.metrics import GraphOptions, MetricOptions, check_period, make_metric
-from healthimaging_cdk._common.runtime import contract
+from healthimaging_cdk._common.metrics import GraphOptions, MetricOptions, check_period, make_import_metric
 from healthimaging_cdk.dicom_import._events import ImportEvents
 
 
@@ -29,14 +28,7 @@ class ImportMetrics(ImportEvents):
             options: the members of ``aws_cloudwatch.MetricOptions``, as in every ``metric_*``; the sum over 5 minutes
                 unless given.
         """
-        return make_metric(
-            contract.METRIC_NAMESPACE,
-            metric_name,
-            statistic="Sum",
-            dimensions={contract.METRIC_DIMENSIONS[1]: self.import_name},
-            environment=stack_of(self),
-            options=options,
-        )
+        return make_import_metric(metric_name, self.import_name, stack_of(self), options)
 
     def metric_files_scanned(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
         """Files that jobs have found under the input prefix. Default statistic: the sum over 5 minutes."""
