@@ -41,3 +41,7 @@ class RetryableError(StepError):
         super().__init__(reason, **details)
         self.after = after
         self.patience = patience
+
+
+class ConflictError(RetryableError):
+    """Somebody else has written an object since it was read."""

@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from healthimaging_import.aws.clients import Aws
+from healthimaging_import.aws.objects import write_object
 from healthimaging_import.bulk.settings import Settings
 from healthimaging_import.contract import BULK_FOLDER, RECORDS_FOLDER
-from healthimaging_import.errors import DECODE_ERRORS, RetryableError, TerminalError
+from healthimaging_import.errors import DECODE_ERRORS, TerminalError
 
-
-class ConflictError(RetryableError):
-    """Somebody else has written the object since it was read."""
+_PURPOSE = "bulk import files"
 
 
 class Folder:
@@ -38,7 +37,7 @@ class Folder:
         def whole(answer: Mapping[str, Any]) -> tuple[bytes, str]:
             return answer["Body"].read(), str(answer["ETag"])
 
-        return self._aws.read_object(self._bucket, self._prefix + name, whole, purpose="bulk import files")
+        return self._aws.read_object(self._bucket, self._prefix + name, whole, purpose=_PURPOSE)
 
     def read_json(self, name: str) -> tuple[dict[str, Any], str] | None:
         """Return a JSON file and its tag; None where there is none.
@@ -68,16 +67,7 @@ class Folder:
         Raises:
             ConflictError: it has another tag.
         """
-        condition = {} if tag is None else {"IfMatch": tag} if tag else {"IfNoneMatch": "*"}
-        try:
-            return self._aws.call(
-                "s3", "PutObject", lambda answer: str(answer["ETag"]), purpose="bulk import files",
-                Bucket=self._bucket, Key=self._prefix + name, Body=body, ContentType="application/json", **condition,
-            )  # fmt: skip
-        except TerminalError as error:
-            if error.code in ("PreconditionFailed", "NoSuchKey"):
-                raise ConflictError("another execution of the same bulk import is at work") from None
-            raise
+        return write_object(self._aws, self._bucket, self._prefix + name, body, tag, purpose=_PURPOSE)
 
     def write_json(self, name: str, document: Mapping[str, Any], tag: str | None = None) -> str:
         """Write a JSON file; arguments and errors are those of :meth:`write`."""

@@ -10,12 +10,12 @@ from typing import Any
 
 from healthimaging_import import log
 from healthimaging_import.aws.clients import Aws
-from healthimaging_import.bulk.folder import ConflictError, Folder
+from healthimaging_import.bulk.folder import Folder
 from healthimaging_import.bulk.listing import list_files
 from healthimaging_import.bulk.plan import PlanWriter, make_plan
 from healthimaging_import.bulk.planner import Planner
 from healthimaging_import.bulk.settings import Settings
-from healthimaging_import.errors import TerminalError
+from healthimaging_import.errors import ConflictError, TerminalError
 
 _SAVE_SECONDS = 60.0
 _PLAN_ANEW = 'start an execution with {"plan": "new"}'

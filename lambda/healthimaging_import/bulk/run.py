@@ -15,14 +15,14 @@ from typing import Any
 
 from healthimaging_import import log
 from healthimaging_import.aws.clients import CALL_SECONDS, Aws
-from healthimaging_import.bulk.folder import ConflictError, Folder
+from healthimaging_import.bulk.folder import Folder
 from healthimaging_import.bulk.judging import import_result, judge_job, lost_job, refused_job
 from healthimaging_import.bulk.pace import Pacer, poll_interval
 from healthimaging_import.bulk.plan import PlannedJob, decode_jobs, file_of
 from healthimaging_import.bulk.settings import Settings
 from healthimaging_import.bulk.state import RunState
 from healthimaging_import.contract import Verdict
-from healthimaging_import.errors import RetryableError, TerminalError
+from healthimaging_import.errors import ConflictError, RetryableError, TerminalError
 from healthimaging_import.importing.jobs import Job, find_job, get_job, list_running, start_job
 from healthimaging_import.importing.publish import write_metrics
 

@@ -6,12 +6,12 @@ import dataclasses
 import json
 import time
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Any
 
 from healthimaging_import.aws.clients import Aws
+from healthimaging_import.aws.objects import write_object
 from healthimaging_import.contract import RECORDS_FOLDER, Verdict
-from healthimaging_import.errors import DECODE_ERRORS, RetryableError, TerminalError
+from healthimaging_import.errors import DECODE_ERRORS, TerminalError
 from healthimaging_import.importing.record import LONGEST_DOCUMENT, SCHEMA, Record, State, damaged, decode_document
 from healthimaging_import.importing.request import ImportRequest
 
@@ -54,7 +54,7 @@ class Records:
         """Write a record with some fields changed, if what it was read from is still as it was.
 
         Raises:
-            RetryableError: somebody else has written it; look again.
+            ConflictError: somebody else has written it; look again.
         """
         record = dataclasses.replace(record, **changes)
         etag = self._write(f"{record.intent}.json", record.encode(), record.etag, "import record")
@@ -113,18 +113,7 @@ class Records:
 
     def _write(self, name: str, body: bytes, etag: str | None, purpose: str) -> str:
         """Write over what has that tag; an empty one stands for nothing, None for anything."""
-        condition = {} if etag is None else {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
-        try:
-            written: str = self.aws.call(
-                "s3", "PutObject", itemgetter("ETag"), purpose=purpose,
-                Bucket=self.request.output_bucket, Key=self._key(name), Body=body, ContentType="application/json",
-                **condition,
-            )  # fmt: skip
-        except TerminalError as error:
-            if error.code in ("PreconditionFailed", "NoSuchKey"):
-                raise RetryableError("another execution of the same import is at work") from None
-            raise
-        return written
+        return write_object(self.aws, self.request.output_bucket, self._key(name), body, etag, purpose=purpose)
 
 
 def resolve_run(records: Records, request: ImportRequest) -> str:
