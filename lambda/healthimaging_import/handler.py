@@ -252,6 +252,8 @@ def _rescue_execution(state: State, status: str) -> None:
     response = _give_up(step, reason, is_lost=True)
     send(step.request, response)
     if response.detached:
+        # What its steps carried is lost. A step that is still at work may yet write the record.
+        step.carried["owned"] = True
         event = {**state["event"], "ResponseURL": ""}
         try:
             _start_execution(step.request, f"{step.request.request_id}-detached", {**detached, "event": event})

@@ -687,3 +687,12 @@ def test_a_rollback_that_the_job_outlasts_says_that_it_is_running(world, stage):
     stage.settle()
     assert ("SUCCESS", "IN_PROGRESS") == (rollback.status, rollback.answers[0]["Data"]["JobStatus"])
     assert ["SUCCEEDED"] == verdicts(world)
+
+
+def test_an_execution_that_was_stopped_has_a_verdict_though_its_record_cannot_be_found_for_a_while(world, stage):
+    world.plans = Plans(seconds=0)
+    request = stage.request("Create", properties())
+    stage.pass_time(0)
+    world.misfortunes = [Misfortune("GetObject", "error", "NoSuchKey", times=40)]
+    stop(stage, request.id)
+    assert ["SUCCEEDED"] == verdicts(world)
