@@ -10,11 +10,11 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from healthimaging_cdk.review.assembly import Assembly, load_assembly
 from healthimaging_cdk.review.checks import find
 from healthimaging_cdk.review.finding import Finding, Severity, Subject
+from healthimaging_cdk.review.reading.assembly import Assembly, load_assembly
+from healthimaging_cdk.review.reading.template import Template
 from healthimaging_cdk.review.rules.stores import keys_of, lacking_policies
-from healthimaging_cdk.review.template import Template
 
 if TYPE_CHECKING:
     from aws_cdk import Stack, assertions

@@ -30,8 +30,8 @@ from cloudformation_validate import (
 )
 from cloudsplaining.scan.policy_document import PolicyDocument
 
-from healthimaging_cdk.review.assembly import load_assembly
 from healthimaging_cdk.review.checks import find
+from healthimaging_cdk.review.reading.assembly import load_assembly
 from tests.judges.catalogue import Template
 from tests.judges.findings import Finding
 from tests.judges.intrinsics import Resolver

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from aws_cdk import App
 
-from healthimaging_cdk.review.assembly import load_assembly
 from healthimaging_cdk.review.checks import find
+from healthimaging_cdk.review.reading.assembly import load_assembly
 from tests.examples_apps import EXAMPLES, build
 from tests.judges import judging
 from tests.judges.acknowledged import ACKNOWLEDGED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -105,10 +106,31 @@ def test_fails_a_wing_without_a_place_among_the_others(checkout: Path) -> None:
     assert DOWNWARDS == lint_imports(checkout)
 
 
+def packages() -> dict[str, Path]:
+    """The wings and their parts, by the path below the library."""
+    found = (path.parent for path in LIBRARY.rglob("__init__.py") if path.parent != LIBRARY)
+    return {str(path.relative_to(LIBRARY)): path for path in sorted(found)}
+
+
 def test_every_wing_says_what_lives_there() -> None:
-    said = {path.parent.name: ast.get_docstring(ast.parse(path.read_text())) for path in LIBRARY.glob("*/__init__.py")}
-    assert WINGS == sorted(said)
-    assert all(said.values())
+    said = {name: ast.get_docstring(ast.parse((path / "__init__.py").read_text())) for name, path in packages().items()}
+    assert WINGS == [name for name in said if "/" not in name]
+    assert [] == [name for name, text in said.items() if not text]
+
+
+def test_the_tree_of_contributing_is_the_tree() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    library = page.split("### The library")[1].split("\n## ")[0]
+    told = re.findall(r"^\| `([\w/.]+?)/?` \|", library, re.MULTILINE)
+    modules = [path.name for path in LIBRARY.glob("*.py") if path.name != "__init__.py"]
+    assert sorted([*packages(), *modules]) == sorted(told)
+
+
+def test_a_folder_can_be_held_in_the_head() -> None:
+    modules = {name: len(list(path.glob("*.py"))) for name, path in packages().items()}
+    lines = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in LIBRARY.rglob("*.py")}
+    assert [] == [name for name, number in modules.items() if number > 14]
+    assert [] == [name for name, number in lines.items() if number > 400]
 
 
 def constructs() -> dict[str, Path]:

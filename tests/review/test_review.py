@@ -15,10 +15,10 @@ from click.testing import CliRunner
 
 from healthimaging_cdk import Datastore, DicomImport, ImportSource
 from healthimaging_cdk.cli._group import commands
-from healthimaging_cdk.review.assembly import Assembly, UnreadableError, load_assembly
 from healthimaging_cdk.review.formats import markdown
+from healthimaging_cdk.review.reading.assembly import Assembly, UnreadableError, load_assembly
+from healthimaging_cdk.review.reading.template import Template
 from healthimaging_cdk.review.report import ExitCode, Review, review
-from healthimaging_cdk.review.template import Template
 from healthimaging_import.importing.request import ImportRequest
 from tests.review.rule_examples import EXAMPLES, KEY, STORE, changed, importing, template
 

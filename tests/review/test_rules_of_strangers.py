@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from healthimaging_cdk.review.assembly import Assembly
 from healthimaging_cdk.review.checks import find
-from healthimaging_cdk.review.template import Template
+from healthimaging_cdk.review.reading.assembly import Assembly
+from healthimaging_cdk.review.reading.template import Template
 from tests.review.rule_examples import (
     IMAGE_SETS,
     KEY,

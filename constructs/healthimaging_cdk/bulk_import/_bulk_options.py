@@ -10,7 +10,7 @@ from healthimaging_cdk._common.messages import is_token
 from healthimaging_cdk._common.validation import Violations
 from healthimaging_cdk.bulk_import.options import BulkPace
 from healthimaging_cdk.dicom_import.options import ImportQuotas, ImportTolerance
-from healthimaging_cdk.dicom_import.shared import ImportOptions
+from healthimaging_cdk.dicom_import.shared.import_options import ImportOptions
 
 _MOST_ATTEMPTS = 10
 

@@ -8,13 +8,13 @@ import click
 
 # The name of a command, and the module of this package whose function `command` it is.
 _COMMANDS: dict[str, str] = {
-    "plan": "plan",
-    "report": "report",
-    "retry": "retry",
+    "plan": "bulk.plan",
+    "report": "bulk.report",
+    "retry": "bulk.retry",
     "review": "review",
     "status": "status",
     "verify-aws": "verify_aws",
-    "watch": "watch",
+    "watch": "bulk.watch",
 }
 
 

@@ -12,8 +12,8 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from healthimaging_cdk.review.assembly import UnreadableError, load_assembly
 from healthimaging_cdk.review.formats import headline, markdown, sarif, sections
+from healthimaging_cdk.review.reading.assembly import UnreadableError, load_assembly
 from healthimaging_cdk.review.report import ExitCode, Review, review
 
 _FAIL_ON = {

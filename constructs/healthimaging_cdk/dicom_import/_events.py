@@ -7,7 +7,7 @@ from typing import Any, Unpack
 
 import aws_cdk as cdk
 
-from healthimaging_cdk._common.event_rules import OnEventOptions, make_rule
+from healthimaging_cdk._common.event_rules import OnEventOptions
 from healthimaging_cdk._common.runtime import contract
 from healthimaging_cdk.dicom_import._results import ImportResults
 
@@ -38,29 +38,30 @@ class ImportEvents(ImportResults):
                 what else has to match, merged as CDK merges patterns. ``cross_stack_scope``: where the rule is created
                 if its target is in another stack of this account and Region.
         """
-        return self._rule(construct_id, options, {})
+        return self._verdict_rule(construct_id, options, {})
 
     def on_succeeded(self, construct_id: str, **options: Unpack[OnEventOptions]) -> cdk.aws_events.Rule:
         """A rule for jobs that imported files, within the import's tolerance; see :meth:`on_judged`."""
-        return self._rule(construct_id, options, {"outcome": [contract.Verdict.SUCCEEDED.value]})
+        return self._make_rule(
+            construct_id, options, contract.EVENT_DETAIL_TYPE, {"outcome": [contract.Verdict.SUCCEEDED.value]}
+        )
 
     def on_failed(self, construct_id: str, **options: Unpack[OnEventOptions]) -> cdk.aws_events.Rule:
         """A rule for jobs that imported nothing, went beyond the tolerance, or whose verdict could not be determined.
 
         See :meth:`on_judged`.
         """
-        return self._rule(construct_id, options, {"outcome": list(contract.BAD_VERDICTS)})
+        return self._make_rule(
+            construct_id, options, contract.EVENT_DETAIL_TYPE, {"outcome": list(contract.BAD_VERDICTS)}
+        )
 
     def on_files_rejected(self, construct_id: str, **options: Unpack[OnEventOptions]) -> cdk.aws_events.Rule:
         """A rule for jobs that rejected files, however many and whatever the verdict; see :meth:`on_judged`."""
-        return self._rule(construct_id, options, {"counts": {"rejected": [{"numeric": [">", 0]}]}})
-
-    def _rule(self, construct_id: str, options: OnEventOptions, detail: Mapping[str, Any]) -> cdk.aws_events.Rule:
-        return make_rule(
-            self,
-            construct_id,
-            options,
-            source=contract.EVENT_SOURCE,
-            detail_type=contract.EVENT_DETAIL_TYPE,
-            detail={"import": [self.import_name], **detail},
+        return self._make_rule(
+            construct_id, options, contract.EVENT_DETAIL_TYPE, {"counts": {"rejected": [{"numeric": [">", 0]}]}}
         )
+
+    def _verdict_rule(
+        self, construct_id: str, options: OnEventOptions, detail: Mapping[str, Any]
+    ) -> cdk.aws_events.Rule:
+        return self._make_rule(construct_id, options, contract.EVENT_DETAIL_TYPE, detail)

@@ -7,8 +7,7 @@ from typing import Unpack
 import aws_cdk as cdk
 from aws_cdk import Duration
 
-from healthimaging_cdk._common.environment import stack_of
-from healthimaging_cdk._common.metrics import GraphOptions, MetricOptions, check_period, make_import_metric
+from healthimaging_cdk._common.metrics import GraphOptions, MetricOptions, check_period
 from healthimaging_cdk.dicom_import._events import ImportEvents
 
 
@@ -20,27 +19,9 @@ class ImportMetrics(ImportEvents):
     invocation is repeated, so a job may very rarely be counted twice.
     """
 
-    def metric(self, metric_name: str, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
-        """Create a metric of this import (dimension ``Import``).
-
-        Args:
-            metric_name: the name in the namespace ``HealthImagingCdk``.
-            options: the members of ``aws_cloudwatch.MetricOptions``, as in every ``metric_*``; the sum over 5 minutes
-                unless given.
-        """
-        return make_import_metric(metric_name, self.import_name, stack_of(self), options)
-
     def metric_files_scanned(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
         """Files that jobs have found under the input prefix. Default statistic: the sum over 5 minutes."""
         return self.metric("FilesScanned", **options)
-
-    def metric_files_imported(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
-        """Files that were imported. Default statistic: the sum over 5 minutes."""
-        return self.metric("FilesImported", **options)
-
-    def metric_files_rejected(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
-        """Files that were scanned and not imported, for whatever reason. Default statistic: the sum over 5 minutes."""
-        return self.metric("FilesRejected", **options)
 
     def metric_image_sets_generated(self, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
         """Image sets that jobs have generated. Default statistic: the sum over 5 minutes."""

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from typing import cast
-
-from aws_cdk import CfnElement, CfnOutput, CustomResource
+from aws_cdk import CfnOutput, CustomResource
 from constructs import Construct
 
-from healthimaging_cdk._common.environment import stack_of
 from healthimaging_cdk._common.runtime import contract
+from healthimaging_cdk.dicom_import.shared.import_base import ImportBase
 
 
-class ImportResults(Construct):
+class ImportResults(ImportBase):
     """What an import's job did, for outputs and other resources. Every value is text, as CloudFormation has it."""
 
     _resource: CustomResource
-
-    @property
-    def import_name(self) -> str:
-        """What the import is called in metrics and events: the name of its stack and its logical id."""
-        job = cast("CfnElement", self._resource.node.default_child)
-        return contract.import_name(stack_of(self).stack_name, job.logical_id)
 
     def _attribute(self, name: contract.ImportAttribute) -> str:
         return self._resource.get_att_string(name.value)

@@ -14,23 +14,14 @@ from constructs import Construct, IDependable
 
 from healthimaging_cdk._common.argument_types import check_types
 from healthimaging_cdk._common.creation_order import CreationOrder
-from healthimaging_cdk._common.environment import stack_of
 from healthimaging_cdk._common.messages import message
-from healthimaging_cdk._common.runtime import contract
-from healthimaging_cdk._common.validation import warn_of_region
 from healthimaging_cdk._provider.provider_resource import ProviderResource
-from healthimaging_cdk.datastore.datastore import Datastore, IDatastore
-from healthimaging_cdk.dicom_import._cross_account import SourcePolicies, fixed_role_name, role_arns
+from healthimaging_cdk.datastore.datastore import IDatastore
 from healthimaging_cdk.dicom_import._exported_results import ExportedResults
-from healthimaging_cdk.dicom_import._import_options import ImportOptions
+from healthimaging_cdk.dicom_import._job import create_job
 from healthimaging_cdk.dicom_import._metrics import ImportMetrics
-from healthimaging_cdk.dicom_import._notifications import make_topic, notification_properties
-from healthimaging_cdk.dicom_import._permissions import open_endpoints, provider_statements
-from healthimaging_cdk.dicom_import._records import RecordsExpiry, RecordsGuard
+from healthimaging_cdk.dicom_import._notifications import make_topic
 from healthimaging_cdk.dicom_import._results import make_outputs
-from healthimaging_cdk.dicom_import._storage import create_storage, make_key
-from healthimaging_cdk.dicom_import._store_order import create_one_by_one
-from healthimaging_cdk.dicom_import.data_access_role import DataAccessRole, rights_of
 from healthimaging_cdk.dicom_import.options import (
     Completion,
     ImportQuotas,
@@ -39,13 +30,10 @@ from healthimaging_cdk.dicom_import.options import (
     Notify,
     OnEmpty,
     TrustConditions,
-    mapping_member,
-    quota_properties,
-    tolerance_properties,
 )
+from healthimaging_cdk.dicom_import.shared.import_options import DEFAULT_TIMEOUT, ImportOptions
+from healthimaging_cdk.dicom_import.shared.permissions import open_endpoints
 from healthimaging_cdk.dicom_import.source import ImportSource
-
-_DEFAULT_TIMEOUT = Duration.minutes(50)
 
 
 class DicomImport(ImportMetrics):
@@ -95,7 +83,7 @@ class DicomImport(ImportMetrics):
         metadata_mappings: Sequence[MetadataMapping] = (),
         on_empty: OnEmpty = OnEmpty.SKIP,
         completion: Completion = Completion.WAIT,
-        timeout: Duration = _DEFAULT_TIMEOUT,
+        timeout: Duration = DEFAULT_TIMEOUT,
         tolerance: ImportTolerance | None = None,
         quotas: ImportQuotas | None = None,
         notify: Notify | None = None,
@@ -189,110 +177,51 @@ class DicomImport(ImportMetrics):
             notification_topic=notification_topic,
             results_expiration=results_expiration,
             access_logs_bucket=access_logs_bucket,
-            outputs=outputs,
             removal_policy=removal_policy,
         )
-        super().__init__(scope, construct_id)
-        warn_of_region(self)
+        super().__init__(options, "Request")
         if encryption_key is not None and not options.creates_something:
             Annotations.of(self).add_warning_v2(
                 "healthimaging-cdk:unusedKey",
                 "encryption_key is for what this import creates, and it creates nothing that a key would encrypt: the "
                 "store and the buckets have their own; omit it, or acknowledge this warning",
             )
-        self._encryption_key = make_key(self, removal_policy) if options.creates_key else encryption_key
-        self._datastore: IDatastore = datastore or Datastore(
-            self, "Datastore", encryption_key=self._encryption_key, removal_policy=removal_policy
+        topic = make_topic(self, self._encryption_key) if options.creates_topic else notification_topic
+        self._notification_topic = topic
+        self._use_data_access_role(options)
+        job = create_job(
+            self,
+            options,
+            self._storage,
+            datastore=self._datastore,
+            data_access_role=self._data_access_role,
+            role_name=self._request_role_name,
+            topic=topic,
+            encryption_key=self._encryption_key,
         )
-        if datastore is None:
-            create_one_by_one(self._datastore)
-        self._storage = create_storage(self, options, self._encryption_key, self._datastore)
-        guard = RecordsGuard.of(self.output_bucket) if output_bucket else RecordsGuard(self.output_bucket)
-        self._creates_topic = options.creates_topic
-        self._notification_topic = make_topic(self, self._encryption_key) if self._creates_topic else notification_topic
-        # The other account names both roles in its policies, which it attaches before they exist. The policy of a
-        # bucket in another stack names the provider role, too.
-        foreign = options.is_cross_account
-        reader_name = fixed_role_name(self, "DataAccess") if foreign else None
-        is_named = foreign or (guard is not None and not guard.is_in(stack_of(self)))
-        provider_name = fixed_role_name(self, "Request") if is_named else None
-        self._data_access_role = data_access_role or self._create_data_access_role(options, reader_name)
-        job = self._create_job(options, provider_name)
-        self._order(job, guard, provider_name)
-        open_endpoints(self, self._storage, options, self._notification_topic)
         self._request_role = job.role
-        self._resource = job.resource
+        self._resource = self._named_by = job.resource
+        job.resource.node.add_dependency(*self._needs_of_job(options))
+        open_endpoints(self, self._storage, options, topic)
         self._creation_order = CreationOrder(self, job.resource)
         exported = ExportedResults(self, cast("CfnElement", job.resource.node.default_child))
-        expiry = RecordsExpiry(self, self.output_bucket, output_prefix)
-        for validation in (self._creation_order, exported, expiry):
+        for validation in (self._creation_order, exported):
             self.node.add_validation(validation)
-        self._role_names = None if data_access_role else reader_name, provider_name
         if outputs:
             make_outputs(self, self)
-        if foreign:
+        if options.is_cross_account:
             self._source_policies.add_outputs()
 
-    @property
-    def _source_policies(self) -> SourcePolicies:
-        roles = zip(self._role_names, (self._data_access_role, self._request_role), strict=True)
-        readers, listers = (role_arns(self, name) if name else [role.role_arn] for name, role in roles)
-        return SourcePolicies(self, self.input_bucket, self.input_prefix, readers, listers)
-
-    def _create_data_access_role(self, options: ImportOptions, role_name: str | None) -> DataAccessRole:
-        return DataAccessRole(
-            self,
-            "DataAccessRole",
-            datastore=self._datastore,
-            input_bucket=self.input_bucket,
-            input_prefix=self.input_prefix,
-            output_bucket=self.output_bucket,
-            output_prefix=self.output_prefix,
-            trust_conditions=options.trust_conditions,
-            role_name=role_name,
-        )
-
-    def _create_job(self, options: ImportOptions, role_name: str | None) -> ProviderResource:
-        given, asset = options.notification_topic, self._storage.asset
-        properties: contract.ImportProperties = {
-            "DatastoreId": self._datastore.datastore_id,
-            "DataAccessRoleArn": self._data_access_role.role_arn,
-            "InputBucket": self.input_bucket.bucket_name,
-            "InputPrefix": self.input_prefix,
-            "InputOwnerAccountId": options.owner_to_send,
-            "OutputBucket": self.output_bucket.bucket_name,
-            "OutputPrefix": self.output_prefix,
-            "JobName": options.job_name,
-            "RunId": options.effective_run_id,
-            "MetadataMappings": [mapping_member(mapping) for mapping in options.metadata_mappings] or None,
-            "AssetBucket": asset.s3_bucket_name if asset else None,
-            "AssetKey": asset.s3_object_key if asset else None,
-            "OnEmpty": options.on_empty.value,
-            **quota_properties(options.quotas),
-            "Completion": options.completion.value,
-            **tolerance_properties(options.tolerance),
-            "ImportAgain": options.how_to_import_again,
-            **notification_properties(self._notification_topic, options.notify),
-        }
-        return ProviderResource(
-            self,
-            "Job",
-            resource_type=contract.ResourceType.IMPORT,
-            role_name=role_name,
-            statements=provider_statements(
-                self,
-                self._storage,
-                datastore=self._datastore,
-                data_access_role=self._data_access_role,
-                topic=self._notification_topic,
-                topic_key=self._encryption_key if given is None else given.master_key,
-            ),
-            rights=rights_of(self._data_access_role),
-            # A store never changes its key, whatever else is created here later.
-            keys=[self._datastore.encryption_key, self._encryption_key, self.output_bucket.encryption_key],
-            wait=options.timeout,
-            properties=properties,
-        )
+    def _needs_of_job(self, options: ImportOptions) -> list[IDependable]:
+        """What has to be there before the first request for the job, and until after the last."""
+        needs: list[IDependable] = [self._data_access_role]  # with the policies that others attach to it
+        image_set_deletion = self._datastore.node.try_find_child("ImageSetDeletion")
+        if isinstance(image_set_deletion, ProviderResource):  # and not a rule of this name
+            # On deletion the other way round: the job ends first, then its image sets are deleted.
+            needs.append(image_set_deletion)
+        if options.creates_topic:  # with its policy
+            needs.append(self.node.find_child("Notifications"))
+        return needs + self._admit_request_role()
 
     @check_types
     def execute_after(self, *dependencies: IDependable) -> None:
@@ -315,67 +244,6 @@ class DicomImport(ImportMetrics):
         self._resource.node.add_dependency(*dependencies)
 
     @property
-    def datastore(self) -> IDatastore:
-        """The data store that is imported into."""
-        return self._datastore
-
-    @property
-    def input_bucket(self) -> s3.IBucket:
-        """The bucket that is read."""
-        return self._storage.input_bucket
-
-    @property
-    def input_prefix(self) -> str:
-        """The prefix that is read."""
-        return self._storage.input_prefix
-
-    @property
-    def output_bucket(self) -> s3.IBucket:
-        """The bucket that takes results and records."""
-        return self._storage.output_bucket
-
-    @property
-    def output_prefix(self) -> str:
-        """The prefix that takes results and records."""
-        return self._storage.output_prefix
-
-    @property
-    def data_access_role(self) -> iam.IRole:
-        """The role that HealthImaging assumes."""
-        return self._data_access_role
-
-    @property
-    def request_role(self) -> iam.IRole:
-        """The role of this import's own function, which lists the source before a job is started.
-
-        A source bucket in another account has to let it list, as it has to let the data-access role list and read.
-        """
-        return self._request_role
-
-    @property
-    def source_bucket_policy(self) -> iam.PolicyDocument:
-        """What the policy of a source bucket in another account has to allow (docs/cross-account.md).
-
-        The data-access role lists and reads, the ``request_role`` lists the input prefix. Both are named by the
-        condition ``aws:PrincipalArn``, so that the other account can attach this before they exist.
-        """
-        return self._source_policies.of_bucket()
-
-    @property
-    def source_key_policy(self) -> iam.PolicyDocument:
-        """What the policy of the source bucket's key has to allow.
-
-        Raises:
-            ValueError: the source bucket is not known to have a key.
-        """
-        return self._source_policies.of_known_key()
-
-    @property
-    def encryption_key(self) -> kms.IKey | None:
-        """The customer-managed key of the resources created here, if there is one."""
-        return self._encryption_key
-
-    @property
     def notification_topic(self) -> cdk.aws_sns.ITopic:
         """The topic that gets the verdicts on jobs.
 
@@ -387,23 +255,6 @@ class DicomImport(ImportMetrics):
                 message("DicomImport", ["there is no notification_topic: pass it, or notify"], self.node.path)
             )
         return self._notification_topic
-
-    def _order(self, job: ProviderResource, guard: RecordsGuard | None, role_name: str | None) -> None:
-        """Have everything the job needs there before its first request, and until after its last."""
-        needs: list[IDependable] = [self._data_access_role]  # with the policies that others attach to it
-        image_set_deletion = self._datastore.node.try_find_child("ImageSetDeletion")
-        if isinstance(image_set_deletion, ProviderResource):  # and not a rule of this name
-            # On deletion the other way round: the job ends first, then its image sets are deleted.
-            needs.append(image_set_deletion)
-        if self._creates_topic:  # with its policy
-            needs.append(self.node.find_child("Notifications"))
-        if guard is not None:
-            if role_name is not None and not guard.is_in(stack_of(self)):
-                guard.admit(self.output_prefix, *role_arns(self, role_name))
-            else:
-                guard.admit(self.output_prefix, job.role_arn)
-            needs.append(cast("s3.BucketPolicy", self.output_bucket.policy))
-        job.resource.node.add_dependency(*needs)
 
 
 __all__ = ["DicomImport"]

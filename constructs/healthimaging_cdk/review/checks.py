@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from healthimaging_cdk.review.assembly import Assembly
 from healthimaging_cdk.review.finding import Finding, Hit, Rule, Subject
+from healthimaging_cdk.review.reading.assembly import Assembly
+from healthimaging_cdk.review.reading.template import Template
 from healthimaging_cdk.review.rules import RULES
-from healthimaging_cdk.review.template import Template
 
 PLUGIN = "HealthImagingChecks"
 """What stands before the id of a rule where a finding is acknowledged."""

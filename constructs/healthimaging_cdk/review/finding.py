@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
-from healthimaging_cdk.review.assembly import Assembly
-from healthimaging_cdk.review.imports import Uses
-from healthimaging_cdk.review.policies import Policies
-from healthimaging_cdk.review.template import Template
+from healthimaging_cdk.review.reading.assembly import Assembly
+from healthimaging_cdk.review.reading.imports import Uses
+from healthimaging_cdk.review.reading.policies import Policies
+from healthimaging_cdk.review.reading.template import Template
 
 
 class Severity(StrEnum):

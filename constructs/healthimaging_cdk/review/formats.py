@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from healthimaging_cdk.review.data import DataFact, Fate
+from healthimaging_cdk.review.change.data import DataFact, Fate
+from healthimaging_cdk.review.change.rights import Right
 from healthimaging_cdk.review.finding import Finding, Severity
 from healthimaging_cdk.review.report import Review
-from healthimaging_cdk.review.rights import Right
 from healthimaging_cdk.review.rules import RULES
 
 _FATES = {

@@ -17,11 +17,17 @@ from aws_cdk import (
     PolicyViolation,
 )
 
-from healthimaging_cdk.review.assembly import Assembly, UnreadableError, load_assembly, template_document, with_nested
 from healthimaging_cdk.review.checks import PLUGIN, find
 from healthimaging_cdk.review.finding import Finding, Severity
+from healthimaging_cdk.review.reading.assembly import (
+    Assembly,
+    UnreadableError,
+    load_assembly,
+    template_document,
+    with_nested,
+)
+from healthimaging_cdk.review.reading.template import Template
 from healthimaging_cdk.review.rules import RULES
-from healthimaging_cdk.review.template import Template
 
 
 @jsii.implements(IPolicyValidationPlugin)

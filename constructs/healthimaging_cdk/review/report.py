@@ -6,13 +6,10 @@ from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Any
 
-from healthimaging_cdk.review.again import ImportFact, import_facts, uri
-from healthimaging_cdk.review.assembly import Assembly
-from healthimaging_cdk.review.checks import find
-from healthimaging_cdk.review.compare import Comparison, Side
-from healthimaging_cdk.review.data import DataFact, data_facts, replacements
-from healthimaging_cdk.review.finding import Finding, Severity
-from healthimaging_cdk.review.inventory import (
+from healthimaging_cdk.review.change.again import ImportFact, import_facts, uri
+from healthimaging_cdk.review.change.compare import Comparison, Side
+from healthimaging_cdk.review.change.data import DataFact, data_facts, replacements
+from healthimaging_cdk.review.change.inventory import (
     Cost,
     Encryption,
     Stays,
@@ -21,7 +18,10 @@ from healthimaging_cdk.review.inventory import (
     resource_counts,
     retained,
 )
-from healthimaging_cdk.review.rights import Right, RightFact, new_rights, rights_of
+from healthimaging_cdk.review.change.rights import Right, RightFact, new_rights, rights_of
+from healthimaging_cdk.review.checks import find
+from healthimaging_cdk.review.finding import Finding, Severity
+from healthimaging_cdk.review.reading.assembly import Assembly
 
 
 class ExitCode(IntEnum):

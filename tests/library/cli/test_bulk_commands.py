@@ -12,7 +12,7 @@ from botocore.exceptions import EndpointConnectionError
 from click.testing import CliRunner
 
 from healthimaging_cdk.cli._group import commands
-from healthimaging_cdk.cli._page import make_page
+from healthimaging_cdk.cli.bulk._page import make_page
 from healthimaging_import.bulk.report import make_report
 from tests.handler.bulk.bulk_world import World, lognormal, make_settings, run_to_end, write_plan
 

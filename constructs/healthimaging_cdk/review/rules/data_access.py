@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from healthimaging_cdk.review.finding import Hit, Rule, Severity, Subject
-from healthimaging_cdk.review.imports import Place
-from healthimaging_cdk.review.policies import HEALTHIMAGING, Principal
+from healthimaging_cdk.review.reading.imports import Place
+from healthimaging_cdk.review.reading.policies import Principal
+from healthimaging_cdk.review.reading.statements import HEALTHIMAGING
+from healthimaging_cdk.review.reading.text import Covers, Hole, HoleKind, Text, arn_parts
 from healthimaging_cdk.review.rules.stores import keys_named
-from healthimaging_cdk.review.text import Covers, Hole, HoleKind, Text, arn_parts
 
 _S3 = Text.of("arn:", Hole(HoleKind.PSEUDO, "", "AWS::Partition"), ":s3:::")
 

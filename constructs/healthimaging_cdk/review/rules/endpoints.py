@@ -14,9 +14,9 @@ from healthimaging_cdk.review.facts import (
     is_meant,
 )
 from healthimaging_cdk.review.finding import Hit, Rule, Severity, Subject
-from healthimaging_cdk.review.reader import Reader
-from healthimaging_cdk.review.template import Node, call_of, normalized
-from healthimaging_cdk.review.text import Text, arn_parts
+from healthimaging_cdk.review.reading.reader import Reader
+from healthimaging_cdk.review.reading.template import Node, call_of, normalized
+from healthimaging_cdk.review.reading.text import Text, arn_parts
 
 _PIECES = 4
 """Of the name of an endpoint's service: com, amazonaws, the Region, the service."""

@@ -7,9 +7,9 @@ from fnmatch import fnmatchcase
 
 from healthimaging_cdk.review.facts import EVENT_FIELDS, EVENT_SOURCE, STORE_FILTERS, job_statuses
 from healthimaging_cdk.review.finding import Hit, Rule, Severity, Subject
-from healthimaging_cdk.review.reader import Reader
-from healthimaging_cdk.review.template import Node, call_of, normalized, structure_of
-from healthimaging_cdk.review.text import arn_parts
+from healthimaging_cdk.review.reading.reader import Reader
+from healthimaging_cdk.review.reading.template import Node, call_of, normalized, structure_of
+from healthimaging_cdk.review.reading.text import arn_parts
 
 _CLOUDTRAIL = "via CloudTrail"
 _ENVELOPE = (

@@ -8,10 +8,11 @@ from fnmatch import fnmatchcase
 from healthimaging_cdk._common.iam_actions import known_actions, requires_image_sets, takes_no_datastore
 from healthimaging_cdk.review.facts import SERVICE, is_meant
 from healthimaging_cdk.review.finding import Hit, Rule, Severity, Subject
-from healthimaging_cdk.review.policies import PolicyKind, Principal, Statement
+from healthimaging_cdk.review.reading.policies import Principal
+from healthimaging_cdk.review.reading.statements import PolicyKind, Statement
+from healthimaging_cdk.review.reading.template import normalized
+from healthimaging_cdk.review.reading.text import Text
 from healthimaging_cdk.review.rules.resources import Shape, any_store, shapes
-from healthimaging_cdk.review.template import normalized
-from healthimaging_cdk.review.text import Text
 
 _ACTIONS = {action.lower(): action for action in known_actions()}
 _DELETES = tuple(name for name in _ACTIONS if name.partition(":")[2].startswith("delete"))

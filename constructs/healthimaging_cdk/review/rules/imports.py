@@ -9,9 +9,10 @@ from datetime import datetime
 from healthimaging_cdk._common.runtime import contract, service_model
 from healthimaging_cdk.review.facts import operations
 from healthimaging_cdk.review.finding import Hit, Rule, Severity, Subject
-from healthimaging_cdk.review.imports import ImportKind, ImportUse, Integration, Place
-from healthimaging_cdk.review.reader import Reader
-from healthimaging_cdk.review.template import Node, is_custom, normalized, references
+from healthimaging_cdk.review.reading.definitions import Integration
+from healthimaging_cdk.review.reading.imports import ImportKind, ImportUse, Place
+from healthimaging_cdk.review.reading.reader import Reader
+from healthimaging_cdk.review.reading.template import Node, is_custom, normalized, references
 
 _AT_ONCE = 2
 _NO_TIME = re.compile(

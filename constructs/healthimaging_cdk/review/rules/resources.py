@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from healthimaging_cdk.review.text import HoleKind, Text, arn_parts
+from healthimaging_cdk.review.reading.text import HoleKind, Text, arn_parts
 
 _ANY = Text.of("*")
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from healthimaging_cdk._common.runtime import contract
 from healthimaging_cdk.review.facts import ENDPOINT_SERVICES, REGIONS
 from healthimaging_cdk.review.finding import Hit, Rule, Severity, Subject
-from healthimaging_cdk.review.imports import STORE_TYPE, Store
-from healthimaging_cdk.review.reader import Reader
-from healthimaging_cdk.review.template import call_of
-from healthimaging_cdk.review.text import Text, arn_parts
+from healthimaging_cdk.review.reading.imports import STORE_TYPE, Store
+from healthimaging_cdk.review.reading.reader import Reader
+from healthimaging_cdk.review.reading.template import call_of
+from healthimaging_cdk.review.reading.text import Text, arn_parts
 
 _RETAINED = {"DeletionPolicy": {"Retain", "RetainExceptOnCreate"}, "UpdateReplacePolicy": {"Retain"}}
 _KEYS = ("AWS::KMS::Key", "AWS::KMS::ReplicaKey")

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from healthimaging_cdk.review.facts import CONDITION_KEY_FAMILIES, CONDITION_KEYS, STS_CONDITION_KEYS, is_meant
 from healthimaging_cdk.review.finding import Hit, Rule, Severity, Subject
-from healthimaging_cdk.review.policies import HEALTHIMAGING, Condition, PolicyKind, Statement
-from healthimaging_cdk.review.template import normalized
-from healthimaging_cdk.review.text import Text, arn_parts
+from healthimaging_cdk.review.reading.statements import HEALTHIMAGING, Condition, PolicyKind, Statement
+from healthimaging_cdk.review.reading.template import normalized
+from healthimaging_cdk.review.reading.text import Text, arn_parts
 
 _ACCOUNT_KEYS = {"aws:sourceaccount", "aws:sourceorgid", "aws:sourceorgpaths"}
 _PINS = _ACCOUNT_KEYS | {"aws:sourcearn"}

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from healthimaging_cdk.review.compare import Placed, Side
-from healthimaging_cdk.review.data import DATA_TYPES
+from healthimaging_cdk.review.change.compare import Placed, Side
+from healthimaging_cdk.review.change.data import DATA_TYPES
+from healthimaging_cdk.review.reading.template import Node, call_of, normalized
 from healthimaging_cdk.review.rules.stores import keys_named, lacking_policies
-from healthimaging_cdk.review.template import Node, call_of, normalized
 
 _KEY_NAMES = ("kmskeyarn", "kmskeyid", "kmsmasterkeyid", "encryptionkey", "encryptionkeyarn", "kmskey")
 _ENCRYPTED = (

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from healthimaging_cdk.review.assembly import Assembly
 from healthimaging_cdk.review.finding import Subject
-from healthimaging_cdk.review.reader import Reader
-from healthimaging_cdk.review.template import Node, call_of
-from healthimaging_cdk.review.text import Hole, HoleKind, Text
+from healthimaging_cdk.review.reading.assembly import Assembly
+from healthimaging_cdk.review.reading.reader import Reader
+from healthimaging_cdk.review.reading.template import Node, call_of
+from healthimaging_cdk.review.reading.text import Hole, HoleKind, Text
 
 ResourceKey = tuple[str, str]
 """The name of a template, and a logical id in it."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
-from healthimaging_cdk.review.template import (
+from healthimaging_cdk.review.reading.template import (
     MAX_DEPTH,
     PLACEHOLDER,
     Found,
@@ -19,7 +19,7 @@ from healthimaging_cdk.review.template import (
     is_custom,
     normalized,
 )
-from healthimaging_cdk.review.text import Hole, HoleKind, Text, combinations
+from healthimaging_cdk.review.reading.text import Hole, HoleKind, Text, combinations
 
 NAME_PROPERTIES = {
     "AWS::S3::Bucket": "BucketName",

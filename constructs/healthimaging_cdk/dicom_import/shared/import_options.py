@@ -23,7 +23,6 @@ from healthimaging_cdk._common.unfit import bucket_problems, key_problems, prefi
 from healthimaging_cdk._common.validation import Violations
 from healthimaging_cdk._provider.function_network import network_of
 from healthimaging_cdk.datastore.datastore import IDatastore
-from healthimaging_cdk.dicom_import._cross_account import root_stack
 from healthimaging_cdk.dicom_import.options import (
     Completion,
     ImportQuotas,
@@ -34,8 +33,11 @@ from healthimaging_cdk.dicom_import.options import (
     TrustConditions,
     mapping_member,
 )
+from healthimaging_cdk.dicom_import.shared.cross_account import root_stack
 from healthimaging_cdk.dicom_import.source import DEFAULT_PREFIX, ImportSource, owner_to_send, with_owner
 
+DEFAULT_TIMEOUT = Duration.minutes(50)
+"""How long a deploy waits for its job."""
 _JOB_NAME = re.compile(rf"[A-Za-z0-9._/#-]{{1,{contract.MAX_JOB_NAME}}}")
 _SHORTEST_TIMEOUT_SECONDS = 60
 _LONGEST_TIMEOUT_SECONDS = 55 * 60
@@ -65,19 +67,19 @@ class ImportOptions:
     encryption_key: kms.IKey | None
     customer_managed_key: bool
     job_name: str | None
-    run_id: str | None
-    metadata_mappings: Sequence[MetadataMapping]
-    on_empty: OnEmpty
-    completion: Completion
-    timeout: Duration
     tolerance: ImportTolerance | None
     quotas: ImportQuotas | None
-    notify: Notify | None
-    notification_topic: cdk.aws_sns.ITopic | None
     results_expiration: Duration | None
     access_logs_bucket: s3.IBucket | None
-    outputs: bool
     removal_policy: RemovalPolicy
+    # Only an import on deploy takes these.
+    run_id: str | None = None
+    metadata_mappings: Sequence[MetadataMapping] = ()
+    on_empty: OnEmpty = OnEmpty.SKIP
+    completion: Completion = Completion.WAIT
+    timeout: Duration = DEFAULT_TIMEOUT
+    notify: Notify | None = None
+    notification_topic: cdk.aws_sns.ITopic | None = None
 
     def __post_init__(self) -> None:
         """Check the values; their types have been checked."""

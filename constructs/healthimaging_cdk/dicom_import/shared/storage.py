@@ -14,7 +14,7 @@ from aws_cdk.aws_s3_assets import Asset
 from constructs import Construct
 
 from healthimaging_cdk.datastore.datastore import IDatastore
-from healthimaging_cdk.dicom_import._import_options import ImportOptions
+from healthimaging_cdk.dicom_import.shared.import_options import ImportOptions
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ def create_storage(
 
 
 def make_bucket(scope: Construct, name: str, key: kms.IKey | None, removal_policy: RemovalPolicy) -> s3.Bucket:
+    """Create a bucket: private, versioned, encrypted, and reached by TLS alone."""
     return s3.Bucket(
         scope,
         name,

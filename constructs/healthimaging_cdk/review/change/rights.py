@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from healthimaging_cdk.review.compare import Comparison, Side
-from healthimaging_cdk.review.policies import Condition, PolicyKind, Principal, Statement
-from healthimaging_cdk.review.text import Covers, Hole, Text, arn_covers
+from healthimaging_cdk.review.change.compare import Comparison, Side
+from healthimaging_cdk.review.reading.policies import Principal
+from healthimaging_cdk.review.reading.statements import Condition, PolicyKind, Statement
+from healthimaging_cdk.review.reading.text import Covers, Hole, Text, arn_covers
 
 _BROADER_WITHOUT = "the Deny is gone"
 

@@ -11,11 +11,13 @@ from functools import cached_property
 from typing import Any
 
 from healthimaging_cdk._common.runtime import contract
-from healthimaging_cdk.review.assembly import Assembly
-from healthimaging_cdk.review.policies import Policies, Principal, Statement
-from healthimaging_cdk.review.reader import Reader
-from healthimaging_cdk.review.template import Node, Template, call_of, is_custom, normalized, references
-from healthimaging_cdk.review.text import Hole, Text
+from healthimaging_cdk.review.reading.assembly import Assembly
+from healthimaging_cdk.review.reading.definitions import Integration, integrations_of, structure_in
+from healthimaging_cdk.review.reading.policies import Policies
+from healthimaging_cdk.review.reading.reach import reach_of
+from healthimaging_cdk.review.reading.reader import Reader
+from healthimaging_cdk.review.reading.template import Node, Template, call_of, is_custom, normalized
+from healthimaging_cdk.review.reading.text import Text
 
 STORE_TYPE = "AWS::HealthImaging::Datastore"
 
@@ -24,9 +26,6 @@ _STARTS = "medical-imaging:startdicomimportjob"
 _NOT_A_STORE = re.compile(
     "lookup|find|get|describe|resolve|empt|delet|remov|clean|tag|wait|import|copy|alias|guard|check|healthlake|fhir"
 )
-_MARKER = re.compile("[\U000f0000-\U000ffffd]")
-_INTEGRATION = re.compile(r"^aws-sdk:([^:]*):(\w+)(\..*)?$")
-_MAX_ROLES = 12
 _SIDES = {"input": ("input", "source"), "output": ("output", "destination", "result", "target")}
 """What others call the two places of an import."""
 
@@ -106,18 +105,6 @@ class Store:
         return found
 
 
-@dataclass(frozen=True, eq=False)
-class Integration:
-    """A call of AWS's SDK in a state machine or a schedule."""
-
-    reader: Reader
-    logical_id: str
-    path: str
-    service: str
-    operation: str
-    arguments: dict[str, Any]
-
-
 class Uses:
     """What an assembly does with HealthImaging."""
 
@@ -153,25 +140,7 @@ class Uses:
     @cached_property
     def integrations(self) -> list[Integration]:
         """Every call of AWS's SDK that names a service for images."""
-        found = []
-        machines = ("AWS::StepFunctions::StateMachine", "AWS::Serverless::StateMachine")
-        for reader, logical_id, resource in self._assembly.of_type(*machines):
-            for key in ("DefinitionString", "Definition"):
-                for node in reader.get(resource, "Properties", key).nodes:
-                    substitutions = reader.get(resource, "Properties", "DefinitionSubstitutions").nodes
-                    definition = _structure(reader, node, substitutions[0] if substitutions else {})
-                    found += list(_tasks(reader, logical_id, f"Resources/{logical_id}/Properties/{key}", definition))
-        for reader, logical_id, resource in self._assembly.of_type("AWS::Scheduler::Schedule"):
-            for node in reader.get(resource, "Properties", "Target").nodes:
-                arn = reader.text(node.get("Arn")) if isinstance(node, dict) else None
-                call = arn.split(":::")[-1].literal if arn is not None else None
-                match = _INTEGRATION.match(call or "")
-                if match:
-                    arguments = _structure(reader, node.get("Input"), {})
-                    path = f"Resources/{logical_id}/Properties/Target"
-                    given = arguments if isinstance(arguments, dict) else {}
-                    found.append(Integration(reader, logical_id, path, match[1], match[2], given))
-        return [call for call in found if "imag" in call.service.lower()]
+        return [call for call in integrations_of(self._assembly) if "imag" in call.service.lower()]
 
     @cached_property
     def has_any(self) -> bool:
@@ -194,7 +163,7 @@ class Uses:
         name = normalized(kind.removeprefix("Custom::").replace("AWS::CloudFormation::CustomResource", logical_id))
         is_named = name.endswith(("datastore", "healthimagingstore", "medicalimagingstore"))
         is_named = is_named and not _NOT_A_STORE.search(name)
-        reach = self._reach(reader, resource)
+        reach = reach_of(self._policies, reader, resource)
         if reach.is_known:
             has_part = "datastorename" in names or is_named or bool(_reads_id(reader, logical_id))
             return reach.may(_CREATES) and has_part
@@ -208,7 +177,7 @@ class Uses:
                 for call in _sdk_calls(reader, resource, key):
                     if normalized(call) == "startdicomimportjob":
                         for node in reader.get(resource, "Properties", key).nodes:
-                            arguments = _structure(reader, node, {})
+                            arguments = structure_in(reader, node, {})
                             yield _import(reader, logical_id, ImportKind.RESOURCE, path, arguments)
                         return
             return
@@ -219,87 +188,14 @@ class Uses:
         if not is_import and names & {"datastoreid", "datastorearn"}:
             type_name = normalized(kind)
             is_named = "dicomimport" in type_name or "importjob" in type_name or "healthimagingimport" in type_name
-            is_import = is_named or self._reach(reader, resource).may(_STARTS)
+            is_import = is_named or reach_of(self._policies, reader, resource).may(_STARTS)
         if not is_import and any("store" in name for name in names):
             places = [_import(reader, logical_id, ImportKind.RESOURCE, path, resource.get("Properties"))]
             has_places = all(use.source is not None and use.output is not None for use in places)
-            is_import = has_places and self._reach(reader, resource).may(_STARTS)
+            is_import = has_places and reach_of(self._policies, reader, resource).may(_STARTS)
         if is_import:
             for node in reader.get(resource, "Properties").nodes:
                 yield _import(reader, logical_id, ImportKind.RESOURCE, path, node)
-
-    def _reach(self, reader: Reader, resource: dict[str, Any]) -> _Reach:
-        """What the function behind a custom resource may do, as far as it can be followed."""
-        seen: set[tuple[str, str]] = set()
-        roles: list[Principal] = []
-        code: list[str] = []
-        queue = [(reader, node) for node in (resource.get("Properties"),)]
-        while queue and len(roles) < _MAX_ROLES:
-            source, node = queue.pop(0)
-            for target, logical_id in _targets(source, node):
-                if (target.template.name, logical_id) in seen:
-                    continue
-                seen.add((target.template.name, logical_id))
-                found = target.resources.get(logical_id, {})
-                principal = self._policies.principals.get((target.template.name, logical_id))
-                if principal is not None and principal.resource_type == "AWS::IAM::Role":
-                    roles.append(principal)
-                    queue += [(target, list(item.resources)) for item in principal.allowing("lambda:InvokeFunction")]
-                elif found.get("Type") == "AWS::Lambda::Function":
-                    queue.append((target, target.get(found, "Properties", "Role").nodes))
-                    code += [str(item) for item in target.get(found, "Properties", "Code", "ZipFile").nodes]
-        return _Reach(roles, " ".join(code))
-
-
-@dataclass(frozen=True, eq=False)
-class _Reach:
-    roles: list[Principal]
-    code: str
-
-    @property
-    def is_known(self) -> bool:
-        return bool(self.roles) and all(role.is_complete for role in self.roles)
-
-    def may(self, action: str) -> bool:
-        """Whether an action is allowed by name, or called in code that the template shows."""
-        operation = action.rpartition(":")[2]
-        if operation in normalized(self.code):
-            return True
-        return any(_names(item, action) for role in self.roles for item in role.statements if item.allows)
-
-
-def _names(statement: Statement, action: str) -> bool:
-    return statement.may(action) and any(
-        pattern.lower().startswith("medical-imaging:") for pattern in statement.actions
-    )
-
-
-def _targets(reader: Reader, node: Node) -> Iterator[tuple[Reader, str]]:
-    """The resources that a value names, in whatever template they stand."""
-    if isinstance(node, list) and all(isinstance(item, Text) for item in node):
-        texts = node
-    else:
-        for name in references(node):
-            if name in reader.resources:
-                yield reader, name
-        texts = [text for value in _leaves(node) for text in reader.texts(value)]
-    for text in texts:
-        for hole in text.holes:
-            yield from _resource(reader, hole)
-
-
-def _resource(reader: Reader, hole: Hole) -> Iterator[tuple[Reader, str]]:
-    for template in reader.siblings:
-        if template.template.name == hole.scope and hole.name in template.resources:
-            yield template, hole.name
-
-
-def _leaves(node: Node) -> Iterator[Node]:
-    """The values of properties, one level down."""
-    if isinstance(node, dict):
-        yield from node.values()
-    elif isinstance(node, list):
-        yield from node
 
 
 def _reads_id(reader: Reader, logical_id: str) -> bool:
@@ -320,7 +216,7 @@ def _properties(reader: Reader, resource: dict[str, Any]) -> Iterator[tuple[str,
 def _sdk_calls(reader: Reader, resource: dict[str, Any], key: str) -> Iterator[str]:
     """The operations that CDK's AwsCustomResource calls."""
     for node in reader.get(resource, "Properties", key).nodes:
-        call = _structure(reader, node, {})
+        call = structure_in(reader, node, {})
         if isinstance(call, dict) and "imaging" in normalized(_literal(call.get("service"))):
             yield _literal(call.get("action"))
 
@@ -370,82 +266,3 @@ def _collect(node: Node, path: str, found: dict[str, tuple[str, Node]], depth: i
                 for inner, value in item.items():
                     found.setdefault(name + normalized(inner), (f"{path}/{key}/{inner}", value))
             _collect(item, f"{path}/{key}", found, depth + 1)
-
-
-def _structure(reader: Reader, node: Node, substitutions: Node) -> Node:
-    """What JSON in a string stands for, with its holes; or a structure as it is, with substitutions filled in."""
-    given = (
-        {str(key): reader.text(item) for key, item in substitutions.items()} if isinstance(substitutions, dict) else {}
-    )
-    text = reader.text(node)
-    if text is None:
-        return _filled(node, given, reader) if isinstance(node, dict) else None
-    holes: list[Hole] = []
-    shown = ""
-    for part in text.parts:
-        if isinstance(part, str):
-            shown += part
-        else:
-            shown += chr(0xF0000 + len(holes))
-            holes.append(part)
-    try:
-        return _unmarked(json.loads(shown), holes, given)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _unmarked(node: Node, holes: list[Hole], given: dict[str, Text | None]) -> Node:
-    if isinstance(node, str):
-        parts: list[str | Hole | Text] = []
-        end = 0
-        for found in _MARKER.finditer(node):
-            index = ord(found[0]) - 0xF0000
-            parts += [node[end : found.start()], holes[index] if index < len(holes) else found[0]]
-            end = found.end()
-        return _substitute(Text.of(*parts, node[end:]), given)
-    if isinstance(node, dict):
-        return {key: _unmarked(item, holes, given) for key, item in node.items()}
-    return [_unmarked(item, holes, given) for item in node] if isinstance(node, list) else node
-
-
-def _filled(node: Node, given: dict[str, Text | None], reader: Reader) -> Node:
-    text = reader.text(node)
-    if text is not None:
-        return _substitute(text, given)
-    if isinstance(node, dict):
-        return {key: _filled(item, given, reader) for key, item in node.items()}
-    return [_filled(item, given, reader) for item in node] if isinstance(node, list) else node
-
-
-def _substitute(text: Text, given: dict[str, Text | None]) -> Text:
-    """Fill the ``${Name}`` of a state machine's definition in."""
-    parts: list[str | Hole | Text] = []
-    for part in text.parts:
-        if not isinstance(part, str):
-            parts.append(part)
-            continue
-        for index, piece in enumerate(re.split(r"\$\{(\w+)\}", part)):
-            value = given.get(piece) if index % 2 else None
-            parts.append(piece if not index % 2 else f"${{{piece}}}" if value is None else value)
-    return Text.of(*parts)
-
-
-def _tasks(reader: Reader, logical_id: str, path: str, node: Node, depth: int = 0) -> Iterator[Integration]:
-    """The SDK calls of a state machine's definition, also in its maps and branches."""
-    if depth > 24:
-        return
-    if isinstance(node, list):
-        for item in node:
-            yield from _tasks(reader, logical_id, path, item, depth + 1)
-    if not isinstance(node, dict):
-        return
-    resource = node.get("Resource")
-    if isinstance(resource, Text):
-        call = resource.split(":::")[-1].literal
-        match = _INTEGRATION.match(call or "")
-        if match:
-            arguments = node.get("Parameters", node.get("Arguments"))
-            given = arguments if isinstance(arguments, dict) else {}
-            yield Integration(reader, logical_id, path, match[1], match[2], given)
-    for item in node.values():
-        yield from _tasks(reader, logical_id, path, item, depth + 1)

@@ -11,10 +11,10 @@ import botocore.exceptions
 import click
 from rich.console import Console
 
-from healthimaging_cdk.cli._bulk import BulkImport, NoBulkImportError
 from healthimaging_cdk.cli._deployed import NoSuchStackError
-from healthimaging_cdk.cli._page import make_page
-from healthimaging_cdk.cli.watch import facts_table
+from healthimaging_cdk.cli.bulk._bulk import BulkImport, NoBulkImportError
+from healthimaging_cdk.cli.bulk._page import make_page
+from healthimaging_cdk.cli.bulk.watch import facts_table
 
 from healthimaging_import.contract import Verdict  # isort: skip
 from healthimaging_import.errors import TerminalError  # isort: skip

@@ -10,9 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from healthimaging_cdk.review.reader import Reader
-from healthimaging_cdk.review.template import Node, Template
-from healthimaging_cdk.review.text import Text
+from healthimaging_cdk.review.reading.reader import Reader
+from healthimaging_cdk.review.reading.template import Node, Template
+from healthimaging_cdk.review.reading.text import Text
 
 _ENVIRONMENT = re.compile(r"aws://(?P<account>[^/]*)/(?P<region>.*)")
 _HASH = re.compile(r"([0-9a-f]{64})\.json")

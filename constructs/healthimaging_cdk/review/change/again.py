@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from healthimaging_cdk._common.runtime import contract
-from healthimaging_cdk.review.compare import Comparison, Placed, ResourceKey, Side, holes_in
-from healthimaging_cdk.review.imports import ImportKind, ImportUse, Place
-from healthimaging_cdk.review.text import Text
+from healthimaging_cdk.review.change.compare import Comparison, Placed, ResourceKey, Side, holes_in
+from healthimaging_cdk.review.reading.imports import ImportKind, ImportUse, Place
+from healthimaging_cdk.review.reading.text import Text
 
 _WORDS = {
     "scope": "its logical id or its stack",

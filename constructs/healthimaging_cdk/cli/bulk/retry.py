@@ -8,8 +8,8 @@ import boto3
 import botocore.exceptions
 import click
 
-from healthimaging_cdk.cli._bulk import BulkImport, NoBulkImportError
 from healthimaging_cdk.cli._deployed import NoSuchStackError
+from healthimaging_cdk.cli.bulk._bulk import BulkImport, NoBulkImportError
 
 from healthimaging_import.errors import TerminalError  # isort: skip
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from healthimaging_cdk._common.runtime import contract
-from healthimaging_cdk.review.compare import Comparison, Placed, ResourceKey, holes_in
+from healthimaging_cdk.review.change.compare import Comparison, Placed, ResourceKey, holes_in
 from healthimaging_cdk.review.facts import CREATE_ONLY
-from healthimaging_cdk.review.imports import STORE_TYPE
+from healthimaging_cdk.review.reading.imports import STORE_TYPE
 from healthimaging_cdk.review.rules.stores import lacking_policies
 
 DATA_TYPES = (STORE_TYPE, "AWS::S3::Bucket", "AWS::KMS::Key", "AWS::DynamoDB::Table")

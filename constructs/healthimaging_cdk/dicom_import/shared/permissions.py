@@ -17,8 +17,8 @@ from healthimaging_cdk._common.validation import differing_places
 from healthimaging_cdk._provider.function_network import network_of
 from healthimaging_cdk._provider.provider import Provider
 from healthimaging_cdk.datastore.datastore import IDatastore
-from healthimaging_cdk.dicom_import._import_options import ImportOptions
-from healthimaging_cdk.dicom_import._storage import ImportStorage
+from healthimaging_cdk.dicom_import.shared.import_options import ImportOptions
+from healthimaging_cdk.dicom_import.shared.storage import ImportStorage
 
 _JOB_ACTIONS = [
     "medical-imaging:GetDICOMImportJob",

@@ -14,8 +14,8 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from healthimaging_cdk.cli._bulk import BulkImport, NoBulkImportError
 from healthimaging_cdk.cli._deployed import NoSuchStackError
+from healthimaging_cdk.cli.bulk._bulk import BulkImport, NoBulkImportError
 
 from healthimaging_import.errors import TerminalError  # isort: skip
 

@@ -1,0 +1,1 @@
+"""The commands about bulk imports: ``plan``, ``watch``, ``report`` and ``retry``."""

@@ -1,0 +1,1 @@
+"""The facts of a change: what becomes of data, what is imported again, new rights, what is created."""
