@@ -6,7 +6,6 @@ Parsed by pydicom with ``force=False``: a file without the P10 preamble is not a
 from __future__ import annotations
 
 import contextlib
-import gzip
 import io
 import json
 import logging
@@ -22,6 +21,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.multival import MultiValue
 from pydicom.uid import UID
 
+from healthimaging_local.inflation import TooLargeError, check_inflated_size, gunzip
 from healthimaging_local.pixels import Warned, examine
 
 # An import has to live with values that DICOM does not allow; pydicom would quote them in warnings and in its log.
@@ -120,11 +120,14 @@ def parse(body: bytes, encoding: str = "") -> ParsedFile:
     if "gzip" in encoding.lower():
         raise NotImportableError("The object is stored with Content-Encoding gzip, which cannot be imported")
     try:
+        check_inflated_size(body)
         dataset = pydicom.dcmread(io.BytesIO(body), force=False, stop_before_pixels=True)
         attributes = DicomJson(dataset)
         syntax = dataset.file_meta.get("TransferSyntaxUID") if hasattr(dataset, "file_meta") else None
     except InvalidDicomError as error:
         raise NotImportableError("The file is not a DICOM P10 file: the DICM preamble is missing") from error
+    except TooLargeError as error:
+        raise NotImportableError(f"The file is deflated. {error}") from error
     except Exception as error:
         raise NotImportableError(f"The file cannot be read as DICOM P10: {type(error).__name__}") from error
     if not syntax:
@@ -229,13 +232,21 @@ def present(attributes: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any
 def json_metadata_datasets(body: bytes, encoding: str = "") -> list[dict[str, dict[str, Any]]]:
     """The datasets of a DICOM JSON metadata file: one object, or a list with one object an instance."""
     try:
-        document = json.loads(gzip.decompress(body) if "gzip" in encoding.lower() else body)
-    except (ValueError, OSError) as error:
+        document = json.loads(gunzip(body) if "gzip" in encoding.lower() else body)
+    except TooLargeError as error:
+        raise NotImportableError(f"The DICOM JSON metadata file is gzipped. {error}") from error
+    except (ValueError, RecursionError) as error:
         raise NotImportableError("The DICOM JSON metadata file is not JSON") from error
     datasets = document if isinstance(document, list) else [document]
-    if not datasets or not all(isinstance(item, dict) for item in datasets):
+    if not datasets or not all(map(_is_dicom_json, datasets)):
         raise NotImportableError("The DICOM JSON metadata file holds no DICOM JSON object")
     return datasets
+
+
+def _is_dicom_json(document: object) -> bool:
+    return isinstance(document, dict) and all(
+        isinstance(element, dict) and isinstance(element.get("Value", []), list) for element in document.values()
+    )
 
 
 def text_of(attributes: Mapping[str, dict[str, Any]], tag: str) -> str:

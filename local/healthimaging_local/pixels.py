@@ -40,6 +40,7 @@ _STARTS = {
     **dict.fromkeys(_JPEG_2000, (b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  ")),
 }
 _MOST_RLE_SEGMENTS = 15
+_BITS_PER_BYTE = 8
 _BITS = (1, 8, 16, 32, 64)
 
 Warned = tuple[tuple[int, str], str]
@@ -136,11 +137,13 @@ def _native(dataset: Dataset, content: bytes, count: int | None) -> list[bytes]:
     if str(dataset.get("PhotometricInterpretation", "")).endswith("_422"):
         samples = 2  # of each two pixels one has no colour
     all_bits = rows * columns * samples * bits
-    wanted = (all_bits * (count or 1) + 7) // 8
+    if all_bits < _BITS_PER_BYTE:  # a file must not have more frames than bytes
+        raise _DamagedError(TRANSCODING_EXCEPTION, "An attribute of the pixel data has a value that is not allowed")
+    wanted = (all_bits * (count or 1) + _BITS_PER_BYTE - 1) // _BITS_PER_BYTE
     if len(content) < wanted:
         text = f"The pixel data has {len(content)} bytes, its attributes ask for {wanted}"
         raise _DamagedError(FRAMES_EXTRACTION_FAILURE, text)
-    size = all_bits // 8 if all_bits % 8 == 0 else 0
+    size = all_bits // _BITS_PER_BYTE if all_bits % _BITS_PER_BYTE == 0 else 0
     if not size:  # frames of single bits do not end at bytes
         return [content] * (count or 1)
     return [content[start : start + size] for start in range(0, len(content) - size + 1, size)]

@@ -17,6 +17,7 @@ import pytest
 
 from healthimaging_local import Cloud, CloudError, environments, node, registry
 from healthimaging_local.cli.using import CDK_CLI
+from healthimaging_local.connection import Connection
 from healthimaging_local.paths import HOME_VARIABLE, PACKAGE
 from healthimaging_local.processes import alive
 from healthimaging_local.progress import Lines
@@ -80,6 +81,29 @@ def test_clouds_run_side_by_side_by_name_and_are_listed_until_they_are_stopped(c
     assert "the local cloud 'two' is stopped\n" == stopped.stdout
     assert "no local cloud runs\n" == command("status").stdout
     assert ["start.lock"] == sorted(it.name for it in (home / "state").iterdir())
+
+
+def throttling(port: int) -> bool:
+    return bool(Connection(port).control("GET", "settings")["throttling"])
+
+
+@pytest.mark.cloud
+def test_throttling_can_be_turned_off_at_the_start(command: Command) -> None:
+    program = (
+        "from healthimaging_local.connection import Connection; import os; "
+        "print(Connection(int(os.environ['AWS_ENDPOINT_URL'].rpartition(':')[2])).control('GET', 'settings')"
+        "['throttling'])"
+    )
+    assert "False\n" == command("run", "--no-throttling", "--", sys.executable, "-c", program).stdout
+    try:
+        for name, options in (("as-aws", ()), ("fast", ("--no-throttling",))):
+            assert 0 == command("start", "--name", name, "--no-bootstrap", *options).returncode
+        assert {"as-aws": True, "fast": False} == {it.name: throttling(it.port) for it in all_running()}
+        late = command("run", "--name", "as-aws", "--no-throttling", "--job-seconds", "1", "--", "true")
+        assert 1 == late.returncode
+        assert "'as-aws' runs already: --no-throttling, --job-seconds must be given to its start" in late.stderr
+    finally:
+        command("stop", "--all")
 
 
 @pytest.mark.cloud

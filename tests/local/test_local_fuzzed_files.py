@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
+import os
 import struct
+import subprocess
+import sys
 import zlib
 from typing import Any
 
@@ -15,6 +19,8 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
+from healthimaging_local.dicom import parse
+from healthimaging_local.inflation import MOST_INFLATED_BYTES
 from tests.deployment import P10_FILES
 from tests.local.conftest import Imaging
 
@@ -144,17 +150,77 @@ def nested_beyond_reason() -> bytes:
     return written(dataset()) + opening * 2000
 
 
-def inflates_to_a_thousand_times_its_size() -> bytes:
+def deflated(megabytes: int) -> bytes:
+    """A dataset that begins as any other, and ends with an element of many zeros."""
     made = dataset()
     made.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     body = written(made)
-    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    head = pydicom.filebase.DicomBytesIO(body)
+    head = io.BytesIO(body)
     pydicom.filereader.read_preamble(head, force=False)
     pydicom.filereader._read_file_meta_info(head)
-    zeros = struct.pack("<HH2sHI", 0x0009, 0x0010, b"UN", 0, 1 << 26)
-    chunks = [packer.compress(zeros), *(packer.compress(bytes(1 << 20)) for _ in range(64)), packer.flush()]
-    return body[: head.tell()] + b"".join(chunks)
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    last = struct.pack("<HH2sHI", 0x7FE1, 0x0010, b"UN", 0, megabytes << 20)
+    chunks = [packer.compress(zlib.decompress(body[head.tell() :], -zlib.MAX_WBITS) + last)]
+    chunks += [packer.compress(bytes(1 << 20)) for _ in range(megabytes)]
+    return body[: head.tell()] + b"".join([*chunks, packer.flush()])
+
+
+def inflates_to_a_thousand_times_its_size() -> bytes:
+    return deflated(64)
+
+
+MEMORY = """
+import io, resource, sys
+from healthimaging_local.dicom import NotImportableError, json_metadata_datasets, parse
+
+resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+body = sys.stdin.buffer.read()
+try:
+    print(len(parse(body).attributes) if sys.argv[1] == "p10" else json_metadata_datasets(body, "gzip"))
+except NotImportableError as error:
+    print(error)
+"""
+
+
+def in_a_gigabyte(kind: str, body: bytes) -> str:
+    """What a process that has a gigabyte of memory says to a file."""
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", MEMORY, kind],
+        input=body, capture_output=True, check=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    ).stdout.decode().strip()  # fmt: skip
+
+
+def test_fails_for_a_file_that_inflates_to_gigabytes() -> None:
+    body = deflated(4095)
+    assert len(body) < 5 << 20
+    refused = f"It inflates to more than {MOST_INFLATED_BYTES} bytes"
+    assert f"The file is deflated. {refused}" == in_a_gigabyte("p10", body)
+    assert f"The DICOM JSON metadata file is gzipped. {refused}" == in_a_gigabyte("json", gzip.compress(bytes(1 << 30)))
+    assert "5" == in_a_gigabyte("p10", deflated(1)), "one that is deflated with measure is read"
+
+
+@pytest.mark.parametrize("junk", [b"", b"\x00\xff", bytes(64)])
+def test_fails_for_a_deflated_file_that_cannot_be_inflated(junk: bytes) -> None:
+    """Where the dataset begins is what pydicom takes for it: a command set before it hides nothing."""
+    body = deflated(1)
+    end = body.index(b"1.2.840.10008.1.2.1.99") + 22
+    command = struct.pack("<HHI", 0, 0x0110, 2) + b"\x01\x00"
+    for damaged_body in (body[:-20] + junk, body[: end + 40] + junk + body[end + 48 :], body[:end] + command + junk):
+        summary, _ = import_beside_a_good_one(damaged_body)
+        assert (2, 0) == (summary["numberOfScannedFiles"], summary["numberOfFilesWithServerError"])
+
+
+def frames_of_one_bit() -> bytes:
+    """More frames than bytes."""
+    pixels: dict[str, Any] = {"Rows": 1, "Columns": 1, "BitsAllocated": 1, "SamplesPerPixel": 1}
+    return written(
+        dataset(**pixels, NumberOfFrames=1 << 23, PhotometricInterpretation="MONOCHROME2", PixelData=bytes(1 << 20))
+    )
+
+
+def test_frames_of_less_than_a_byte_are_not_cut_out() -> None:
+    file = parse(frames_of_one_bit())
+    assert (1, [45312]) == (len(file.frames), [kind[0] for kind, _ in file.warnings])
 
 
 def many_values() -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import time
@@ -187,10 +188,26 @@ def test_fails_for_the_instances_whose_metadata_file_is_missing(imaging: Any, sa
     assert ("in/1.dcm", True) == (failure["inputFile"], "metadata file" in failure["exception"]["message"])
 
 
-@pytest.mark.parametrize("content", [b"{", b"[]", b'[{"00100020": {"vr": "??", "Value": 1}}]'])
-def test_fails_for_the_instances_whose_metadata_file_is_broken(imaging: Any, sample: Any, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "encoding"),
+    [
+        (b"{", ""),
+        (b"[]", ""),
+        (b'[{"00100020": {"vr": "??", "Value": 1}}]', ""),
+        (b'[{"00080018": []}]', ""),
+        (b'[{"00080018": {"vr": "UI", "Value": 5}}]', ""),
+        (b'[{"00081140": {"vr": "SQ", "Value": [5]}}]', ""),
+        (b"[" * 100_000, ""),
+        (b"[{}]", "gzip"),
+        (gzip.compress(b"[{}]")[:-9], "gzip"),
+        (gzip.compress(b"\xff\xfe"), "gzip"),
+    ],
+)
+def test_fails_for_the_instances_whose_metadata_file_is_broken(
+    imaging: Any, sample: Any, content: bytes, encoding: str
+) -> None:
     imaging.storage.put("source", "in/1.dcm", sample(CT))
-    imaging.storage.put("source", "in/meta/patient.json", content)
+    imaging.storage.put("source", "in/meta/patient.json", content, encoding)
     job = imaging.run(imaging.datastore(), importConfiguration=metadata_configuration(sample(CT)))
     assert ("COMPLETED", 1) == (job["jobStatus"], imaging.manifest(job)["numberOfFilesWithCustomerError"])
 

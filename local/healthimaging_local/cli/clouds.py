@@ -45,6 +45,7 @@ def start(
     job_seconds: float,
     *,
     no_auth: bool,
+    no_throttling: bool,
     foreground: bool,
     no_bootstrap: bool,
 ) -> None:
@@ -56,6 +57,7 @@ def start(
         auth=not no_auth,
         wait_scale=wait_scale,
         job_seconds=job_seconds,
+        throttling=not no_throttling,
         folder=record_file(name).with_suffix(""),
         idle_seconds=idle_hours * _SECONDS_PER_HOUR,
         detached=not foreground,

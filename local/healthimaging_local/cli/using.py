@@ -16,7 +16,13 @@ from types import FrameType
 import click
 
 from healthimaging_local.accounts import Account
-from healthimaging_local.cli._options import cloud_options, connection_to, name_option, running_record
+from healthimaging_local.cli._options import (
+    check_no_cloud_options,
+    cloud_options,
+    connection_to,
+    name_option,
+    running_record,
+)
 from healthimaging_local.cloud import Cloud
 from healthimaging_local.connection import Connection
 from healthimaging_local.errors import CloudError
@@ -90,18 +96,32 @@ def inject(
 )
 @cloud_options
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-def run(command: tuple[str, ...], name: str | None, wait_scale: float, job_seconds: float, *, no_auth: bool) -> None:
+@click.pass_context
+def run(
+    context: click.Context,
+    command: tuple[str, ...],
+    name: str | None,
+    wait_scale: float,
+    job_seconds: float,
+    *,
+    no_auth: bool,
+    no_throttling: bool,
+) -> None:
     """Run a COMMAND against a cloud: healthimaging-local run -- cdk deploy.
 
     A cloud that runs is used. Otherwise one is started for the command, bootstrapped, and stopped afterwards. Where no
     cdk is installed, npx brings it.
     """
     record = running_record(name) if name else running(DEFAULT_NAME)
+    if record:
+        check_no_cloud_options(context, record)
     with _terminations_as_exits():
         if record:
             code = _call(command, connection_to(record).child_environ())
         else:
-            with Cloud(auth=not no_auth, wait_scale=wait_scale, job_seconds=job_seconds) as cloud:
+            with Cloud(
+                auth=not no_auth, throttling=not no_throttling, wait_scale=wait_scale, job_seconds=job_seconds
+            ) as cloud:
                 Account(cloud, cloud.account).bootstrap()
                 code = _call(command, cloud.child_environ())
     raise SystemExit(code)
