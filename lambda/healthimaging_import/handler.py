@@ -102,7 +102,7 @@ def _start_execution(request: Request, name: str, state: State) -> None:
     """Start an execution, unless there is one of that name. Why the function was called is found out here, once."""
     from healthimaging_import.aws.clients import Aws  # noqa: PLC0415 - responding must not need boto3
 
-    aws, began = Aws(request.role_arn, iam_propagating=request.request_type != "Delete"), time.monotonic()
+    aws, began = Aws(request.role_arn, iam_propagating=not request.leaves_nothing), time.monotonic()
     for attempt in itertools.count():
         try:
             if "mode" not in state:

@@ -145,13 +145,34 @@ def test_fails_at_once_to_delete_a_store_that_is_in_use(aws: FakeAws, machine: M
     assert "holds image sets or runs a job, so it cannot be deleted" in aws.responses[0]["Reason"]
 
 
+def test_a_deletion_that_is_denied_seconds_after_the_creation_is_tried_again(aws: FakeAws, machine: Machine) -> None:
+    store = created(aws, machine)
+    aws.stack_status = "ROLLBACK_IN_PROGRESS"
+    aws.fail("STS.AssumeRole", "AccessDenied", 403, times=2)
+    aws.fail(DELETE, "AccessDeniedException", 403, times=4)
+    machine.restart()
+    machine.request(request(aws, "Delete", SETTINGS, datastore_id=store))
+    assert (["SUCCESS"], 5) == (statuses(aws), aws.count(DELETE))
+
+
+@pytest.mark.parametrize("status", ["CREATE_COMPLETE", "UPDATE_COMPLETE"])
+def test_fails_to_delete_the_store_of_a_stack_that_nobody_works_on(aws: FakeAws, machine: Machine, status: str) -> None:
+    """Somebody called the function with a request of his own; an empty store would be gone."""
+    store = created(aws, machine)
+    aws.stack_status = status
+    machine.request(request(aws, "Delete", SETTINGS, datastore_id=store))
+    assert (["FAILED"], 0) == (statuses(aws), aws.count(DELETE))
+    assert f"the stack is {status}, so nobody deletes data store {store}" == aws.responses[0]["Reason"]
+
+
 @pytest.mark.parametrize("operation", [DELETE, GET])
 @pytest.mark.parametrize("code", ["AccessDeniedException", "ValidationException"])
-def test_fails_at_once_to_delete_a_store_without_the_right(
+def test_fails_after_two_minutes_to_delete_a_store_without_the_right(
     aws: FakeAws, machine: Machine, operation: str, code: str
 ) -> None:
     store = created(aws, machine)
-    aws.fail(operation, code, 403)
+    aws.fail(operation, code, 403, times=99)
     machine.request(request(aws, "Delete", SETTINGS, datastore_id=store))
-    assert (["FAILED"], []) == (statuses(aws), machine.waited)
+    assert ["FAILED"] == statuses(aws)
+    assert 120 <= sum(machine.waited) < 180
     assert f"{operation.partition('.')[2]} answered {code}" in aws.responses[0]["Reason"]

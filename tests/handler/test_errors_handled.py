@@ -137,22 +137,6 @@ def test_a_store_that_is_not_found_is_gone(aws: FakeAws, machine: Machine, store
     assert ["SUCCESS"] == statuses(aws)
 
 
-AT_ONCE = "stop at once, also in the first 120 seconds"
-
-
-@handled("medical-imaging:GetDatastore", *DENIALS, by=datastore._delete, what=f"after a deletion: {AT_ONCE}")
-@handled("medical-imaging:DeleteDatastore", *DENIALS, by=datastore._delete, what=AT_ONCE, always=True)
-@pytest.mark.parametrize("code", DENIALS)
-@pytest.mark.parametrize("operation", ["DeleteDatastore", "GetDatastore"])
-def test_fails_at_once_to_delete_a_store_without_the_right(
-    aws: FakeAws, machine: Machine, store: str, operation: str, code: str
-) -> None:
-    aws.fail(f"HealthImaging.{operation}", code)
-    machine.request(of_store(aws, "Delete", SETTINGS, datastore_id=store))
-    assert f"{operation} answered {code}" in aws.responses[0]["Reason"]
-    assert [] == machine.waited
-
-
 # -- image set deletion ----------------------------------------------------------------------------------------------
 
 
@@ -214,7 +198,7 @@ def test_an_image_set_that_is_not_found_is_gone(going: FakeAws, machine: Machine
 )
 @pytest.mark.parametrize("code", REFUSALS)
 def test_image_sets_stay_where_the_tags_cannot_be_read(going: FakeAws, machine: Machine, code: str) -> None:
-    going.fail("HealthImaging.ListTagsForResource", code)
+    going.fail("HealthImaging.ListTagsForResource", code, times=99)
     machine.request(of_image_sets(going, "Delete"))
     assert (["SUCCESS"], 2) == (statuses(going), len(left(going)))
 
@@ -231,36 +215,6 @@ def test_a_mark_that_cannot_be_taken_away_stays(going: FakeAws, machine: Machine
     going.fail("HealthImaging.UntagResource", code)
     machine.request(of_image_sets(going, "Delete"))
     assert (["SUCCESS"], 2) == (statuses(going), len(left(going)))
-
-
-@handled("medical-imaging:DeleteImageSet", *DENIALS, by=image_set_deletion.step, what=AT_ONCE, always=True)
-@handled("medical-imaging:GetImageSet", *DENIALS, by=image_set_deletion.step, what=AT_ONCE, always=True)
-@handled("medical-imaging:SearchImageSets", *DENIALS, by=image_set_deletion.step, what=AT_ONCE, always=True)
-@pytest.mark.parametrize("code", DENIALS)
-@pytest.mark.parametrize("operation", ["SearchImageSets", "DeleteImageSet", "GetImageSet"])
-def test_fails_at_once_to_delete_image_sets_without_the_right(
-    going: FakeAws, machine: Machine, operation: str, code: str
-) -> None:
-    going.fail(f"HealthImaging.{operation}", code)
-    machine.request(of_image_sets(going, "Delete"))
-    assert f"{operation} answered {code}" in going.responses[0]["Reason"]
-    assert all(5 == seconds for seconds in machine.waited)
-
-
-@handled(
-    "cloudformation:DescribeStacks",
-    "AccessDenied",
-    "AccessDeniedException",
-    by=image_set_deletion.step,
-    what=f"in the deletion of image sets: {AT_ONCE}",
-)
-@pytest.mark.parametrize("code", ["AccessDenied", "AccessDeniedException"])
-def test_fails_at_once_where_it_is_not_known_what_becomes_of_the_stack(
-    going: FakeAws, machine: Machine, code: str
-) -> None:
-    going.fail("CloudFormation.DescribeStacks", code, 403, times=99)
-    machine.request(of_image_sets(going, "Delete"))
-    assert (["FAILED"], [], 2) == (statuses(going), machine.waited, len(left(going)))
 
 
 # -- tags, and what must not fail ------------------------------------------------------------------------------------
@@ -291,7 +245,7 @@ def test_tags_that_cannot_be_removed_stay(aws: FakeAws, machine: Machine, operat
     "cloudformation:DescribeStacks",
     "AccessDenied",
     "AccessDeniedException",
-    by=tags._stack_status,
+    by=tags._deploy,
     what="in a deletion of tags they stay",
 )
 @pytest.mark.parametrize("code", ["AccessDenied", "AccessDeniedException"])

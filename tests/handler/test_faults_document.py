@@ -74,7 +74,8 @@ MEANINGS = {
     "later": "The state machine tries again, with full jitter between tries and at least as long as `Retry-After` asks, "
     "until the import's `timeout` is over; then the response gives the reason",
     "briefly": "As **later**, for 120 seconds at most",
-    "propagating": "As **later** during the first 120 seconds of a deploy that created or changed roles or grants, since "
+    "propagating": "As **later** during the first 120 seconds of a deploy that created or changed roles or grants, or of "
+    "a deletion of a data store or of its image sets, since "
     "IAM may not know them everywhere yet; **stop** after that",
     "stop": "The request ends at once, with the reason",
 }

@@ -643,6 +643,64 @@ def test_fails_with_the_jobs_own_message_when_it_failed_early(source: FakeAws, d
     assert "SourceBucketPolicy" not in reason
 
 
+def failing_at_once(aws: FakeAws, deploy: Any) -> None:
+    """Let a job fail without a manifest, as one does whose role HealthImaging cannot assume."""
+    aws.state.settings.files_per_job = 0
+    run_job(aws, deploy)
+    with pytest.raises(RetryableError, match="is FAILED and has not written"):
+        deploy.step()
+    aws.clock.seconds += 10
+
+
+def test_a_job_that_fails_at_once_after_new_rights_is_started_once_more(source: FakeAws, deploy: Deploys) -> None:
+    first = deploy(has_new_rights=True)
+    failing_at_once(source, first)
+    with pytest.raises(RetryableError, match=r"left no manifest.*; it would have been started once more") as waiting:
+        first.step()
+    assert (["FAILED"], 1, True) == (verdicts(source), len(source.jobs()), waiting.value.after > 60)
+    source.clock.seconds += waiting.value.after
+    source.state.settings.files_per_job = 5000
+    assert 1 == finish(source, first).counts.imported
+    assert (["FAILED", "SUCCEEDED"], 2) == (verdicts(source), len(set(tokens(source))))
+
+
+def test_fails_when_the_job_fails_at_once_a_second_time(source: FakeAws, deploy: Deploys) -> None:
+    first = deploy(has_new_rights=True)
+    failing_at_once(source, first)
+    source.clock.seconds += 120
+    failing_at_once(source, first)
+    assert "left no manifest" in refusal(first)
+    assert "left no manifest" in refusal(first)
+    assert (["FAILED", "FAILED"], 2) == (verdicts(source), len(source.jobs()))
+
+
+@pytest.mark.parametrize(("mode", "is_new", "seconds"), [
+    (Mode.DEPLOY, False, 0), (Mode.DEPLOY, True, 300), (Mode.DETACHED, True, 0),
+])  # fmt: skip
+def test_a_job_is_not_started_once_more_for_another_cause_or_when_nobody_waits(
+    source: FakeAws, deploy: Deploys, mode: Mode, *, is_new: bool, seconds: float
+) -> None:
+    first = deploy(has_new_rights=is_new)
+    source.clock.seconds += seconds
+    failing_at_once(source, first)
+    first.context.mode = mode
+    assert "left no manifest" in refusal(first)
+    source.clock.seconds += 120
+    assert "left no manifest" in refusal(first)
+    assert 1 == len(source.jobs())
+
+
+def test_a_deletion_ends_the_attempt_that_would_have_been_started_once_more(source: FakeAws, deploy: Deploys) -> None:
+    first = deploy(has_new_rights=True)
+    failing_at_once(source, first)
+    with pytest.raises(RetryableError, match="it would have been started once more"):
+        first.step()
+    source.clock.seconds += 120
+    first.context.is_still_wanted = lambda: False
+    assert "the stack is rolled back or deleted" in refusal(first)
+    assert (1, ["FAILED"]) == (len(source.jobs()), verdicts(source))
+
+
 def test_fails_a_job_on_another_accounts_bucket_with_who_has_to_allow_it(source: FakeAws, deploy: Deploys) -> None:
     source.state.settings.files_per_job = 0
     first = deploy(input_owner_account_id="444455556666")

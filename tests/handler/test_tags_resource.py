@@ -82,6 +82,7 @@ def test_a_rollback_is_not_refused_for_what_is_gone(aws: FakeAws, machine: Machi
         ("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", {"foreign": "1"}),
         ("DELETE_IN_PROGRESS", {"foreign": "1", "team": "radiology"}),
         ("ROLLBACK_IN_PROGRESS", {"foreign": "1", "team": "radiology"}),
+        ("UPDATE_COMPLETE", {"foreign": "1", "team": "radiology"}),  # somebody called the function by hand
     ],
 )
 def test_tags_go_with_their_resource_but_not_with_the_whole_stack(

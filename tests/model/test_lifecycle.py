@@ -10,7 +10,7 @@ import pytest
 
 from healthimaging_import.contract import Verdict
 from healthimaging_import.importing.lifecycle import DEPLOYS, Action, Mode, next_action
-from healthimaging_import.importing.record import Owner, Record, State
+from healthimaging_import.importing.record import Owner, Record, Retry, State
 
 NOW = 1000.0
 ME = Owner("me", 500.0)
@@ -34,6 +34,8 @@ def records() -> dict[str, Record | None]:
         for verdict, published in itertools.product(Verdict, (False, True)):
             text = f"JUDGED {verdict}, {'published' if published else 'not published'}, owner {name}"
             found[text] = record_of(State.JUDGED, owner, verdict=verdict, published=published)
+        text = f"JUDGED FAILED at once, published, owner {name}"
+        found[text] = record_of(State.JUDGED, owner, verdict=Verdict.FAILED, published=True, retry=Retry.DUE)
     return found
 
 
@@ -45,7 +47,7 @@ def decide(record: Record | None, mode: Mode, *, is_current: bool) -> Action:
 
 
 def test_every_combination_has_an_action():
-    assert 408 == len(ALL)
+    assert 444 == len(ALL)
     assert set(Action) == {decide(record, mode, is_current=current) for record, mode, current in ALL}
 
 
@@ -114,6 +116,12 @@ def test_a_submitted_job_is_never_judged_by_its_deploy():
 def test_whoever_may_not_start_ends_an_attempt_that_was_not_sent():
     for mode in (Mode.ROLLBACK, Mode.DELETE, Mode.CLEANUP, Mode.DETACHED):
         assert Action.REFUSE == decide(record_of(State.CLAIMED), mode, is_current=False)
+
+
+def test_only_the_deploy_whose_job_failed_at_once_repeats_its_own_attempt():
+    for record, mode, current in ALL:
+        if record and record.owner == ME and decide(record, mode, is_current=current) is Action.CLAIM:
+            assert (Mode.DEPLOY, Retry.DUE, True) == (mode, record.retry, record.published)
 
 
 def table() -> str:

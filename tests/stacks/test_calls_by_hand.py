@@ -82,39 +82,34 @@ def state(event: dict[str, Any], mode: str, **members: Any) -> dict[str, Any]:
     return {"event": event, "mode": mode, "deploy": "", "began_at": time.time(), "carried": {}, **members}
 
 
-def mark(account: Account, event: dict[str, Any]) -> list[dict[str, Any]]:
-    """Mark the store as one whose image sets may go, and return them. A made-up deletion takes the mark away."""
-    properties = event["ResourceProperties"]
-    tags = {"healthimaging-cdk:auto-delete-image-sets": "true"}
-    account.healthimaging.tag_resource(resourceArn=properties["DatastoreArn"], tags=tags)
-    return account.image_sets(properties["DatastoreId"])
+@pytest.fixture
+def event(account: Account, living: str) -> Iterator[dict[str, Any]]:
+    """A request for the deletion of the image sets, which are there afterwards, and so is the store's mark."""
+    made = made_up(account, living, DELETION, RequestType="Delete")
+    properties = made["ResourceProperties"]
+    before = account.image_sets(properties["DatastoreId"])
+    yield made
+    assert [] == account.cloud.calls("DeleteImageSet")
+    assert (1, before) == (len(before), account.image_sets(properties["DatastoreId"]))
+    tags = account.healthimaging.list_tags_for_resource(resourceArn=properties["DatastoreArn"])["tags"]
+    assert "true" == tags["healthimaging-cdk:auto-delete-image-sets"]
 
 
 @pytest.mark.parametrize("carried", [{}, {"requested": []}, {"requested": ["0" * 32], "locked": []}])
-def test_a_made_up_step_of_a_deletion_deletes_nothing_of_a_living_stack(account, living, carried):
-    event = made_up(account, living, DELETION, RequestType="Delete")
-    before = mark(account, event)
+def test_a_made_up_step_of_a_deletion_deletes_nothing_of_a_living_stack(account, living, event, carried):
     answer = account.invoke(living, {"step": "step", "state": state(event, "DELETE", carried=carried)})
     assert {"next": "respond", "success": True} == {"next": answer["next"], "success": answer["response"]["success"]}
-    assert [] == account.cloud.calls("DeleteImageSet")
-    assert (1, before) == (len(before), account.image_sets(event["ResourceProperties"]["DatastoreId"]))
 
 
-def test_a_made_up_step_of_the_first_version_deletes_nothing_of_a_living_stack(account, living):
-    event = made_up(account, living, DELETION, RequestType="Delete", ResponseURL="")
-    assert 1 == len(mark(account, event))
-    old = {"event": event, "began_at": time.time(), "progress": {"going": []}}
+def test_a_made_up_step_of_the_first_version_deletes_nothing_of_a_living_stack(account, living, event):
+    old = {"event": {**event, "ResponseURL": ""}, "began_at": time.time(), "progress": {"going": []}}
     answer = account.invoke(living, {"step": "advance", "state": old})
     assert "answer" == answer["next"]
-    assert [] == account.cloud.calls("DeleteImageSet")
 
 
-def test_a_made_up_deletion_of_the_whole_request_deletes_nothing_of_a_living_stack(account, living, elsewhere):
-    event = made_up(account, living, DELETION, RequestType="Delete", ResponseURL=elsewhere.url)
-    assert 1 == len(mark(account, event))
-    account.invoke(living, event)
+def test_a_made_up_deletion_of_the_whole_request_deletes_nothing_of_a_living_stack(account, living, event, elsewhere):
+    account.invoke(living, {**event, "ResponseURL": elsewhere.url})
     assert eventually(lambda: ended(account, living, REQUEST_ID))
-    assert [] == account.cloud.calls("DeleteImageSet")
     assert [] == elsewhere.requests
 
 

@@ -53,7 +53,10 @@ class Request:
     leaves_nothing: bool
     """Whether this deletes something that leaves nothing behind: it must not keep a stack from being deleted."""
     has_new_rights: bool
-    """Whether this deploy has created or changed rights, which IAM takes a while to know everywhere."""
+    """Whether this deploy may have created or changed rights, which IAM takes a while to know everywhere.
+
+    A deletion may follow seconds after a creation that failed.
+    """
 
     @staticmethod
     def parse(event: Mapping[str, Any]) -> Request:
@@ -74,7 +77,7 @@ class Request:
             scope=f"{event['StackId']}/{event['LogicalResourceId']}",
             wait_seconds=min(float(seconds) if seconds.isdecimal() else DEFAULT_WAIT_SECONDS, _LONGEST_WAIT_SECONDS),
             leaves_nothing=kind == "Delete" and resource_type in (ResourceType.IMPORT, ResourceType.TAGS),
-            has_new_rights=kind != "Delete" and any(new.get(name) != old.get(name) for name in _RIGHTS),
+            has_new_rights=any(new.get(name) != old.get(name) for name in _RIGHTS),
         )
 
     @property

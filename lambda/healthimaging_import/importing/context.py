@@ -26,6 +26,8 @@ class ImportContext:
     clock: Callable[[], float]
     is_current: bool = False
     """As in :func:`next_action`."""
+    has_new_rights: bool = False
+    """Whether the deploy has created or changed rights, which IAM takes a while to know everywhere."""
     is_still_wanted: Callable[[], bool] = lambda: True
     """Asked after the claim is visible, right before a job is started."""
     judge_until: float = float("inf")

@@ -13,12 +13,14 @@ from healthimaging_import.importing.jobs import Job, get_job
 from healthimaging_import.importing.judge import MANIFEST_PATIENCE_SECONDS, describe_causes, judge
 from healthimaging_import.importing.manifest import read_manifest
 from healthimaging_import.importing.publish import publish
-from healthimaging_import.importing.record import Record, State
+from healthimaging_import.importing.record import Record, Retry, State
 from healthimaging_import.importing.records import Run
 from healthimaging_import.importing.verdict import NEW_RUN, ImportResult
 
 _ARCHIVED_SECONDS = 89 * 24 * 3600
 """HealthImaging lists jobs for 90 days."""
+_NEW_RIGHTS_SECONDS = 300
+"""A job that failed so long after the request began, and left no manifest, may have been refused new rights."""
 _UNKNOWN_JOB_PATIENCE_SECONDS = 300
 """How long HealthImaging may say that it does not know a job it has just answered with."""
 
@@ -50,6 +52,9 @@ def poll(context: ImportContext, record: Record) -> Record | ImportResult:
         if not job.ended_at and not record.ended_at:
             context.records.save(record, ended_at=now)
         raise RetryableError(f"import job {job_id} is {job.status} and has not written its manifest")
+    if body is None and job.status == "FAILED" and record.retry is Retry.NONE and context.has_new_rights:
+        is_early = ended_at < context.me.began_at + _NEW_RIGHTS_SECONDS
+        record = replace(record, retry=Retry.DUE if is_early else Retry.NONE)
     return _judge(context, record, job, body, is_late=is_late)
 
 

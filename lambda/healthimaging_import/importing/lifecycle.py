@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from healthimaging_import.contract import Verdict
-from healthimaging_import.importing.record import Owner, Record, State
+from healthimaging_import.importing.record import Owner, Record, Retry, State
 
 
 class Mode(StrEnum):
@@ -67,6 +67,8 @@ def next_action(  # noqa: PLR0911 - one line of the table each
     if state is State.JUDGED and not record.published:
         return Action.PUBLISH
     is_mine, is_later = record.owner.request_id == me.request_id, me.began_at > record.owner.began_at
+    if record.retry is Retry.DUE and is_mine and mode is Mode.DEPLOY:
+        return Action.CLAIM
     if state in (State.JUDGED, State.REFUSED):
         may_repeat = state is State.REFUSED or record.verdict is Verdict.FAILED or not is_current
         return Action.CLAIM if mode in DEPLOYS and is_later and not is_mine and may_repeat else Action.RESPOND

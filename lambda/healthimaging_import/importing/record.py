@@ -39,6 +39,14 @@ class State(StrEnum):
     REFUSED = "REFUSED"  # no job was started, for a reason
 
 
+class Retry(StrEnum):
+    """Whether the owner tries once more after a job that failed as one does whose role IAM does not know yet."""
+
+    NONE = ""
+    DUE = "DUE"  # this attempt's job failed so
+    DONE = "DONE"  # this attempt is that one more
+
+
 @dataclass(frozen=True)
 class Owner:
     """A request, and when it began: of two requests the later one owns the record."""
@@ -69,6 +77,7 @@ class Record:
     reason: str = ""
     """Why it was refused, or why the verdict is not SUCCEEDED."""
     published: bool = False
+    retry: Retry = Retry.NONE
     responded_to: str = ""
     """The request that has its response though the job is running."""
     etag: str = field(default="", compare=False)
@@ -143,6 +152,7 @@ def _from_this_version(document: Mapping[str, Any]) -> Record:
         "owner": Owner(document["owner"], document["owner_began_at"]),
         "verdict": Verdict(document["verdict"]) if document["verdict"] else None,
         "result": ImportResult.decode(document["result"]),
+        "retry": Retry(document.get("retry", "")),
     }
     return Record(**values)
 

@@ -10,7 +10,7 @@ from healthimaging_import.contract import OnEmpty
 from healthimaging_import.errors import RetryableError, StepError, TerminalError
 from healthimaging_import.importing.context import ImportContext
 from healthimaging_import.importing.jobs import find_job, refuse_unmarked, start_job
-from healthimaging_import.importing.record import Record, State
+from healthimaging_import.importing.record import Record, Retry, State
 from healthimaging_import.importing.records import Run
 from healthimaging_import.importing.source import survey
 from healthimaging_import.importing.unpack import unpack
@@ -18,13 +18,22 @@ from healthimaging_import.importing.verdict import NOTHING_TO_IMPORT, ImportResu
 
 LEASE_SECONDS = 60
 """A start takes 25 seconds at most; the rest is for HealthImaging to list the job, and for clocks that differ."""
+_IAM_PROPAGATION_SECONDS = 120
 _REPLAY_SECONDS = 60
 """A job that was submitted so long before its attempt was claimed is an earlier one, which its token brought back."""
 
 
 def claim(context: ImportContext, record: Record | None) -> Record:
-    """Begin an attempt."""
+    """Begin an attempt.
+
+    Raises:
+        RetryableError: it repeats one whose rights IAM may not know yet.
+    """
     attempt = record.attempt + 1 if record else 1
+    is_retry = record is not None and record.retry is Retry.DUE and record.owner == context.me
+    wait = context.me.began_at + _IAM_PROPAGATION_SECONDS - context.clock()
+    if record is not None and is_retry and wait > 0:
+        raise RetryableError(f"{record.reason}; it would have been started once more", after=wait)
     claimed = Record(
         intent=context.request.intent,
         attempt=attempt,
@@ -32,6 +41,7 @@ def claim(context: ImportContext, record: Record | None) -> Record:
         owner=context.me,
         parameters=context.request.start_parameters(attempt),
         claimed_at=context.clock(),
+        retry=Retry.DONE if is_retry else Retry.NONE,
         etag=record.etag if record else "",
     )
     claimed = context.records.save(claimed)

@@ -128,6 +128,9 @@ def _delete(context: StepContext) -> StepResult:
     datastore_id = context.request.physical_resource_id
     if not _DATASTORE_ID.fullmatch(datastore_id):
         return Response(success=True)  # it never came to be
+    deploy = context.describe_deploy()
+    if deploy.is_over:
+        raise TerminalError(f"the stack is {deploy.status}, so nobody deletes data store {datastore_id}")
     try:
         if not context.carried.get("deleting"):
             context.aws.call("medical-imaging", "DeleteDatastore", bool, datastoreId=datastore_id)

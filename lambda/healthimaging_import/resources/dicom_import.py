@@ -173,6 +173,7 @@ def _import_context(context: StepContext, *, undone: bool = False) -> ImportCont
         me=Owner(request.request_id, context.began_at),
         clock=context.clock,
         is_current=bool(carried.get("is_current")),
+        has_new_rights=request.has_new_rights,
         is_still_wanted=lambda: _is_still_wanted(context),
         judge_until=context.deadline if is_deploy and completion is Completion.DETACH else float("inf"),
         time_left=lambda: min(context.time_left(), context.deadline - context.clock()),

@@ -34,10 +34,13 @@ def step(context: StepContext) -> StepResult:
         mark = owner.claim([OPT_IN_TAG]) if context.request.request_type == "Create" else {}
         aws.call("medical-imaging", "TagResource", bool, resourceArn=arn, tags={OPT_IN_TAG: "true", **mark})
         return Response(success=True)
-    status = context.describe_deploy().status
-    if status not in ("DELETE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS"):
+    deploy = context.describe_deploy()
+    if deploy.is_update:
         # The option was taken back, or the store was moved or replaced: that is no order to delete images.
-        _remove_mark(owner, is_undone="ROLLBACK" in status)
+        _remove_mark(owner, is_undone=deploy.is_undone)
+        return Response(success=True)
+    if deploy.status not in ("DELETE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS"):
+        log.line("not emptied", reason=f"the stack is {deploy.status}")
         return Response(success=True)
     if not _is_marked(aws, arn):
         return Response(success=True)

@@ -42,6 +42,11 @@ class Deploy:
         return not self.status.endswith("_IN_PROGRESS")
 
     @property
+    def is_update(self) -> bool:
+        """Whether an update is at work, its rollback or its clean-up: what it takes out of the stack is deleted."""
+        return self.status.startswith("UPDATE_") and not self.is_over
+
+    @property
     def is_undone(self) -> bool:
         """Whether the stack is taken back, or away."""
         return "ROLLBACK" in self.status or self.status.startswith("DELETE_")
@@ -68,9 +73,8 @@ class StepContext:
         """The AWS calls, with the rights of this request's resource."""
         from healthimaging_import.aws.clients import Aws  # noqa: PLC0415 - responding must not need boto3
 
-        is_new = self.clock() - self.began_at < _IAM_PROPAGATION_SECONDS
-        role_arn = str(self.request.resource_properties["RoleArn"])
-        return Aws(role_arn, iam_propagating=is_new and self.request.has_new_rights)
+        is_new = self.clock() - self.began_at < _IAM_PROPAGATION_SECONDS and self.request.has_new_rights
+        return Aws(self.request.role_arn, iam_propagating=is_new and not self.request.leaves_nothing)
 
     def describe_deploy(self) -> Deploy:
         """Ask CloudFormation what it does with the stack."""

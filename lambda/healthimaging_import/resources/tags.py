@@ -11,7 +11,7 @@ from healthimaging_import.cfn.response import Response
 from healthimaging_import.contract import TAGS_OWNER_TAG
 from healthimaging_import.errors import TerminalError
 from healthimaging_import.importing.lifecycle import Mode
-from healthimaging_import.resources.step import StepContext, StepResult
+from healthimaging_import.resources.step import Deploy, StepContext, StepResult
 from healthimaging_import.resources.tag_owner import TagOwner
 
 
@@ -22,10 +22,10 @@ def step(context: StepContext) -> StepResult:
     arn, tags = str(new["DatastoreArn"]), tag_map(new)
     owner = TagOwner(aws, arn, TAGS_OWNER_TAG, request.scope)
     if context.mode is Mode.DELETE:
-        status = _stack_status(context)
+        deploy = _deploy(context)
         # When the whole stack goes, a store that is retained keeps its tags.
-        if status.startswith("UPDATE_"):
-            _change_tags(aws, arn, old=owner.release(tags, is_undone="ROLLBACK" in status), new={})
+        if deploy.is_update:
+            _change_tags(aws, arn, old=owner.release(tags, is_undone=deploy.is_undone), new={})
         return Response(success=True)
     before = tag_map(old) if old.get("DatastoreArn") == arn else {}
     mark = owner.claim(tags) if request.request_type == "Create" and tags else {}
@@ -38,12 +38,12 @@ def tag_map(properties: Mapping[str, Any]) -> dict[str, str]:
     return {str(key): str(value) for key, value in (properties.get("Tags") or {}).items()}
 
 
-def _stack_status(context: StepContext) -> str:
-    """Return the stack's status, or nothing where it cannot be found out."""
+def _deploy(context: StepContext) -> Deploy:
+    """Return what CloudFormation does; where it cannot be found out nothing is known to be taken out of the stack."""
     try:
-        return context.describe_deploy().status
+        return context.describe_deploy()
     except TerminalError:
-        return ""
+        return Deploy("", "")
 
 
 def _change_tags(aws: Aws, datastore_arn: str, *, old: Iterable[str], new: Mapping[str, str]) -> None:
