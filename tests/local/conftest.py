@@ -142,7 +142,7 @@ class Imaging:
         return self.ended(datastore_id, job_id)
 
     def ended(self, datastore_id: str, job_id: str) -> dict[str, Any]:
-        for _ in range(1000):
+        for _ in range(20_000):
             found = self.ask("GET", f"/getDICOMImportJob/datastore/{datastore_id}/job/{job_id}")["jobProperties"]
             if found["jobStatus"] in ("COMPLETED", "FAILED"):
                 return dict(found)
