@@ -1,6 +1,6 @@
 """A bucket and its key in one account, a data store that imports from it in another."""
 
-from aws_cdk import App, CfnOutput, Environment, Stack
+from aws_cdk import App, CfnOutput, Duration, Environment, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
@@ -24,6 +24,7 @@ images = s3.Bucket(
     block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
     enforce_ssl=True,
     versioned=True,
+    lifecycle_rules=[s3.LifecycleRule(abort_incomplete_multipart_upload_after=Duration.days(7))],
 )
 CfnOutput(theirs, "KeyArn", value=key.key_arn)
 

@@ -1,6 +1,6 @@
 """An archive that is larger than one job: planned, run at the account's pace, and accounted for file by file."""
 
-from aws_cdk import App, CfnOutput, Stack
+from aws_cdk import App, CfnOutput, Duration, Stack
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 
@@ -18,6 +18,7 @@ images, results = (
         block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
         enforce_ssl=True,
         versioned=True,
+        lifecycle_rules=[s3.LifecycleRule(abort_incomplete_multipart_upload_after=Duration.days(7))],
     )
     for name in ("Images", "Results")
 )

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from aws_cdk import Acknowledgment, App, RemovalPolicies, RemovalPolicy, Stack, Validations
+from aws_cdk import Acknowledgment, App, Duration, RemovalPolicies, RemovalPolicy, Stack, Validations
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 
@@ -18,6 +18,7 @@ bucket = s3.Bucket(
     encryption_key=key,
     block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
     enforce_ssl=True,
+    lifecycle_rules=[s3.LifecycleRule(abort_incomplete_multipart_upload_after=Duration.days(7))],
     auto_delete_objects=True,
     removal_policy=RemovalPolicy.DESTROY,
 )

@@ -1,6 +1,6 @@
 """A pipeline that imports into a test stage first, and into production after somebody has approved."""
 
-from aws_cdk import App, Environment, Stack, Stage, pipelines
+from aws_cdk import App, Duration, Environment, Stack, Stage, pipelines
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
@@ -27,6 +27,7 @@ class Imaging(Stage):
                 block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
                 enforce_ssl=True,
                 versioned=True,
+                lifecycle_rules=[s3.LifecycleRule(abort_incomplete_multipart_upload_after=Duration.days(7))],
             )
             for name in ("Images", "Results")
         )

@@ -1,6 +1,6 @@
 """Three imports of one stack: one store, one pair of buckets, a prefix for each, one after the other."""
 
-from aws_cdk import App, Stack
+from aws_cdk import App, Duration, Stack
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 
@@ -21,6 +21,7 @@ def bucket(name: str) -> s3.Bucket:
         block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
         enforce_ssl=True,
         versioned=True,
+        lifecycle_rules=[s3.LifecycleRule(abort_incomplete_multipart_upload_after=Duration.days(7))],
     )
 
 

@@ -60,7 +60,7 @@ def test_another_account(account):
 
 def test_private_network(account):
     first(account, "private-network")
-    account.upload(account.resource_id("PrivateNetwork", BUCKET, "InputBucket"), "dicom/", "CT_small.dcm")
+    account.upload(account.resource_id("PrivateNetwork", BUCKET, "Images"), "dicom/", "CT_small.dcm")
     assert "1 files scanned, 1 imported" in again(account, "private-network").output("Summary")
 
 

@@ -10,6 +10,7 @@ from healthimaging_cdk.review.finding import Hit, Rule, Severity, Subject
 from healthimaging_cdk.review.reading.imports import Place
 from healthimaging_cdk.review.reading.policies import Principal
 from healthimaging_cdk.review.reading.statements import HEALTHIMAGING
+from healthimaging_cdk.review.reading.template import Template
 from healthimaging_cdk.review.reading.text import Covers, Hole, HoleKind, Text, arn_parts
 from healthimaging_cdk.review.rules.stores import keys_named
 
@@ -63,6 +64,21 @@ class _Access:
                         return True
         return False
 
+    def may_mean(self, action: str, owner: Template) -> bool:
+        """Whether the role may use a key by its ARN that may be one of another account's template.
+
+        No reference leads from one account to another, so the ARN is written out once the key exists.
+        """
+        if owner.account is None or owner.account == self.role.template.account:
+            return False
+        arns = [arn_parts(text) for statement in self.role.allowing(action) for text in statement.resources]
+        return any(
+            parts is not None
+            and (parts[2].literal, parts[4].literal) == ("kms", owner.account)
+            and (parts[5].literal or "").startswith("key/")
+            for parts in arns
+        )
+
 
 def _accesses(subject: Subject) -> Iterator[_Access]:
     named = {
@@ -109,16 +125,18 @@ def _rights(subject: Subject) -> Iterator[Hit]:
 def _key_rights(access: _Access, buckets: list[Text], actions: tuple[str, ...]) -> Iterator[Hit]:
     role = access.role
     for name in buckets:
-        for key in _keys_of_bucket(access.subject, name):
-            lacking = [action for action in actions if not access.may(action, key)]
+        for owner, key in _keys_of_bucket(access.subject, name):
+            lacking = [
+                action for action in actions if not access.may(action, key) and not access.may_mean(action, owner)
+            ]
             if lacking:
                 text = f"the data access role lacks {', '.join(lacking)} on the key of {name}: every file fails"
                 fix = f"allow {', '.join(lacking)} on {key}"
                 yield Hit(role.template, role.logical_id, access.path, text, fix=fix)
 
 
-def _keys_of_bucket(subject: Subject, name: Text) -> Iterator[Text]:
-    """The ARN of the key in the templates that encrypts a bucket in the templates."""
+def _keys_of_bucket(subject: Subject, name: Text) -> Iterator[tuple[Template, Text]]:
+    """The template and the ARN of the key in the templates that encrypts a bucket in the templates."""
     for reader, logical_id, resource in subject.assembly.of_type("AWS::S3::Bucket"):
         if name not in reader.texts({"Ref": logical_id}):
             continue
@@ -129,7 +147,8 @@ def _keys_of_bucket(subject: Subject, name: Text) -> Iterator[Text]:
                 master = reader.get(item, "ServerSideEncryptionByDefault", "KMSMasterKeyID")
                 texts = [text for found in master.nodes for text in reader.texts(found)]
                 for owner, key_id, _ in keys_named(subject, texts):
-                    yield from owner.texts({"Fn::GetAtt": [key_id, "Arn"]})
+                    for arn in owner.texts({"Fn::GetAtt": [key_id, "Arn"]}):
+                        yield owner.template, arn
 
 
 def _whole_bucket(subject: Subject) -> Iterator[Hit]:
