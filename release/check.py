@@ -100,6 +100,9 @@ def check_metadata(metadata: Message) -> None:
     released = re.sub(r"(?<=\d)rc", "-rc", version)
     if f"## {released}" not in changes:
         problems.append(f"CHANGELOG.md has no section {released}")
+    unreleased = re.search(r"^## Unreleased\n(.*?)(?=^## |\Z)", changes, flags=re.MULTILINE | re.DOTALL)
+    if unreleased and re.search(r"^- ", unreleased[1], flags=re.MULTILINE):
+        problems.append(f"CHANGELOG.md has changes under Unreleased: they belong into {released}")
     if not os.environ.get("PROJECT_URL"):
         print("note: PROJECT_URL is not set, so the README on PyPI has no links into the repository")
 

@@ -10,6 +10,10 @@ from enum import StrEnum
 from typing import Any, TypedDict
 
 
+DEFAULT_INPUT_PREFIX = "dicom/"
+"""The input prefix in a bucket that an import creates."""
+
+
 class ResourceType(StrEnum):
     """The custom resources that the function serves."""
 

@@ -286,6 +286,11 @@ def test_an_empty_source_is_a_success_that_says_so(aws: FakeAws, machine: Machin
     assert "aws s3 cp --recursive FOLDER s3://source/INPUT_PREFIX, then: cdk deploy" == data["NextStep"]
 
 
+def test_the_default_prefix_stands_in_the_command_that_fills_it(aws: FakeAws, machine: Machine) -> None:
+    machine.request(event(aws, "import-create", ImportAgain="cdk deploy", InputPrefix="dicom/"))
+    assert "aws s3 cp --recursive FOLDER s3://source/dicom/, then: cdk deploy" == response(aws)["Data"]["NextStep"]
+
+
 def test_a_busy_service_is_asked_until_it_answers(source: FakeAws, machine: Machine) -> None:
     source.fail(START, "ServiceQuotaExceededException", 402, times=5)
     machine.request(event(source, "import-create"))

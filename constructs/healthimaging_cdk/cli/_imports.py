@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import boto3
 import botocore.exceptions
@@ -68,7 +69,7 @@ def imports_of(session: boto3.Session, stack_name: str) -> Iterator[ImportStatus
     """
     for stack in DeployedStack.find(session, stack_name).with_nested():
         for logical_id, resource in stack.resources(ResourceType.IMPORT):
-            path = str(resource.get("Metadata", {}).get("aws:cdk:path", logical_id)).removesuffix("/Job/Default")
+            path = construct_path(logical_id, resource)
             properties = resource.get("Properties", {})
             try:
                 datastore_id, bucket, prefix = (
@@ -79,6 +80,12 @@ def imports_of(session: boto3.Session, stack_name: str) -> Iterator[ImportStatus
             else:
                 scope = f"{stack.stack_id}/{logical_id}"
                 yield _Look(session, bucket, prefix).at(ImportStatus(stack.name, logical_id, path, datastore_id), scope)
+
+
+def construct_path(logical_id: str, resource: Mapping[str, Any]) -> str:
+    """Return the path of the import that a custom resource is of; its logical id where the template does not say."""
+    path = str(resource.get("Metadata", {}).get("aws:cdk:path", logical_id))
+    return path.removesuffix("/Default").removesuffix("/Resource").removesuffix("/Job")
 
 
 @dataclass(frozen=True)

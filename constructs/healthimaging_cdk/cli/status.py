@@ -68,7 +68,7 @@ def _facts(item: ImportStatus) -> list[tuple[str, str]]:
             ("manifest", record.result.manifest_uri),
         ]
     elif not item.problem:
-        facts.append(("", "no job was started yet"))
+        facts.append(("", "no job was started: the last deploy found nothing to import, or has not come so far"))
     facts += [("rejected", f"{count} x {cause}") for cause, count in item.causes.most_common(_MOST_CAUSES)]
     if item.failures_file:
         facts.append(("all of them", f"aws s3 cp {item.failures_file} -"))

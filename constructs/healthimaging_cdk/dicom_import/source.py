@@ -13,12 +13,12 @@ from aws_cdk.aws_s3_assets import Asset
 from constructs import Construct
 
 from healthimaging_cdk._common.argument_types import check_fields, check_types
+from healthimaging_cdk._common.runtime import contract
 from healthimaging_cdk._common.unfit import bucket_problems, prefix_problems
 from healthimaging_cdk._common.validation import Violations, differing_places
 from healthimaging_cdk.dicom_import._local_folder import LITTER, LocalFolder, survey_folder
 
-DEFAULT_PREFIX = "dicom/"
-"""The input prefix in a bucket that the import makes."""
+DEFAULT_PREFIX = contract.DEFAULT_INPUT_PREFIX
 
 _HASH_BYTES = 65
 """Of the folder in the bucket that a directory is unpacked into: the asset's hash and a slash."""

@@ -7,12 +7,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from healthimaging_import.aws.clients import Aws
+from healthimaging_import.contract import DEFAULT_INPUT_PREFIX
 from healthimaging_import.errors import TerminalError
 from healthimaging_import.importing.request import ImportRequest
 from healthimaging_import.service_model import Quotas
 
+_PREFIX_PLACEHOLDER = "INPUT_PREFIX"
 _ARCHIVED = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 """The storage classes whose objects cannot be read before they are restored."""
+
+
+def upload_command(bucket: str, prefix: str) -> str:
+    """Return the command that uploads a folder to the source.
+
+    A prefix that the user chose may name a patient, so a placeholder stands for it. The default names nobody.
+    """
+    shown = prefix if prefix == DEFAULT_INPUT_PREFIX else _PREFIX_PLACEHOLDER
+    return f"aws s3 cp --recursive FOLDER s3://{bucket}/{shown}"
 
 
 @dataclass

@@ -12,7 +12,7 @@ from healthimaging_import.importing.context import ImportContext
 from healthimaging_import.importing.jobs import find_job, refuse_unmarked, start_job
 from healthimaging_import.importing.record import Record, Retry, State
 from healthimaging_import.importing.records import Run
-from healthimaging_import.importing.source import survey
+from healthimaging_import.importing.source import survey, upload_command
 from healthimaging_import.importing.unpack import unpack
 from healthimaging_import.importing.verdict import NOTHING_TO_IMPORT, ImportResult
 
@@ -112,7 +112,7 @@ def _prepare(context: ImportContext) -> None:
     if found.files == 0:
         raise TerminalError(
             f"nothing to import: no file is under the input prefix of bucket {request.input_bucket}; upload DICOM P10 "
-            f"files (aws s3 cp --recursive FOLDER s3://{request.input_bucket}/INPUT_PREFIX) and deploy again, or set "
+            f"files ({upload_command(request.input_bucket, request.input_prefix)}) and deploy again, or set "
             "on_empty to skip"
         )
     context.records.note_started(Run(request.series, request.run_id, request.intent))

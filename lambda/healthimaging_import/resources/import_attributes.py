@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from healthimaging_import.contract import ImportAttribute
 from healthimaging_import.importing.lifecycle import Mode
+from healthimaging_import.importing.source import upload_command
 from healthimaging_import.importing.verdict import NOT_STARTED, NOTHING_TO_IMPORT, ImportResult
 from healthimaging_import.resources.step import UNKNOWN, StepContext
 
@@ -48,7 +49,7 @@ def _summary(context: StepContext, result: ImportResult) -> tuple[str, str]:
         return running + moved, "its verdict reaches metrics and events; a deploy waits for it while it runs"
     if result.job_status == NOTHING_TO_IMPORT:
         bucket = properties.get("InputBucket")
-        next_step = f"aws s3 cp --recursive FOLDER s3://{bucket}/INPUT_PREFIX, then: {again}"
+        next_step = f"{upload_command(str(bucket), str(properties.get('InputPrefix')))}, then: {again}"
         return f"nothing to import: no file is under the input prefix of bucket {bucket}{moved}", next_step
     if result.job_status == NOT_STARTED and context.mode is Mode.DEPLOY:
         return (
