@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, TypedDict
 
-
 DEFAULT_INPUT_PREFIX = "dicom/"
 """The input prefix in a bucket that an import creates."""
 
