@@ -8,7 +8,7 @@ from typing import Any
 
 from healthimaging_import.aws.clients import Aws
 from healthimaging_import.bulk.plan import PlannedJob
-from healthimaging_import.bulk.state import result_document
+from healthimaging_import.bulk.totals import result_document
 from healthimaging_import.contract import Verdict
 from healthimaging_import.errors import RetryableError, TerminalError
 from healthimaging_import.importing.job_output import count_causes, count_warnings, read_manifest_body

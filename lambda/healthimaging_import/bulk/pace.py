@@ -2,14 +2,16 @@
 
 AWS's quota is a token bucket of burst 1. Starts at exactly its rate are throttled most of the time, and a pacer that
 learns the rate from throttles slows down for ever: so the rate is given, and starts keep a little above its interval.
+How much is told by the last call: one that took longer than others may have reached HealthImaging later by as much.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-_MARGIN = 1.02
+_MARGIN = 1.005
 _AFTER_THROTTLE = 0.06
+"""What a throttle costs, in intervals: to wait longer in order to avoid one would be no gain."""
 _PATIENT_THROTTLES = 4
 _STARTS_PER_GAP = 75
 """One interval in so many is left to others of the account, for example to a deploy."""
@@ -37,15 +39,20 @@ class Pacer:
         """Seconds between two starts."""
         return _MARGIN / self.rate
 
-    def started(self, now: float) -> None:
-        """Note a start that HealthImaging took."""
+    def started(self, now: float, delay: float = 0.0) -> None:
+        """Note a start that HealthImaging took.
+
+        Args:
+            now: when it was sent.
+            delay: by how many seconds later than the quickest it may have arrived.
+        """
         self.starts += 1
         self.throttles = 0
         self.owed = max(0.0, self.owed + self.interval / _STARTS_PER_GAP - max(0.0, now - self.due))
         is_gap = self.owed >= self.interval
         if is_gap:
             self.owed = 0.0
-        self.due = now + (2 if is_gap else 1) * self.interval
+        self.due = now + (2 if is_gap else 1) * self.interval + min(delay, _AFTER_THROTTLE * self.interval)
 
     def throttled(self, now: float) -> None:
         """Note a start that was throttled: somebody else's was a moment ago, or the bucket is a little behind."""

@@ -1,100 +1,42 @@
-"""The state of a run: one small object, written by condition, which says what is started, running and done."""
+"""The state of a run: one small object, which says what is started, running and done, and how each of it changes."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, TypedDict
 
+from healthimaging_import.bulk.totals import Times, Totals
+from healthimaging_import.contract import Verdict
 from healthimaging_import.errors import DECODE_ERRORS, TerminalError
 
 SCHEMA = 1
-_MOST_CAUSES = 40
-_OTHER_CAUSES = "other causes"
-_MOST_BINS = 200
-_FIRST_BIN_SECONDS = 300.0
-_COUNTED = (
-    "planned", "scanned", "imported", "customer_errors", "server_errors", "without_reason", "not_judged",
-    "image_sets", "non_primary_image_sets", "appeared", "vanished", "bytes",
-)  # fmt: skip
+_MOST_FAILURES_IN_A_ROW = 25
 
 
-@dataclass
-class Totals:
-    """What the judged jobs have come to. Adding and taking away a result undo each other."""
+class Claim(TypedDict):
+    """The one start that may be on its way. Times are seconds since the epoch."""
 
-    numbers: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_COUNTED, 0))
-    """Files, except ``image_sets``, ``non_primary_image_sets`` and ``bytes`` (of the plan). ``not_judged`` are the
-    planned files of jobs without a manifest; ``appeared`` and ``vanished`` tell by how many files jobs found more or
-    less than was listed."""
-    verdicts: dict[str, int] = field(default_factory=dict)
-    causes: dict[str, int] = field(default_factory=dict)
-    warnings: dict[str, int] = field(default_factory=dict)
-    reasons: dict[str, int] = field(default_factory=dict)
-    """Why jobs have failed, by the words of the reason that can be shown."""
-
-    def add(self, result: Mapping[str, Any], sign: int = 1) -> None:
-        """Add what became of a job; with -1 take it away again, since the job is started anew."""
-        for name in _COUNTED:
-            self.numbers[name] = self.numbers.get(name, 0) + sign * int(result["numbers"].get(name, 0))
-        _count(self.verdicts, {result["verdict"]: 1}, sign)
-        _count(self.warnings, result["warnings"], sign)
-        _count(self.causes, result["causes"], sign)
-        if result["reason"]:
-            _count(self.reasons, {result["reason"]: 1}, sign)
+    n: int
+    attempt: int
+    name: str
+    """The name that the job is started with."""
+    by: str
+    """The step that may start it."""
+    at: float
+    until: float
+    """When another step may look for the job, and start it where there is none."""
 
 
-def _count(counted: dict[str, int], more: Mapping[str, int], sign: int) -> None:
-    for name, count in more.items():
-        known = name in counted or (sign > 0 and len(counted) < _MOST_CAUSES)
-        shown = name if known else _OTHER_CAUSES
-        counted[shown] = counted.get(shown, 0) + sign * count
-        if counted[shown] <= 0:
-            del counted[shown]
+class RunningJob(TypedDict):
+    """A job that is started and not judged."""
 
-
-@dataclass
-class Times:
-    """How long jobs took, and when files were imported: bins that double their width when there are too many."""
-
-    jobs: int = 0
-    seconds: float = 0.0
-    longest: float = 0.0
-    minutes: dict[str, int] = field(default_factory=dict)
-    """Jobs by duration: up to 1, 2, 4, 8, ... minutes."""
-    begin: float = 0.0
-    width: float = _FIRST_BIN_SECONDS
-    files: list[int] = field(default_factory=list)
-    ended: list[int] = field(default_factory=list)
-
-    @property
-    def mean(self) -> float | None:
-        """Seconds that a job takes; None before the first has ended."""
-        return self.seconds / self.jobs if self.jobs else None
-
-    def add(self, now: float, seconds: float | None, files: int) -> None:
-        """Note a job that has ended."""
-        if seconds is not None:
-            self.jobs += 1
-            self.seconds += seconds
-            self.longest = max(self.longest, seconds)
-            bound = 1
-            while bound * 60 < seconds:
-                bound *= 2
-            self.minutes[str(bound)] = self.minutes.get(str(bound), 0) + 1
-        index = int(max(0.0, now - self.begin) // self.width)
-        while index >= _MOST_BINS:
-            self.files = [sum(self.files[at : at + 2]) for at in range(0, len(self.files), 2)]
-            self.ended = [sum(self.ended[at : at + 2]) for at in range(0, len(self.ended), 2)]
-            self.width *= 2
-            index //= 2
-        missing = [0] * (index + 1 - len(self.files))
-        self.files += missing
-        self.ended += missing
-        self.files[index] += files
-        self.ended[index] += 1
+    n: int
+    attempt: int
+    job_id: str
+    at: float
+    """When it was started, in seconds since the epoch."""
 
 
 @dataclass
@@ -109,10 +51,8 @@ class RunState:
     """The first job that was never claimed."""
     again: list[list[int]] = field(default_factory=list)
     """Jobs to start again, as ``[n, attempt]``."""
-    claim: dict[str, Any] | None = None
-    """``n``, ``attempt``, ``by``, ``at`` and ``until`` of the one start that may be on its way."""
-    running: list[dict[str, Any]] = field(default_factory=list)
-    """``n``, ``attempt``, ``job_id`` and ``at`` of each job that is not judged."""
+    claim: Claim | None = None
+    running: list[RunningJob] = field(default_factory=list)
     done: int = 0
     """Jobs that are judged for good."""
     bad: list[list[int]] = field(default_factory=list)
@@ -139,14 +79,73 @@ class RunState:
     @property
     def is_over(self) -> bool:
         """Whether nothing is left to do."""
-        if self.claim is not None or self.running:
-            return False
-        return bool(self.reason) or (self.next > self.jobs and not self.again)
+        return self.claim is None and not self.running and self.next_to_claim is None
 
     @property
     def to_do(self) -> int:
         """Jobs that are not judged for good."""
         return self.jobs - self.done
+
+    @property
+    def next_to_claim(self) -> tuple[int, int] | None:
+        """The number and the attempt of the job that is claimed next; None where no further job is started."""
+        if self.reason:
+            return None
+        if self.again:
+            n, attempt = self.again[0]
+            return n, attempt
+        return (self.next, 1) if self.next <= self.jobs else None
+
+    def put_claim(self, claim: Claim) -> None:
+        """Claim the job that is next."""
+        if self.again:
+            self.again.pop(0)
+        else:
+            self.next += 1
+        self.claim = claim
+
+    def withdraw_claim(self) -> None:
+        """Give up the claim: its job is claimed again, before any other."""
+        if self.claim is not None:
+            self.again.insert(0, [self.claim["n"], self.claim["attempt"]])
+            self.claim = None
+
+    def note_running(self, job_id: str, now: float) -> None:
+        """Turn the claim into a job that runs."""
+        if self.claim is None:
+            return
+        if not any(job["job_id"] == job_id for job in self.running):
+            claimed = self.claim
+            self.running.append({"n": claimed["n"], "attempt": claimed["attempt"], "job_id": job_id, "at": now})
+        self.claim = None
+
+    def note_result(self, n: int, attempt: int, result: Mapping[str, Any], *, attempts: int, now: float) -> None:
+        """Add what became of an attempt at a job; a FAILED one is started again, ``attempts`` times in all."""
+        has_run = result["job_status"] == "COMPLETED"
+        self.failed_in_a_row = 0 if has_run else self.failed_in_a_row + 1
+        if self.failed_in_a_row >= _MOST_FAILURES_IN_A_ROW and not self.reason:
+            self.reason = f"{self.failed_in_a_row} jobs in a row have failed, the last because it {result['reason']}"
+        numbers = result["numbers"]
+        self.times.add(now, result["seconds"], numbers.get("imported", 0))
+        if result["job_status"] == "FAILED" and attempt < attempts:
+            self.again.append([n, attempt + 1])
+            self.repeated += 1
+            return
+        self.done += 1
+        self.totals.add(result)
+        if result["verdict"] != Verdict.SUCCEEDED:
+            self.bad.append([n, attempt])
+        if numbers.get("scanned", 0) > numbers.get("imported", 0):
+            self.rejecting.append([n, attempt])
+
+    def take_back(self, n: int, attempt: int, result: Mapping[str, Any]) -> None:
+        """Take away what became of a bad job, and have it started again."""
+        self.bad.remove([n, attempt])
+        self.rejecting = [it for it in self.rejecting if it != [n, attempt]]
+        self.totals.add(result, -1)
+        self.done -= 1
+        self.repeated += 1
+        self.again.append([n, attempt + 1])
 
     def encode(self) -> bytes:
         """Write the state as it is stored."""
@@ -170,23 +169,3 @@ class RunState:
             return RunState(**values)
         except DECODE_ERRORS:
             raise TerminalError("state.json of the bulk import is damaged: put an earlier version of it back") from None
-
-
-def result_document(
-    verdict: str,
-    *,
-    numbers: Mapping[str, int],
-    causes: Mapping[str, int] | None = None,
-    warnings: Mapping[str, int] | None = None,
-    reason: str = "",
-    **more: object,
-) -> dict[str, Any]:
-    """Write what became of a job, as :meth:`Totals.add` takes it."""
-    return {
-        "verdict": verdict,
-        "numbers": {name: count for name, count in numbers.items() if count},
-        "causes": dict(Counter(causes or {})),
-        "warnings": dict(warnings or {}),
-        "reason": reason,
-        **more,
-    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from typing import Any
 
@@ -241,6 +242,23 @@ def test_most_starts_are_not_throttled():
     run, _ = run_to_end(world, options, plan)
     check(world, run, plan, options)
     assert world.throttles < 10
+
+
+@pytest.mark.parametrize("rate", [0.25, 0.5])
+def test_calls_that_take_longer_or_shorter_cause_few_throttles_and_cost_little(rate):
+    rng = random.Random(1)
+
+    def disturb(world: World, _operation: str, after: bool) -> None:
+        world.now += 0 if after else rng.lognormvariate(math.log(0.03), 0.6)
+
+    world = World(lambda *_: (60, "COMPLETED", 10, 10, True), rate=rate, call_seconds=0.03, disturb=disturb)
+    options = make_settings(world)
+    plan = write_plan(world, options, [10] * 300)
+    began = world.now
+    run, _ = run_to_end(world, options, plan)
+    check(world, run, plan, options)
+    assert world.throttles < 0.05 * 300
+    assert world.now - began < 1.04 * (300 / rate + 60)
 
 
 def test_a_start_whose_answer_is_lost_is_found_by_its_name():
