@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -91,7 +91,7 @@ class PlanWriter:
         """How many jobs there are so far."""
         return sum(int(file["jobs"]) for file in self.files) + len(self._jobs)
 
-    def add(self, parts: Iterator[Part]) -> Iterator[tuple[str, bytes]]:
+    def add(self, parts: Iterable[Part]) -> Iterator[tuple[str, bytes]]:
         """Take parts; gives the name and the content of each file that is full."""
         number = self.jobs
         for part in parts:

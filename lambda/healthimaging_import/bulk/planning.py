@@ -75,7 +75,7 @@ class Planning:
         draft, self._tag = found or ({}, "")
         if "plan" in draft:
             return str(draft["plan"])
-        if "beside" in draft.get("planner", {}):  # a draft of another version is begun anew
+        if "folders" in draft.get("planner", {}):  # a draft of another version is begun anew
             planner, writer = Planner.resume(draft["planner"]), PlanWriter(source.bucket, **draft["writer"])
         else:
             planner, writer = Planner(source.bucket, source.prefix, limits), PlanWriter(source.bucket)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import random
 from dataclasses import replace
 
 import pytest
@@ -189,12 +190,32 @@ def test_an_empty_listing_has_no_jobs():
     assert [] == plan([], Limits())[0]
 
 
+@settings(max_examples=100)
+@given(st.integers(0, 10**6), limits(), st.sampled_from(["uids", "folders of one file", "both"]))
+def test_many_items_at_once_are_cut_like_one_after_the_other(seed, limits, layout):
+    rng = random.Random(seed)
+    names = {
+        f"a/{rng.randrange(10 ** rng.randint(1, 6))}{'/1' if layout == 'folders of one file' else ''}"
+        for _ in range(300)
+    }
+    if layout == "both":
+        names |= {f"a/{rng.randrange(1000)}/{rng.randrange(100)}/{rng.randrange(9)}" for _ in range(300)}
+    files = [File(key, rng.choice([0, 1, 1, 9]), rng.random() < 0.01) for key in sorted(names)]
+    limits = replace(limits, files=limits.files * 10, total_bytes=limits.total_bytes * 10, folders=limits.folders * 10)
+    whole, planner = plan(files, limits)
+    single = Planner("bucket", "", limits)
+    parts = [part for file in files for part in single.feed([file])] + list(single.finish())
+    assert whole == parts
+    assert planner.uncovered == single.uncovered
+    assert planner.any_prefix == single.any_prefix
+
+
 def test_the_planner_holds_no_more_than_a_job_has_files_for_each_folder():
     planner = Planner("bucket", "", Limits(files=50))
     most = 0
     for number in range(20_000):
         list(planner.feed([File(f"{number // 1000:03}/{number:06}/1", 1)]))
-        most = max(most, sum(len(node.pending) for node in planner._stack))
+        most = max(most, sum(len(folder.held) for folder in planner._folders._stack))
     assert most <= 3 * 50
 
 
