@@ -11,11 +11,12 @@ from aws_cdk import App, Duration, Environment, NestedStack, Stack, Stage, Tags
 from aws_cdk import aws_healthimaging as healthimaging
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
 from click.testing import CliRunner
 
-from healthimaging_cdk import Datastore, DicomImport, ImportSource
+from healthimaging_cdk import BulkDicomImport, Datastore, DicomImport, ImportSource, ImportTolerance
 from healthimaging_cdk.cli._group import commands
-from healthimaging_cdk.review.formats import markdown
+from healthimaging_cdk.review.formats import markdown, sections
 from healthimaging_cdk.review.reading.assembly import Assembly, UnreadableError, load_assembly
 from healthimaging_cdk.review.reading.template import Template
 from healthimaging_cdk.review.report import ExitCode, Review, review
@@ -32,8 +33,6 @@ def _app(folder: Path, **options: Any) -> Path:
     key = kms.Key(stack, options.get("key", "Key"), enable_key_rotation=True)
     store = Datastore(stack, options.get("store", "Store"), encryption_key=key)
     bucket = options.get("bucket", "Source")
-    from aws_cdk import aws_s3 as s3  # noqa: PLC0415 - as the function uses it alone
-
     source = s3.Bucket(stack, bucket, encryption_key=key, enforce_ssl=True)
     DicomImport(
         stack,
@@ -204,6 +203,64 @@ def test_nested_stacks_and_stages_are_reviewed(tmp_path: Path) -> None:
     assert ("renamed", True) == (fact.kind, fact.stack.startswith("Production-Images/Inner"))
     assert {"HI101", "HI104"} == {item.id for item in found.findings}
     assert {"Production/Images/Inner/Archive"} == {item.construct for item in found.findings}
+
+
+def _archive(folder: Path, **options: Any) -> Assembly:
+    """An app with a bulk import that a deploy starts, changed by options."""
+    app = App(outdir=str(folder), analytics_reporting=False)
+    stack = Stack(app, "Images", env=_HERE)
+    store = Datastore(stack, options.pop("store", "Store"))
+    key = kms.Key.from_key_arn(stack, "Key", "arn:aws:kms:us-east-1:111122223333:key/a") if "key" in options else None
+    options.pop("key", None)
+    source = s3.Bucket.from_bucket_attributes(stack, "Source", bucket_name="amzn-images", encryption_key=key)
+    prefix = options.pop("prefix", "archive/")
+    BulkDicomImport(
+        stack,
+        options.pop("archive", "Archive"),
+        datastore=store,
+        source=ImportSource.bucket(source, prefix),
+        **{"start_on_deploy": True, **options},
+    )
+    app.synth()
+    return load_assembly(folder)
+
+
+_SOURCE = "s3://amzn-images/archive/"
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, []),
+        ({"prefix": "other/"}, [(True, ("InputPrefix changes",), "s3://amzn-images/other/")]),
+        ({"store": "Other"}, [(True, ("DatastoreId changes",), _SOURCE)]),
+        ({"tolerance": ImportTolerance(rejected_files=1)}, []),
+        ({"key": True}, []),
+        ({"start_on_deploy": False}, []),
+    ],
+    ids=lambda value: next(iter(value), "nothing") if isinstance(value, dict) else "",
+)
+def test_a_deploy_starts_a_bulk_run_when_what_is_imported_changes(
+    tmp_path: Path, options: dict[str, Any], expected: list[object]
+) -> None:
+    found = review(_archive(tmp_path / "new", **options), _archive(tmp_path / "old"))
+    assert {"bulk import"} >= {item.kind for item in found.imports}
+    assert expected == [(item.is_again, item.because, item.source) for item in found.imports]
+    assert all(item.is_certain for item in found.imports)
+
+
+def test_a_first_deploy_starts_a_bulk_run(tmp_path: Path) -> None:
+    found = review(_archive(tmp_path / "new"), _archive(tmp_path / "old", start_on_deploy=False))
+    assert [(False, True, ("it is new",))] == [(it.is_again, it.is_certain, it.because) for it in found.imports]
+    (line,) = next(lines for title, lines in sections(found) if title == "Imported by this change")
+    assert "starts its first bulk run of s3://amzn-images/archive/: it is new" in line
+
+
+def test_a_renamed_bulk_import_starts_a_further_run(tmp_path: Path) -> None:
+    found = review(_archive(tmp_path / "new", archive="Renamed"), _archive(tmp_path / "old"))
+    (fact,) = found.imports
+    assert fact.is_again
+    assert "its logical id or its stack changes" in fact.because[0]
 
 
 def _run(*arguments: object) -> Any:

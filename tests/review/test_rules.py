@@ -188,6 +188,12 @@ CLEAN: dict[str, dict[str, Any]] = {
             "Null": {"aws:SourceAccount": "false"},
         }
     ),
+    "a plain account beside a store that may be absent": trusting(
+        Condition={
+            "StringEquals": {"aws:SourceAccount": "111122223333"},
+            "ArnLikeIfExists": {"aws:SourceArn": "arn:aws:medical-imaging:us-east-1:111122223333:datastore/*"},
+        }
+    ),
     "conditions that a parameter decides": trusting(Condition={"Ref": "Conditions"}),
     "actions in other case": template(
         Store=STORE, Key=KEY, Viewer=viewer(allow("Medical-Imaging:getdatastore", STORE_ARN))
@@ -281,6 +287,24 @@ def test_a_rule_is_silent_about(name: str) -> None:
 
 
 SEEDED: dict[str, tuple[str, dict[str, Any]]] = {
+    "an account that may be absent, beside a plain store": (
+        "HI202",
+        trusting(
+            Condition={
+                "StringEqualsIfExists": {"aws:SourceAccount": "111122223333"},
+                "ArnLike": {"aws:SourceArn": "arn:aws:medical-imaging:us-east-1:111122223333:datastore/*"},
+            }
+        ),
+    ),
+    "an account and a store that may be absent": (
+        "HI202",
+        trusting(
+            Condition={
+                "StringEqualsIfExists": {"aws:SourceAccount": "111122223333"},
+                "ArnLikeIfExists": {"aws:SourceArn": "arn:aws:medical-imaging:us-east-1:111122223333:datastore/*"},
+            }
+        ),
+    ),
     "a store that a custom resource of another name makes": (
         "HI101",
         template(

@@ -15,13 +15,12 @@ from healthimaging_cdk._common.environment import stack_of
 from healthimaging_cdk._common.policies import allow
 from healthimaging_cdk._common.runtime import contract
 from healthimaging_cdk._provider.provider import Provider
-from healthimaging_cdk._provider.rights_policy import RightsPolicy, digest_together
+from healthimaging_cdk._provider.rights_policy import RightsPolicy
 from healthimaging_cdk.bulk_import._bulk_access import BulkAccess
 from healthimaging_cdk.bulk_import._bulk_options import BulkOptions
 from healthimaging_cdk.bulk_import._definition import make_definition
 from healthimaging_cdk.bulk_import.options import BulkPace
 from healthimaging_cdk.datastore.datastore import IDatastore
-from healthimaging_cdk.dicom_import.data_access_role import rights_of
 from healthimaging_cdk.dicom_import.options import ImportQuotas, ImportTolerance, TrustConditions
 from healthimaging_cdk.dicom_import.shared.permissions import open_endpoints, provider_statements
 from healthimaging_cdk.dicom_import.source import ImportSource
@@ -152,7 +151,7 @@ class BulkDicomImport(BulkAccess):
         if options.is_cross_account:
             self._source_policies.add_outputs()
         if start_on_deploy:
-            self._start_on_deploy(provider, policy, needs)
+            self._start_on_deploy(provider, needs)
 
     def _create_state_machine(self, provider: Provider, options: BulkOptions) -> CfnResource:
         settings: dict[str, Any] = {
@@ -184,15 +183,14 @@ class BulkDicomImport(BulkAccess):
             statements.append(allow("cloudformation:DescribeStacks", stack_of(self).stack_id))
         return RightsPolicy(self._request_role, "Bulk", statements)
 
-    def _start_on_deploy(self, provider: Provider, policy: RightsPolicy, needs: list[IDependable]) -> None:
+    def _start_on_deploy(self, provider: Provider, needs: list[IDependable]) -> None:
         properties = {
             "RoleArn": self._request_role.role_arn,
             "BulkStateMachineArn": self.state_machine_arn,
-            # A change of any of these starts an execution.
+            # A change of any of these starts an execution: nothing is here that does not say what is imported.
             "DatastoreId": self._datastore.datastore_id,
             "InputBucket": self.input_bucket.bucket_name,
             "InputPrefix": self.input_prefix,
-            "Grants": digest_together([policy, *rights_of(self._data_access_role)]),
         }
         start = CustomResource(
             self,

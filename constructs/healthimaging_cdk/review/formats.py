@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from healthimaging_cdk.review.change.again import ImportFact
 from healthimaging_cdk.review.change.data import DataFact, Fate
 from healthimaging_cdk.review.change.rights import Right
 from healthimaging_cdk.review.finding import Finding, Severity
+from healthimaging_cdk.review.reading.imports import ImportKind
 from healthimaging_cdk.review.report import Review
 from healthimaging_cdk.review.rules import RULES
 
@@ -62,8 +64,7 @@ def sections(found: Review) -> Iterator[tuple[str, list[str]]]:
         yield (
             "Imported by this change",
             [
-                f"{item.stack}/{item.resource} {_again(item.is_again, is_certain=item.is_certain)} {item.source}: "
-                + "; ".join(item.because)
+                f"{item.stack}/{item.resource} {_again(item)} {item.source}: " + "; ".join(item.because)
                 for item in found.imports
             ],
         )
@@ -102,10 +103,12 @@ def sections(found: Review) -> Iterator[tuple[str, list[str]]]:
     yield "Cost when nothing runs, without storage", [*costs, f"together ${total:.2f} a month"] if costs else []
 
 
-def _again(is_again: bool, *, is_certain: bool) -> str:  # noqa: FBT001 - a fact's member
-    if not is_certain:
+def _again(item: ImportFact) -> str:
+    if item.kind == ImportKind.BULK:
+        return "starts a further bulk run of" if item.is_again else "starts its first bulk run of"
+    if not item.is_certain:
         return "may import again"
-    return "imports again" if is_again else "imports for the first time"
+    return "imports again" if item.is_again else "imports for the first time"
 
 
 def markdown(found: Review) -> str:

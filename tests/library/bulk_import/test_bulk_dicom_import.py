@@ -104,6 +104,15 @@ def test_all_properties(stack, synthesize):
     assert not found.of_type("AWS::Events::Rule")
 
 
+def test_a_deploy_starts_a_run_for_what_is_imported_and_for_nothing_else(stack, synthesize):
+    BulkDicomImport(stack, "Archive", **brought(stack), start_on_deploy=True)
+    start = synthesize(stack).only("Custom::HealthImagingBulkImportStart")["Properties"]
+    said = {"DatastoreId", "InputBucket", "InputPrefix"}
+    called = {"ServiceToken", "ServiceTimeout", "RoleArn", "BulkStateMachineArn"}
+    # CloudFormation calls the function, which starts a run, for a change of any property.
+    assert said | called == set(start)
+
+
 def test_nothing_else_is_in_the_template(stack, synthesize):
     BulkDicomImport(stack, "Archive", **brought(stack))
     assert [

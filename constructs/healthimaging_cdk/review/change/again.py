@@ -1,4 +1,7 @@
-"""What a change imports again, and why: by the meaning by which the function decides."""
+"""What a change imports again, and why: by the meaning by which the function decides.
+
+A bulk run is started by every change of the custom resource that starts it.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,7 @@ _NAMES = {
     "metadataMappings": ("MetadataMappings",),
 }
 _NOT_ASKED = {"ServiceTimeout", "ServiceToken"}
+_ON_DEPLOY = {ImportKind.RESOURCE, ImportKind.BULK}
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class ImportFact:
 
     stack: str
     resource: str
+    kind: str
+    """``custom resource``, or ``bulk import`` for a run of one."""
     is_again: bool
     """Whether it has imported before; a first import is none."""
     is_certain: bool
@@ -57,14 +63,21 @@ def import_facts(change: Comparison, replaced: Mapping[ResourceKey, str]) -> lis
             found.append(_fact(use, key, (reason,), is_again=bool(alike), is_certain=True))
             continue
         old = change.before.resources[key]
-        reasons = tuple(_own(change, old, new, replaced) if use.is_own else _foreign(change, key, new, replaced))
+        if use.kind is ImportKind.BULK:
+            reasons = tuple(_called(change, key, new, replaced))
+        elif use.is_own:
+            reasons = tuple(_own(change, old, new, replaced))
+        else:
+            reasons = tuple(
+                f"{why}: its function is called, and may start a job" for why in _called(change, key, new, replaced)
+            )
         if reasons:
             found.append(_fact(use, key, reasons, is_again=True, is_certain=use.is_own))
     return found
 
 
 def _uses(side: Side) -> Iterator[ImportUse]:
-    return (use for use in side.subject.uses.imports if use.kind is ImportKind.RESOURCE)
+    return (use for use in side.subject.uses.imports if use.kind in _ON_DEPLOY)
 
 
 def _key(side: Side, use: ImportUse) -> ResourceKey:
@@ -75,7 +88,9 @@ def _fact(
     use: ImportUse, key: ResourceKey, reasons: tuple[str, ...], *, is_again: bool, is_certain: bool
 ) -> ImportFact:
     store = use.reader.texts(use.resource.get("Properties", {}).get("DatastoreId"))
-    return ImportFact(*key, is_again, is_certain, reasons, uri(use.source), str(store[0]) if store else "")
+    return ImportFact(
+        *key, use.kind.value, is_again, is_certain, reasons, uri(use.source), str(store[0]) if store else ""
+    )
 
 
 def uri(place: Place | None) -> str:
@@ -124,14 +139,14 @@ def _from_to(old: Placed, new: Placed, name: str) -> str:
     return f" from {shown[0]} to {shown[1]}" if all(shown) and shown[0] != shown[1] else ""
 
 
-def _foreign(change: Comparison, key: ResourceKey, new: Placed, replaced: Mapping[ResourceKey, str]) -> Iterator[str]:
-    """Why CloudFormation calls somebody else's function, which then may start a job."""
+def _called(change: Comparison, key: ResourceKey, new: Placed, replaced: Mapping[ResourceKey, str]) -> Iterator[str]:
+    """Why CloudFormation calls the function of a custom resource."""
     names = [name for name in change.changed_properties(key) if name not in _NOT_ASKED]
     if names:
-        yield f"{', '.join(names)} changes: its function is called, and may start a job"
+        yield f"{', '.join(names)} changes"
     for hole in holes_in(new.reader, dict(new.properties)):
         if (hole.scope, hole.name) in replaced:
-            yield f"it names {hole.name}, which is replaced: its function is called, and may start a job"
+            yield f"it names {hole.name}, which is replaced"
             return
 
 

@@ -34,6 +34,8 @@ class ImportKind(StrEnum):
     """What starts an import."""
 
     RESOURCE = "custom resource"
+    BULK = "bulk import"
+    """A run of this library's BulkDicomImport that a deploy starts."""
     STATE_MACHINE = "state machine"
     SCHEDULE = "schedule"
 
@@ -68,7 +70,7 @@ class ImportUse:
     @property
     def is_own(self) -> bool:
         """Whether it is this library's: its function keeps to the service's rates by itself."""
-        return bool(self.resource["Type"] == contract.ResourceType.IMPORT)
+        return self.resource["Type"] in {contract.ResourceType.IMPORT, contract.ResourceType.BULK_START}
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,6 +182,9 @@ class Uses:
                             arguments = structure_in(reader, node, {})
                             yield _import(reader, logical_id, ImportKind.RESOURCE, path, arguments)
                         return
+            return
+        if kind == contract.ResourceType.BULK_START:
+            yield _import(reader, logical_id, ImportKind.BULK, path, resource.get("Properties"))
             return
         if kind != contract.ResourceType.IMPORT and kind in set(contract.ResourceType):
             return

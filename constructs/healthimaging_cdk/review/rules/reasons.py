@@ -58,7 +58,8 @@ REASONS: dict[str, tuple[str, str]] = {
     "HI202": (
         (
             "ForAllValues and IfExists hold for a request that does not carry the key, so that they protect from "
-            "nothing. A Null condition that demands the key makes up for it."
+            "nothing. A Null condition that demands the key makes up for it, for aws:SourceArn "
+            "a plain aws:SourceAccount as well."
         ),
         "https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html",
     ),

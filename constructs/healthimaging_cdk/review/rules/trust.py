@@ -70,6 +70,12 @@ def _weak_operator(subject: Subject) -> Iterator[Hit]:
             for condition in statement.conditions
             if condition.operator.lower() == "null" and [value.literal for value in condition.values] == ["false"]
         }
+        # Where a plain operator names the account, the data store only narrows it further, and may be absent.
+        if any(
+            _pins(condition) and not condition.is_weak and condition.key.lower() in _ACCOUNT_KEYS
+            for condition in statement.conditions
+        ):
+            present.add("aws:sourcearn")
         for condition in statement.conditions:
             key = condition.key.lower()
             if condition.is_weak and key not in present and key != "aws:tagkeys":
