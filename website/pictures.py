@@ -42,18 +42,20 @@ NAMES = {
     "RescueLostCalls": "rule: failed calls",
     "RescueLostExecutions": "rule: failed executions",
 }
-STEPS = [
-    ("no record", "CLAIMED", "CLAIM"),
-    ("CLAIMED", "CLAIMED", "FIND, WAIT, TAKE_OWNERSHIP"),
-    ("CLAIMED", "RUNNING", "START"),
-    ("CLAIMED", "REFUSED", "REFUSE"),
-    ("RUNNING", "RUNNING", "POLL, WATCH, TAKE_OWNERSHIP"),
-    ("RUNNING", "JUDGED", "POLL: the job has ended"),
-    ("JUDGED", "JUDGED", "PUBLISH"),
-    ("JUDGED", "response", "RESPOND"),
-    ("REFUSED", "response", "RESPOND"),
-    ("RUNNING", "STOP", "STOP: a later request is the owner"),
-]
+# What a record may be after an action; nothing stands for what it was before. tests/site looks at the function for it.
+LEADS_TO = {
+    "CLAIM": ["CLAIMED"],
+    "TAKE_OWNERSHIP": [""],
+    "STOP": ["STOP: a later\nrequest goes on"],
+    "START": ["RUNNING", "REFUSED", ""],
+    "WATCH": [""],
+    "WAIT": [""],
+    "FIND": ["RUNNING", ""],
+    "REFUSE": ["REFUSED"],
+    "POLL": ["JUDGED", ""],
+    "PUBLISH": ["JUDGED"],
+    "RESPOND": ["response"],
+}
 
 
 def template_of(example: str) -> dict[str, Any]:
@@ -112,14 +114,44 @@ def _references(node: Any) -> Iterator[str]:  # noqa: ANN401 - any part of a tem
             yield from _references(value)
 
 
+def steps() -> dict[tuple[str, str], list[str]]:
+    """The actions that lead from one state of a record to another, in every mode, as the function decides."""
+    from tests.model.test_lifecycle import ALL, decide  # noqa: PLC0415 - needs the function, the dashboard does not
+
+    decided = {
+        (str(record.state) if record else "no record", str(decide(record, mode, is_current=is_current)))
+        for record, mode, is_current in ALL
+    }
+    states, order = ["no record", "CLAIMED", "RUNNING", "JUDGED", "REFUSED"], list(LEADS_TO)
+    found: dict[tuple[str, str], list[str]] = {}
+    for source, action in sorted(decided, key=lambda it: (states.index(it[0]), order.index(it[1]))):
+        for target in LEADS_TO[action]:
+            found.setdefault((source, target or source), []).append(action)
+    return found
+
+
 def life() -> str:
     """The states of a record and the actions between them."""
     lines = ["direction: down", "style.fill: transparent"]
-    for state in dict.fromkeys(name for source, target, _ in STEPS for name in (source, target)):
-        is_state = state.isupper() and state != "STOP"
-        lines.append(f'"{state}": {{shape: {"rectangle; style.border-radius: 6" if is_state else "oval"}}}')
-    lines += [f'"{source}" -> "{target}": "{action}"' for source, target, action in STEPS]
+    drawn = steps()
+    for state in dict.fromkeys(name for edge in drawn for name in edge):
+        shape = "rectangle; style.border-radius: 6" if state.isupper() else "oval"
+        inside = f"{state}\nstays so after {_label(drawn[state, state])}" if (state, state) in drawn else state
+        lines.append(f'"{_line(state)}": "{_line(inside)}" {{shape: {shape}; style.bold: false}}')
+    lines += [
+        f'"{_line(source)}" -> "{_line(target)}": "{", ".join(actions)}"'
+        for (source, target), actions in drawn.items()
+        if source != target
+    ]
     return "\n".join(lines) + "\n"
+
+
+def _label(actions: list[str]) -> str:
+    return ",\n".join(", ".join(actions[at : at + 2]) for at in range(0, len(actions), 2))
+
+
+def _line(text: str) -> str:
+    return text.replace("\n", "\\n")
 
 
 def dashboard(template: dict[str, Any]) -> str:

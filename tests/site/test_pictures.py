@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
+from healthimaging_import.importing import runner
+from healthimaging_import.importing.context import ImportContext
 from healthimaging_import.importing.lifecycle import Action
-from healthimaging_import.importing.record import State
+from healthimaging_import.importing.record import Record, State
+from healthimaging_import.importing.records import Records
 from tests.conftest import ROOT
+from tests.model.fakes import Plans, World
+from tests.model.runs import Stage, filled, properties
+from tests.model.test_every_crash import PATHS, calls
 
 pytestmark = pytest.mark.site
 
@@ -43,6 +52,69 @@ def test_d2_draws_the_same_picture_again(pictures: ModuleType, name: str) -> Non
 def test_the_life_of_an_import_shows_every_state_and_every_action(pictures: ModuleType) -> None:
     text = pictures.life()
     assert [] == [name for name in [*State, *Action] if str(name) not in text]
+
+
+def empty(stage: Stage) -> None:
+    """Nothing is under the prefix."""
+    stage.request("Create", properties(InputPrefix="empty/"))
+    stage.settle()
+    stage.request("Update", properties(InputPrefix="empty/"), properties())
+
+
+@pytest.fixture(scope="module")
+def observed() -> set[tuple[str, str, str]]:
+    """The state before, the action and the state after, in many lives of an import."""
+    seen: set[tuple[str, str, str]] = set()
+    written: list[list[State]] = []  # by each action at work: one may begin while another is under way
+
+    def watched(action: Action, do: Callable[..., Any]) -> Callable[..., Any]:
+        def watch(context: ImportContext, record: Record | None) -> Any:
+            before = str(record.state) if record else "no record"
+            written.append([])
+            try:
+                return do(context, record)
+            finally:
+                states = written.pop()
+                seen.add((before, str(action), str(states[-1]) if states else before))
+
+        return watch
+
+    def save(records: Records, record: Record, **changes: Any) -> Record:
+        saved = real(records, record, **changes)
+        if written:
+            written[-1].append(saved.state)
+        return saved
+
+    real = Records.save
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Records, "save", save)
+        patch.setattr(runner, "_DO", {action: watched(action, do) for action, do in runner._DO.items()})
+        for path in (*PATHS, empty):
+            for crash in (None, *itertools.product(range(0, len(calls(path)), 3), ("before", "after"))):
+                world = World(crash_at=crash, plans=Plans(seconds=5.0))
+                stage = Stage(world)
+                filled(world)
+                with stage.installed():
+                    path(stage)
+                    stage.settle()
+                    world.crash_at = None
+                    world.stack_status = "UPDATE_IN_PROGRESS"
+                    stage.request("Update", properties(), properties(RunId="1"))
+                    stage.settle()
+    return seen
+
+
+def test_the_life_of_an_import_shows_what_the_function_does(
+    pictures: ModuleType, observed: set[tuple[str, str, str]]
+) -> None:
+    ends = {"STOP", "RESPOND"}
+    drawn = {(*edge, action) for edge, actions in pictures.steps().items() for action in actions}
+    moves = {(before, after, action) for before, action, after in observed if action not in ends}
+    assert set() == moves - drawn
+    # Most of what is drawn is seen in these lives, each way to another state at least.
+    changes = {move for move in drawn if move[0] != move[1] and move[2] not in ends}
+    assert set() == changes - moves
+    assert ends == {action for _, action, _ in observed} & ends
 
 
 def test_every_picture_is_on_a_page() -> None:
