@@ -1,4 +1,4 @@
-# Two commands: `make demo` and `make test`. Each installs what it needs into folders of this checkout.
+# Each command installs what it needs into folders of this checkout. The tiers of tests: pyproject.toml, `markers`.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
@@ -6,21 +6,28 @@ SHELL := /bin/bash
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Four for two cores: deploys wait more than they compute. A file stays on one worker, with its fixtures.
+PYTEST := python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 # Byte code is compiled once, at installation: a synth without it takes three times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: bench demo docs release-check test test-unit test-cloud lint install install-cloud install-clients install-docs install-judges try-emulator clean
+.PHONY: bench demo docs release-check test test-all test-unit lint install install-cloud install-clients install-docs install-judges try-emulator clean
 
 demo: install install-cloud
 	PYTHONPATH=local python -m healthimaging_local.demo
 
-test: lint install-cloud install-clients install-docs install-judges
-	@# Four for two cores: deploys wait more than they compute.
-	python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
-	FEATURE_FLAGS=recommended python -m pytest -n 4 --dist loadfile tests/library
+# What CI runs: everything, and the library once more under every feature flag that `cdk init` writes.
+test-all: lint install-cloud install-clients install-docs install-judges
+	$(PYTEST)
+	FEATURE_FLAGS=recommended $(PYTEST) tests/library
 
+# What a change can break, but for what takes minutes by its nature.
+test: lint install-cloud install-docs install-judges
+	$(PYTEST) -m "not long"
+
+# What each change needs.
 test-unit: install
-	python -m pytest -n 2 --dist loadfile -m "not cloud and not judges" tests/library tests/handler tests/model
+	$(PYTEST) -m "not (slow or long or cloud or judges or site)"
 
 # Whether a release of this commit would be one: what is built, what it says, and that it works where it claims to.
 release-check: .release/ready

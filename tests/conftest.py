@@ -40,26 +40,17 @@ settings.register_profile("healthimaging-cdk", deadline=None)
 settings.load_profile("healthimaging-cdk")
 
 
-# Files of few and long tests. They go first, so that no worker is left alone with one of them at the end.
-_FIRST = (
-    "test_installed_wheel.py",
-    "test_benchmarks.py",
-    "test_examples_deployed.py",
-    "test_life.py",
-    "test_bulk_deployed.py",
-    "test_running_jobs.py",
-    "test_other_clients.py",
-    "test_least_privilege.py",
-    "test_typing.py",
-    "test_stores.py",
-    "test_one_owner.py",
-)
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort the files: those of few and long tests go first."""
-    places = {name: place for place, name in enumerate(_FIRST)}
-    items.sort(key=lambda item: places.get(item.path.name, len(_FIRST)))
+    """Sort the files: those with long tests go first, then those that wait for a cloud.
+
+    So no worker is left alone with one of them at the end.
+    """
+    marks = ("long", "cloud", "judges", "slow")
+    places: dict[Path, int] = {}
+    for item in items:
+        place = next((number for number, mark in enumerate(marks) if item.get_closest_marker(mark)), len(marks))
+        places[item.path] = min(place, places.get(item.path, place))
+    items.sort(key=lambda item: places[item.path])
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

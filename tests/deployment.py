@@ -18,11 +18,12 @@ from healthimaging_local import Cloud, Deployed
 P10_FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 
 
-def eventually(check: Callable[[], Any], seconds: float = 120) -> Any:
+def eventually(check: Callable[[], Any], seconds: float = 600) -> Any:
     """What ``check`` returns once it is true, or when the time is over; how fast that is says nothing."""
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, 0.02
     while not (found := check()) and time.monotonic() < deadline:
-        time.sleep(0.1)
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.5)
     return found
 
 

@@ -51,7 +51,7 @@ class Cloud(Connection):
         environment: What the emulator runs in. Default: the one of this user, installed at first use.
         log: Where the cloud's log goes. Default: ``cloud.log`` in its folder; its end is quoted when the start fails.
         folder: The cloud's own folder for temporary files. Default: a new one, which ``stop`` removes.
-        start_timeout: How long to wait until the cloud answers, in seconds. Default: 60.
+        start_timeout: How long to wait until the cloud answers, in seconds. Default: 300.
         idle_seconds: After how many seconds without a request a cloud in the background ends by itself. Default: 0,
             which is never.
         detached: Whether the cloud outlives the process that started it. Default: False.
@@ -69,7 +69,7 @@ class Cloud(Connection):
         environment: Environment | None = None,
         log: Path | None = None,
         folder: Path | None = None,
-        start_timeout: float = 60.0,
+        start_timeout: float = 300.0,
         idle_seconds: float = 0.0,
         detached: bool = False,
     ) -> None:

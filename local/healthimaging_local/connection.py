@@ -120,7 +120,7 @@ class Connection:
             f"{self.endpoint}/_healthimaging/{path}", data=data, method=method
         )
         try:
-            with _opener().open(request, timeout=10) as answer:
+            with _opener().open(request, timeout=120) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             raise CloudError(f"{method} {path}: {error.read().decode()}") from error

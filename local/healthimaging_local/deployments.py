@@ -65,10 +65,10 @@ class Deployments:
     Args:
         account: Whose stacks.
         assets: The bucket for the assets.
-        patience: How long an operation of a stack may take, in seconds. Default: 300.
+        patience: How long an operation of a stack may take, in seconds. Default: 1800.
     """
 
-    def __init__(self, account: StackClients, assets: str, patience: float = 300.0) -> None:
+    def __init__(self, account: StackClients, assets: str, patience: float = 1800.0) -> None:
         """Name the account and its bucket for assets."""
         self._account = account
         self._assets = assets
@@ -143,13 +143,14 @@ class Deployments:
 
     def wait(self, stack_id: str, since: int) -> Deployed:
         """Wait until an operation ended; the reasons are those of the events after the first ``since``."""
-        deadline = time.monotonic() + self._patience
+        deadline, pause = time.monotonic() + self._patience, 0.05
         while time.monotonic() < deadline:
             stack = self.describe(stack_id)
             if stack and not stack["StackStatus"].endswith("_IN_PROGRESS"):
                 reasons = [event.get("ResourceStatusReason", "") for event in self.events(stack_id)[since:]]
                 return Deployed(stack["StackStatus"], _outputs(stack), [reason for reason in reasons if reason])
-            time.sleep(0.05)
+            time.sleep(pause)
+            pause = min(pause * 1.2, 0.4)
         raise AssertionError(f"{stack_id} did not end in {self._patience:g} s")
 
     def _publish(self, assembly: Path, template: str, artifact: str) -> str:

@@ -25,7 +25,7 @@ from healthimaging_import.importing.verdict import ImportResult
 from tests.handler.fake_aws import DICOM, RESULTS, ROLE, SOURCE, Clock, FakeAws, Server
 from tests.handler.state_machine import Machine
 
-_ONCE = Config(retries={"mode": "standard", "total_max_attempts": 1}, read_timeout=30, inject_host_prefix=False)
+_ONCE = Config(retries={"mode": "standard", "total_max_attempts": 1}, read_timeout=600, inject_host_prefix=False)
 _CREATE_CLIENT = clients._create_client
 
 

@@ -186,7 +186,7 @@ class FakeAws:
 
     def settle(self) -> None:
         """Let the jobs come to their end, if they may run."""
-        end = time.monotonic() + 30
+        end = time.monotonic() + 600
         while self.jobs_may_run.is_set() and any(job.running for job in self.jobs()):
             assert time.monotonic() < end, "a job did not end"
             time.sleep(0.001)

@@ -279,6 +279,7 @@ def test_a_reason_names_the_call_and_its_purpose(service: str, operation: str, e
     assert str(error).startswith(expected)
 
 
+@pytest.mark.slow
 def test_an_aws_that_cannot_be_reached_is_tried_again() -> None:
     client = boto3.client(
         "sts",

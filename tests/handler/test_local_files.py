@@ -19,6 +19,8 @@ from healthimaging_import.importing.request import Asset
 from healthimaging_import.importing.unpack import unpack
 from tests.handler.fake_aws import SOURCE
 
+pytestmark = pytest.mark.slow
+
 LARGEST = 1_073_741_823
 ODD = [
     *("._a", ".DS_Store", "__MACOSX", "Thumbs.db", ".git", "a\nb", "a\\b", "C:x", "x\u2028", "\x01", "\ufffe"),

@@ -431,6 +431,7 @@ def test_a_question_that_is_not_answered_starts_nothing(
     assert (expected, 0, 0) == (source.record()["state"], source.record()["lease_until"], source.count(START))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", ["PutObject", "GetObject"])
 @pytest.mark.parametrize("when", ["before-send", "after-call"])
 @pytest.mark.parametrize("call", range(1, 10))

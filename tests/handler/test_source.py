@@ -349,6 +349,7 @@ def test_a_zip_is_read_only_where_it_is_needed(calls: Aws, aws: FakeAws, with_as
     assert sum(call.sent for call in aws.calls if call.operation == "S3.GetObject") < 10 * MEGABYTE
 
 
+@pytest.mark.slow
 def test_a_large_member_is_streamed_in_parts(calls: Aws, aws: FakeAws, with_asset: RequestFor) -> None:
     noise = random.Random(1).randbytes(24 * MEGABYTE)
     request = with_asset({"large": noise}, zipfile.ZIP_STORED)
@@ -375,6 +376,7 @@ def test_fails_with_the_call_that_was_denied(calls: Aws, aws: FakeAws, with_asse
         unpack(calls, request, 0, plenty)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 7, 12])
 def test_a_zip_is_read_once(calls: Aws, aws: FakeAws, with_asset: RequestFor, size: int) -> None:
     noise = random.Random(1).randbytes(size * MEGABYTE)

@@ -33,6 +33,7 @@ def rows(page: Path) -> list[str]:
     return found
 
 
+@pytest.mark.long
 def test_a_quick_run_writes_every_row_of_the_page(tmp_path: Path) -> None:
     page = tmp_path / "README.md"
     shutil.copyfile(PAGE, page)

@@ -35,6 +35,8 @@ from jsii import implements
 from healthimaging_cdk import Datastore, DicomImport, ImportSource, LosslessStorageFormat
 from tests.judges.intrinsics import creation_order
 
+pytestmark = pytest.mark.slow
+
 ROLE = "AWS::IAM::Role"
 BOUNDARY = "arn:aws:iam::111122223333:policy/edge"
 REVISITS = "@aws-cdk/core:aspectStabilization"

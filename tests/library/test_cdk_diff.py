@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aws_cdk import App, Stack, Tags, assertions
 from aws_cdk.aws_healthimaging import CfnDatastore
 
 from healthimaging_cdk import Datastore, DicomImport, ImportTolerance
 from tests.cdk_cli import diff
+
+pytestmark = pytest.mark.slow
 
 
 def one_import(**options: Any) -> Stack:

@@ -14,6 +14,8 @@ from aws_cdk import assertions
 import healthimaging_cdk
 from tests.library.examples import Namespace
 
+pytestmark = pytest.mark.slow
+
 FAMILIES = ("grant_", "metric_", "on_")
 """Methods that differ only in what they name: an example of one shows how to use them all."""
 

@@ -10,6 +10,8 @@ import pytest
 from tests.conftest import ROOT
 from tests.examples_apps import EXAMPLES, build
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_the_example_synthesizes(name):

@@ -22,6 +22,8 @@ from stacks.data_stack import DataStack
 from stacks.import_stack import ImportStack
 from tests.feature_flags import RECOMMENDED, REFERENCES
 
+pytestmark = pytest.mark.slow
+
 
 def in_a_vpc(app: App) -> None:
     stack = Stack(app, "Network")

@@ -70,6 +70,7 @@ def pages_with_examples() -> list[str]:
     return sorted(page.name for page in (ROOT / "docs").glob("*.md") if examples(page.read_text(encoding="utf-8")))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("phantoms")
 @pytest.mark.parametrize("page", sorted(set(pages_with_examples()) - NOT_SYNTHESIZED))
 def test_the_examples_of_the_page_synthesize(page):

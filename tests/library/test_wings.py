@@ -16,6 +16,8 @@ from constructs import Construct
 
 import healthimaging_cdk
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / "constructs" / "healthimaging_cdk"
 IMPORT_ROOTS = ("constructs", "lambda", "local")

@@ -16,7 +16,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.judges.checkouts import build_wheel
 
-pytestmark = pytest.mark.cloud
+pytestmark = [pytest.mark.cloud, pytest.mark.long]
 
 PAGE = (ROOT / "docs" / "test-your-own-stack.md").read_text(encoding="utf-8")
 # What a shell and npm need. Node.js is not among it: the extra brings it.
@@ -40,7 +40,7 @@ class Project:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=900,
+            timeout=3600,
             check=False,
         )
         assert not check or ended.returncode == 0, f"{script}\n{ended.stdout}"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from healthimaging_local import Cloud
+from tests.deployment import eventually
 
 pytestmark = pytest.mark.cloud
 
@@ -30,12 +31,12 @@ def stack(cloud: Cloud, name: str, expression: str, **properties: Any) -> str:
     body = json.dumps({"Resources": {"Alarm": {"Type": "AWS::CloudWatch::Alarm", "Properties": alarm}}})
     client = cloud.client("cloudformation")
     made = client.create_stack(StackName=name, TemplateBody=body)["StackId"]
-    for _ in range(400):
-        found = client.describe_stacks(StackName=made)["Stacks"][0]
-        if not found["StackStatus"].endswith("IN_PROGRESS"):
-            return str(found["StackStatus"])
-        time.sleep(0.025)
-    raise AssertionError("the stack did not settle")
+
+    def status() -> str:
+        return str(client.describe_stacks(StackName=made)["Stacks"][0]["StackStatus"])
+
+    assert eventually(lambda: not status().endswith("IN_PROGRESS"))
+    return status()
 
 
 def state(cloud: Cloud, name: str, *values: float) -> str:

@@ -11,6 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from healthimaging_local import Cloud
+from tests.deployment import eventually
 
 pytestmark = pytest.mark.cloud
 
@@ -81,12 +82,11 @@ class Scene:
 
     def run(self, **more: Any) -> dict[str, Any]:
         job_id = self.start(**more)
-        for _ in range(400):
-            job = self.imaging.get_dicom_import_job(datastoreId=self.store, jobId=job_id)["jobProperties"]
-            if job["jobStatus"] in ("COMPLETED", "FAILED"):
-                return dict(job)
-            time.sleep(0.025)
-        raise AssertionError("the job did not end")
+        assert eventually(lambda: self.job(job_id)["jobStatus"] in ("COMPLETED", "FAILED"))
+        return self.job(job_id)
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        return dict(self.imaging.get_dicom_import_job(datastoreId=self.store, jobId=job_id)["jobProperties"])
 
     def manifest(self, job: dict[str, Any]) -> dict[str, Any]:
         bucket, _, folder = job["outputS3Uri"].removeprefix("s3://").partition("/")
@@ -355,14 +355,15 @@ def test_events_reach_a_queue(scene: Scene) -> None:
     events.put_rule(Name=scene.name, EventPattern=json.dumps(pattern))
     events.put_targets(Rule=scene.name, Targets=[{"Id": "queue", "Arn": arn}])
     job = scene.run()
-    found = []
-    for _ in range(50):
+    found: list[dict[str, Any]] = []
+
+    def are_there() -> bool:
         for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
             found.append(json.loads(message["Body"]))
             sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-        if len(found) == 3:
-            break
-        time.sleep(0.05)
+        return len(found) >= 3
+
+    eventually(are_there)
     assert {"Import Job Submitted", "Import Job In Progress", "Import Job Completed"} == {
         item["detail-type"] for item in found
     }

@@ -24,6 +24,8 @@ from healthimaging_local.progress import Lines
 from healthimaging_local.registry import Record, all_running, record_file
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -47,12 +49,12 @@ def command(home: Path) -> Command:
     environ = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), HOME_VARIABLE: str(home)}
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(words(*arguments), env=environ, capture_output=True, text=True, timeout=120, check=False)
+        return subprocess.run(words(*arguments), env=environ, capture_output=True, text=True, timeout=600, check=False)
 
     return run
 
 
-def until(check: Callable[[], bool], seconds: float = 60) -> bool:
+def until(check: Callable[[], bool], seconds: float = 600) -> bool:
     deadline = time.monotonic() + seconds
     while not check() and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -122,7 +124,7 @@ def test_run_bootstraps_a_cloud_for_one_command_and_returns_its_code(command: Co
 @pytest.mark.usefixtures("home")
 def test_the_cloud_of_run_ends_however_the_command_line_ends(number: signal.Signals) -> None:
     environ = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
-    with subprocess.Popen(words("run", "--", "sleep", "60"), env=environ, stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(words("run", "--", "sleep", "600"), env=environ, stdout=subprocess.DEVNULL) as process:
         assert until(lambda: bool(all_running()))
         (record,) = all_running()
         until(lambda: Path(record.log).exists() and "PutParameter" in Path(record.log).read_text(encoding="utf-8"))
@@ -138,7 +140,7 @@ def test_a_cloud_in_the_background_ends_when_nobody_uses_it() -> None:
     cloud = Cloud(name="idle", detached=True, idle_seconds=2).start()
     folder = cloud.log.parent
     assert cloud._process
-    assert 0 != cloud._process.wait(timeout=60)
+    assert 0 != cloud._process.wait(timeout=600)
     assert (False, False) == (folder.exists(), record_file("idle").exists())
 
 

@@ -82,9 +82,13 @@ def test_a_datastore_can_be_deleted_once_its_image_sets_are(imaging: Any, sample
     assert 200 == imaging.send("DELETE", f"/datastore/{store}").status
 
 
-def test_a_deletion_that_takes_time_is_read_as_deleting_deleted_and_not_found(imaging: Any, sample: Any) -> None:
-    imaging.state.settings.image_set_seconds = 0.5
-    imaging.state.settings.deleted_image_set_seconds = 0.5
+def test_a_deletion_that_takes_time_is_read_as_deleting_deleted_and_not_found(
+    imaging: Any, sample: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [time.time()]
+    monkeypatch.setattr(imaging.state, "now", lambda: clock[0])
+    imaging.state.settings.image_set_seconds = 5
+    imaging.state.settings.deleted_image_set_seconds = 5
     store = imaging.datastore()
     imaging.storage.put("source", "in/ct.dcm", sample("CT_small.dcm"))
     imaging.run(store)
@@ -101,11 +105,11 @@ def test_a_deletion_that_takes_time_is_read_as_deleting_deleted_and_not_found(im
         imaging.send("DELETE", f"/datastore/{store}").status,
         imaging.search(store),
     )
-    time.sleep(0.6)
+    clock[0] += 6
     assert ("DELETED", "DELETED", True) == statuses(imaging.ask("POST", f"{path}/getImageSet"))
     versions = imaging.ask("POST", f"{path}/listImageSetVersions")["imageSetPropertiesList"]
     assert ["DELETED", "ACTIVE"] == [version["imageSetState"] for version in versions]
-    time.sleep(0.5)
+    clock[0] += 5
     assert 404 == imaging.send("POST", f"{path}/getImageSet").status
     assert 200 == imaging.send("DELETE", f"/datastore/{store}").status
 

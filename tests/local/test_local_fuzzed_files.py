@@ -190,6 +190,7 @@ def in_a_gigabyte(kind: str, body: bytes) -> str:
     ).stdout.decode().strip()  # fmt: skip
 
 
+@pytest.mark.long
 def test_fails_for_a_file_that_inflates_to_gigabytes() -> None:
     body = deflated(4095)
     assert len(body) < 5 << 20

@@ -350,7 +350,7 @@ def test_fails_when_the_right_to_read_is_lost_while_the_job_runs(imaging: Any, s
 
 def test_fails_when_the_right_to_write_is_lost_after_the_files_were_read(imaging: Any, sample: Any) -> None:
     imaging.storage.put("source", "in/1.dcm", sample(CT))
-    imaging.state.settings.job_seconds = 1.2
+    imaging.state.settings.job_seconds = 4
     store = imaging.datastore()
     job_id = json.loads(imaging.start(store).body)["jobId"]
     while not imaging.search(store):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.deployment import eventually
 from tests.local.test_local_cloud import Scene, allow, document, refusal
 from tests.local.test_local_cloud import scene as scene  # noqa: PLC0414 - a fixture
 from tests.local.test_local_machines import function
@@ -235,13 +236,18 @@ def test_fails_a_job_when_the_key_of_its_store_is_disabled(scene: Scene) -> None
         PolicyDocument=document({**trust, "Condition": {"ArnLike": {"aws:SourceArn": arn}}}),
     )
     time.sleep(0.3)
-    scene.cloud.settings(job_seconds=1)
+    scene.cloud.settings(job_seconds=4)  # the key is looked at after a quarter
     job_id = scene.start()
     kms = scene.cloud.client("kms")
     kms.disable_key(KeyId=key)
-    time.sleep(1.5)
+    time.sleep(4)
     kms.enable_key(KeyId=key)
-    job = scene.imaging.get_dicom_import_job(datastoreId=scene.store, jobId=job_id)["jobProperties"]
+
+    def ended() -> dict[str, Any] | None:
+        job: dict[str, Any] = scene.imaging.get_dicom_import_job(datastoreId=scene.store, jobId=job_id)["jobProperties"]
+        return job if job["jobStatus"] in ("COMPLETED", "FAILED") else None
+
+    job = eventually(ended)
     assert ("FAILED", True) == (job["jobStatus"], "disabled" in job["message"])
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-import time
 import zipfile
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.deployment import eventually
 from tests.local.test_local_cloud import Scene, allow, document, refusal
 from tests.local.test_local_cloud import scene as scene  # noqa: PLC0414 - a fixture
 
@@ -42,12 +42,9 @@ def machine(scene: Scene, role_arn: str, states: dict[str, Any], **more: Any) ->
 
 def ended(scene: Scene, execution: str) -> dict[str, Any]:
     client = scene.cloud.client("stepfunctions")
-    for _ in range(600):
-        described: dict[str, Any] = client.describe_execution(executionArn=execution)
-        if described["status"] != "RUNNING":
-            return described
-        time.sleep(0.05)
-    raise AssertionError("the execution did not end")
+    assert eventually(lambda: client.describe_execution(executionArn=execution)["status"] != "RUNNING")
+    described: dict[str, Any] = client.describe_execution(executionArn=execution)
+    return described
 
 
 def run(scene: Scene, machine_arn: str, given: Any = None, **more: Any) -> dict[str, Any]:
@@ -204,11 +201,11 @@ def test_fails_to_redrive_what_does_not_exist(scene: Scene) -> None:
 
 
 def test_an_aborted_execution_goes_on_in_its_state(scene: Scene) -> None:
-    states = {"Wait": {"Type": "Wait", "Seconds": 100, "Next": "Done"}, "Done": {"Type": "Succeed"}}
+    states = {"Wait": {"Type": "Wait", "Seconds": 300, "Next": "Done"}, "Done": {"Type": "Succeed"}}
     made = machine(scene, role(scene), states)
     client = scene.cloud.client("stepfunctions")
     arn = client.start_execution(stateMachineArn=made)["executionArn"]
-    time.sleep(0.2)
+    assert eventually(lambda: "WaitStateEntered" in events(scene, client.describe_execution(executionArn=arn)))
     client.stop_execution(executionArn=arn)
     client.redrive_execution(executionArn=arn)
     again = ended(scene, arn)

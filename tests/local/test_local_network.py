@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
 
 from healthimaging_local import Cloud
+from tests.deployment import eventually
 
 pytestmark = pytest.mark.cloud
 
@@ -63,12 +63,13 @@ def create(cloud: Cloud, name: str, actions: list[str], resource: str = "*") -> 
     }
     client = cloud.client("cloudformation")
     made = client.create_stack(StackName=name, TemplateBody=json.dumps(template), Capabilities=["CAPABILITY_IAM"])
-    for _ in range(400):
-        stack: dict[str, Any] = client.describe_stacks(StackName=made["StackId"])["Stacks"][0]
-        if not stack["StackStatus"].endswith("IN_PROGRESS"):
-            return stack
-        time.sleep(0.025)
-    raise AssertionError("the stack did not settle")
+
+    def stack() -> dict[str, Any]:
+        found: dict[str, Any] = client.describe_stacks(StackName=made["StackId"])["Stacks"][0]
+        return found
+
+    assert eventually(lambda: not stack()["StackStatus"].endswith("IN_PROGRESS"))
+    return stack()
 
 
 @pytest.mark.patch("security_groups_take_further_rules")

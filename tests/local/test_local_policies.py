@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.deployment import eventually
 from tests.local.test_local_cloud import Scene, allow, document, refusal
 from tests.local.test_local_cloud import scene as scene  # noqa: PLC0414 - a fixture
 from tests.local.test_local_machines import function
@@ -64,12 +64,12 @@ def test_fails_a_stack_with_a_policy_that_iam_refuses(scene: Scene, policy: dict
     client.create_stack(
         StackName=scene.name, TemplateBody=json.dumps({"Resources": {"R": role}}), Capabilities=["CAPABILITY_IAM"]
     )
-    for _ in range(200):
-        (stack,) = client.describe_stacks(StackName=scene.name)["Stacks"]
-        if not stack["StackStatus"].endswith("IN_PROGRESS"):
-            break
-        time.sleep(0.05)
-    assert "ROLLBACK_COMPLETE" == stack["StackStatus"]
+
+    def status() -> str:
+        return str(client.describe_stacks(StackName=scene.name)["Stacks"][0]["StackStatus"])
+
+    assert eventually(lambda: not status().endswith("IN_PROGRESS"))
+    assert "ROLLBACK_COMPLETE" == status()
 
 
 @pytest.mark.patch("a_principal_is_a_role_with_its_path")

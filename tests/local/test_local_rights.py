@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.deployment import eventually
 from tests.local.test_local_cloud import Scene, allow, document, refusal
 from tests.local.test_local_cloud import scene as scene  # noqa: PLC0414 - a fixture
 
@@ -16,12 +17,12 @@ pytestmark = pytest.mark.cloud
 
 
 def ended(scene: Scene, job_id: str) -> dict[str, Any]:
-    for _ in range(400):
-        job = scene.imaging.get_dicom_import_job(datastoreId=scene.store, jobId=job_id)["jobProperties"]
-        if job["jobStatus"] in ("COMPLETED", "FAILED"):
-            return dict(job)
-        time.sleep(0.025)
-    raise AssertionError("the job did not end")
+    assert eventually(lambda: job_of(scene, job_id)["jobStatus"] in ("COMPLETED", "FAILED"))
+    return job_of(scene, job_id)
+
+
+def job_of(scene: Scene, job_id: str) -> dict[str, Any]:
+    return dict(scene.imaging.get_dicom_import_job(datastoreId=scene.store, jobId=job_id)["jobProperties"])
 
 
 def session(scene: Scene, name: str, *statements: dict[str, Any]) -> dict[str, str]:
@@ -41,9 +42,9 @@ def session(scene: Scene, name: str, *statements: dict[str, Any]) -> dict[str, s
 
 @pytest.mark.parametrize("lost", ["policy", "role"])
 def test_fails_when_the_role_loses_its_rights_while_the_job_runs(scene: Scene, lost: str) -> None:
-    scene.cloud.settings(job_seconds=1.5)
+    scene.cloud.settings(job_seconds=4)
     job_id = scene.start()
-    time.sleep(0.5)
+    assert eventually(lambda: job_of(scene, job_id)["jobStatus"] == "IN_PROGRESS")  # it reads the files later
     scene.iam.delete_role_policy(RoleName=f"{scene.name}-role", PolicyName="s3")
     if lost == "role":
         scene.iam.delete_role(RoleName=f"{scene.name}-role")
@@ -52,7 +53,7 @@ def test_fails_when_the_role_loses_its_rights_while_the_job_runs(scene: Scene, l
 
 
 def test_fails_when_the_right_to_write_is_lost_after_the_files_were_read(scene: Scene) -> None:
-    scene.cloud.settings(job_seconds=2)
+    scene.cloud.settings(job_seconds=6)
     job_id = scene.start()
     while not scene.imaging.search_image_sets(datastoreId=scene.store)["imageSetsMetadataSummaries"]:
         time.sleep(0.02)  # the good file is the last one

@@ -83,7 +83,7 @@ def test_fails_at_start_when_a_table_is_gone(tmp_path: Path) -> None:
         env={"PYTHONPATH": f"{PACKAGE.parent}:{lambda_root()}", "TMPDIR": str(tmp_path), "GATEWAY_PORT": "1"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         check=False,
     )
     last = ended.stderr.splitlines()[-1]

@@ -29,7 +29,7 @@ def run(account: Account, *words: str, check: bool = True) -> subprocess.Complet
         pytest.fail("the clients are missing in .clients: run `make install-clients` first")
     path = f"{CLIENTS}{os.pathsep}{os.environ['PATH']}"
     environ = {**account.child_environ(), "PATH": path, "AWS_PAGER": ""}
-    ended = subprocess.run(words, env=environ, capture_output=True, text=True, timeout=120, check=False)
+    ended = subprocess.run(words, env=environ, capture_output=True, text=True, timeout=600, check=False)
     assert not check or ended.returncode == 0, f"{' '.join(words)}\n{ended.stdout}\n{ended.stderr}"
     return ended
 
@@ -81,7 +81,7 @@ def import_with(aws: Cli, *names: str) -> tuple[str, dict[str, Any]]:
     places, role = upload_and_role(aws.account, *names)
     store = aws("create-datastore", datastore_name="cli", tags="team=imaging")["datastoreId"]
     job = aws("start-dicom-import-job", datastore_id=store, job_name="cli", data_access_role_arn=role, **places)
-    for _ in range(60):
+    for _ in range(600):
         found = aws("get-dicom-import-job", datastore_id=store, job_id=job["jobId"])["jobProperties"]
         if found["jobStatus"] in ("COMPLETED", "FAILED"):
             return store, found
@@ -149,7 +149,7 @@ def test_the_aws_cli_does_every_command(aws: Cli, tmp_path: Path) -> None:
     for image_set in sets:
         deleted = aws("delete-image-set", datastore_id=store, image_set_id=image_set)
         assert deleted["imageSetState"] in ("LOCKED", "DELETED")
-    for _ in range(60):
+    for _ in range(600):
         if aws.ask("delete-datastore", datastore_id=store).returncode == 0:
             break
         time.sleep(0.5)

@@ -16,6 +16,8 @@ from tests.model.fakes import Crash, HealthImaging, Plans, World
 from tests.model.runs import Request, Stage, filled, properties, zipped
 from tests.model.test_life_model import THOROUGH
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = Path(__file__).parent / "state_v1.json"
 SECONDS = 5.0  # a job's
 MODULES = ("handler", "runner", "starting", "judging", "record", "records", "dicom_import", "publish", "job_output")
@@ -131,7 +133,9 @@ def test_a_path_without_a_crash_ends_as_it_should(path):
     run(path)
 
 
-@pytest.mark.parametrize("crashes", [1, 2, 3] if THOROUGH else [1, 3])
+@pytest.mark.parametrize(
+    "crashes", [1, *(pytest.param(it, marks=pytest.mark.long) for it in ([2, 3] if THOROUGH else [3]))]
+)
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.__name__)
 def test_a_crash_at_any_call_starts_nothing_twice_and_is_answered_once(path, crashes):
     for number in range(len(calls(path))):

@@ -532,6 +532,7 @@ def test_a_job_that_cannot_be_written_down_at_first_is_found_later(world, stage)
 # -- several requests for one job ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", range(606, 1500, 37))
 @pytest.mark.parametrize(("first", "second", "status"), [("0", "9", "SUCCESS"), ("9", "0", "FAILED")])
 def test_the_request_that_waits_last_judges_the_job(world, stage, seconds, first, second, status):

@@ -9,12 +9,15 @@ import dataclasses
 import os
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.model.fakes import PATIENT, SOURCE, Misfortune, Plans, World
 from tests.model.runs import Properties, Request, Stage, filled, properties, zipped
+
+pytestmark = pytest.mark.slow
 
 FOREVER = -1
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"

@@ -77,6 +77,7 @@ def test_fails_by_one_rule_for_its_failing_template(rule: str) -> None:
     assert {rule} == ids(EXAMPLES[rule][1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", IDS)
 @pytest.mark.parametrize("side", [0, 1])
 def test_rewrites_that_keep_the_meaning_keep_the_findings(rule: str, side: int) -> None:
@@ -139,6 +140,7 @@ def _spots(node: Any) -> list[tuple[Any, Any]]:
     return found
 
 
+@pytest.mark.slow
 def test_ten_thousand_random_mutations_crash_no_rule() -> None:
     chooser = random.Random(20261128)
     documents = [document for pair in EXAMPLES.values() for document in pair]

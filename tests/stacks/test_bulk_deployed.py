@@ -95,7 +95,7 @@ class Archive:
         return found
 
     def wait(self, execution: str) -> dict[str, Any]:
-        assert eventually(lambda: self.status(execution)["status"] != "RUNNING", 400), self.log()
+        assert eventually(lambda: self.status(execution)["status"] != "RUNNING", 1800), self.log()
         return self.status(execution)
 
     def log(self) -> str:
@@ -132,11 +132,12 @@ class Archive:
 
     def until(self, check: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """The state, once it is so."""
-        assert eventually(lambda: (found := self.document("state.json")) and check(found), 120), self.log()
+        assert eventually(lambda: (found := self.document("state.json")) and check(found)), self.log()
         found: dict[str, Any] = self.document("state.json")
         return found
 
 
+@pytest.mark.long
 def test_every_good_file_is_in_the_store_once_whatever_went_wrong(account):
     archive = Archive(account, "Bulk")
     cloud = account.cloud
@@ -152,7 +153,7 @@ def test_every_good_file_is_in_the_store_once_whatever_went_wrong(account):
     archive.states.stop_execution(executionArn=first)
     # The invocation that is at work ends its step though its execution is stopped.
     before = archive.until(lambda state: state["claim"] is None)
-    eventually(lambda: archive.document("state.json") == (time.sleep(12), archive.document("state.json"))[1], 60)
+    eventually(lambda: archive.document("state.json") == (time.sleep(12), archive.document("state.json"))[1])
 
     # A step dies between its start and the note of it.
     state, options = archive.document("state.json"), archive.settings()

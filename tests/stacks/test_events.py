@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 
 from healthimaging_cdk import Completion, Datastore, DicomImport, ImportSource
-from tests.deployment import Account
+from tests.deployment import Account, eventually
 from tests.imaging_events import METHODS, OTHERS, SPELLINGS, sample, verdict
 
 pytestmark = pytest.mark.cloud
@@ -106,11 +105,13 @@ def received(account: Account, stack: str, queue: str, count: int) -> list[Any]:
     sqs_client = account.cloud.client("sqs")
     url = account.resource_id(stack, "AWS::SQS::Queue", queue)
     found: list[Any] = []
-    deadline = time.monotonic() + 20
-    while len(found) < count and time.monotonic() < deadline:
+
+    def are_there() -> bool:
         messages = sqs_client.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
-        found += [json.loads(message["Body"]) for message in messages]
-        time.sleep(0.05)
+        found.extend(json.loads(message["Body"]) for message in messages)
+        return len(found) >= count
+
+    eventually(are_there)
     found += sqs_client.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
     return found
 

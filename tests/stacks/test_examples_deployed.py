@@ -119,7 +119,7 @@ def test_bulk_archive(account):
     states = account.cloud.client("stepfunctions")
     machine = deployed.output("StateMachineArn")
     execution = states.start_execution(stateMachineArn=machine, input="{}")["executionArn"]
-    assert eventually(lambda: states.describe_execution(executionArn=execution)["status"] != "RUNNING", 400)
+    assert eventually(lambda: states.describe_execution(executionArn=execution)["status"] != "RUNNING", 1800)
     store = account.resource_id("BulkArchive", "AWS::HealthImaging::Datastore")
     assert 2 == len(account.image_sets(store)), states.describe_execution(executionArn=execution)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import time
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -16,7 +15,7 @@ from aws_cdk import aws_s3 as s3
 from botocore.exceptions import ClientError
 
 from healthimaging_cdk import DataAccessRole, Datastore
-from tests.deployment import Account
+from tests.deployment import Account, eventually
 
 pytestmark = pytest.mark.cloud
 
@@ -190,14 +189,13 @@ class Scene:
         starter, watcher = self.as_role(stack, "StartImport"), self.as_role(stack, "ManageImportJobs")
         store = {"datastoreId": self.outputs["Store"]}
         started = starter.start_dicom_import_job(**store, **self.start(""))
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            job: dict[str, Any] = watcher.get_dicom_import_job(**store, jobId=started["jobId"])["jobProperties"]
-            if job["jobStatus"] in ("COMPLETED", "FAILED"):
-                assert "COMPLETED" == job["jobStatus"], job
-                return job
-            time.sleep(0.05)
-        raise AssertionError("the job did not end")
+
+        def job() -> dict[str, Any]:
+            return dict(watcher.get_dicom_import_job(**store, jobId=started["jobId"])["jobProperties"])
+
+        assert eventually(lambda: job()["jobStatus"] in ("COMPLETED", "FAILED"))
+        assert "COMPLETED" == job()["jobStatus"], job()
+        return job()
 
 
 @pytest.fixture(scope="module")

@@ -36,26 +36,6 @@ def executions(account: Account, stack: str, status: str | None = None) -> list[
     return found
 
 
-@pytest.fixture(scope="module", autouse=True)
-def late_event(shared_account: Account) -> tuple[str, str]:
-    """A request that comes when CloudFormation does nothing with the stack: a store, and the request's id.
-
-    The function waits two minutes for CloudFormation to say otherwise, so it is sent first and looked at last.
-    """
-    account, request_id = shared_account, "11111111-2222-3333-4444-555555555555"
-    account.cloud.clear()
-    filled(account, "Unasked", "CT_small.dcm")
-    states = account.cloud.client("stepfunctions")
-    ended = executions(account, "Unasked", "SUCCEEDED")[0]["executionArn"]
-    event = json.loads(states.describe_execution(executionArn=ended)["input"])["event"]
-    event["RequestId"] = request_id
-    event["ResourceProperties"].update(RunId="late", WaitSeconds="2")
-    function = account.resource_id("Unasked", "AWS::Lambda::Function")
-    payload = json.dumps(event).encode()
-    account.cloud.client("lambda").invoke(FunctionName=function, InvocationType="Event", Payload=payload)
-    return event["ResourceProperties"]["DatastoreId"], request_id
-
-
 def test_a_submitted_job_is_not_waited_for_and_its_verdict_is_remembered(account):
     filled(account, "Submitted", "CT_small.dcm", "no_meta.dcm")
     account.cloud.settings(job_seconds=1.5)
@@ -185,12 +165,3 @@ def test_a_doubled_event_starts_one_execution_and_one_job(account):
     assert eventually(lambda: executions(account, "Doubled", "RUNNING") == [])
     names = [one["name"] for one in executions(account, "Doubled", "SUCCEEDED")]
     assert [running["name"]] == [name for name in names if name.startswith(running["name"])]
-
-
-def test_an_event_that_comes_when_nobody_waits_for_it_starts_nothing(account, late_event):
-    datastore_id, request_id = late_event
-    assert eventually(
-        lambda: f'"step": "responded", "success": false, "request_id": "{request_id}"' in account.log_lines()
-    )
-    assert [] == account.jobs(datastore_id)
-    assert request_id not in [it["name"] for it in executions(account, "Unasked")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import jsii
@@ -15,7 +14,7 @@ from botocore.exceptions import ClientError
 from constructs import IConstruct
 
 from healthimaging_cdk import DicomImport, ImportSource
-from tests.deployment import Account, Deployed
+from tests.deployment import Account, Deployed, eventually
 
 pytestmark = pytest.mark.cloud
 
@@ -93,12 +92,12 @@ def job_status(account: Account, role: str, datastore_id: str, results: str) -> 
         inputOwnerAccountId=THERE,
         outputS3Uri=f"s3://{results}/results/",
     )
-    for _ in range(400):
-        job = account.healthimaging.get_dicom_import_job(datastoreId=datastore_id, jobId=started["jobId"])
-        if job["jobProperties"]["jobStatus"] in ("COMPLETED", "FAILED"):
-            return str(job["jobProperties"]["jobStatus"])
-        time.sleep(0.05)
-    raise AssertionError("the job did not end")
+
+    def status() -> str:
+        return str(account.job(datastore_id, started["jobId"])["jobStatus"])
+
+    assert eventually(lambda: status() in ("COMPLETED", "FAILED"))
+    return status()
 
 
 def without(policy: dict[str, Any], number: int) -> dict[str, Any]:

@@ -7,9 +7,13 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 from healthimaging_import.bulk import handler
 from healthimaging_import.bulk.folder import Folder
 from tests.handler.bulk.bulk_world import World, make_settings, run_to_end, write_plan
+
+pytestmark = pytest.mark.slow
 
 MOST_EVENTS, MOST_BYTES = 25_000, 256 * 1024
 EVENTS_OF_A_LOOP = 9

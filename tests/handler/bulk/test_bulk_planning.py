@@ -65,6 +65,7 @@ def test_a_plan_names_every_job_and_counts_every_file():
     assert plan == document["plan"]
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.integers(0, 10**6))
 def test_planning_in_steps_that_die_gives_the_same_plan(seed):

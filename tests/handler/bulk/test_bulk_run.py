@@ -63,6 +63,7 @@ def test_every_job_is_started_once_and_every_file_accounted_for():
     assert 5 == world.most_running
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(st.integers(0, 10**9), st.integers(1, 12), st.booleans(), st.floats(0.0, 0.15))
 def test_whatever_dies_no_attempt_is_started_twice_and_nothing_is_lost(seed, jobs, remembers, often):
@@ -87,6 +88,7 @@ def test_whatever_dies_no_attempt_is_started_twice_and_nothing_is_lost(seed, job
     check(world, run, plan, options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [False, True])
 def test_a_crash_at_any_call_starts_nothing_twice(after):
     number = 0
@@ -113,6 +115,7 @@ def test_a_crash_at_any_call_starts_nothing_twice(after):
             break
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(st.integers(0, 10**9), st.booleans())
 def test_a_second_controller_by_mistake_starts_nothing_twice(seed, remembers):

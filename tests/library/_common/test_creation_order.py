@@ -11,6 +11,8 @@ from constructs import DependencyGroup
 
 from healthimaging_cdk import DicomImport
 
+pytestmark = pytest.mark.slow
+
 IMPORT = "Custom::HealthImagingImport"
 
 

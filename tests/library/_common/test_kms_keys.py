@@ -14,6 +14,8 @@ from aws_cdk import aws_sns as sns
 
 from healthimaging_cdk import Datastore, DicomImport, ImportSource, LosslessStorageFormat
 
+pytestmark = pytest.mark.slow
+
 ALIAS = "alias/imaging"
 ALIAS_ARN = f"arn:aws:kms:us-east-1:111122223333:{ALIAS}"
 

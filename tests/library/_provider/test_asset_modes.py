@@ -13,6 +13,8 @@ import pytest
 
 from healthimaging_cdk._common.runtime import LAMBDA_ROOT
 
+pytestmark = pytest.mark.slow
+
 SYNTH = """
 import sys
 from pathlib import Path
@@ -45,7 +47,7 @@ def synthesize(place: Path, umask: int, *options: str) -> Path:
     return place / "cdk.out"
 
 
-@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+@pytest.mark.parametrize("umask", [0o077, *(pytest.param(it, marks=pytest.mark.long) for it in (0o022, 0o027))])
 def test_the_published_zip_is_world_readable(tmp_path, cli_zip, umask):
     out = synthesize(installed(tmp_path, umask), umask)
     (staged,) = (it.parent for it in out.glob("asset.*/healthimaging_import"))

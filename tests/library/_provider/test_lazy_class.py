@@ -15,6 +15,8 @@ from constructs import Construct
 from healthimaging_cdk._provider._lazy_class import create_resource
 from healthimaging_cdk._provider.provider import Provider
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 BUILD = "from healthimaging_cdk import DicomImport; DicomImport(stack, 'Import')"
 LOOK = "print(type(next(it for it in stack.node.find_all() if it.node.path.endswith('/Function/Resource'))).__name__)"

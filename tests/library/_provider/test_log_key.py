@@ -18,6 +18,8 @@ from tests.feature_flags import RECOMMENDED, REFERENCES
 from tests.judges.intrinsics import creation_order
 from tests.library._provider.test_many import Templates, env, only, templates_of
 
+pytestmark = pytest.mark.slow
+
 KEY, LOG_GROUP = "AWS::KMS::Key", "AWS::Logs::LogGroup"
 DATASTORE_ID = "0123456789abcdef0123456789abcdef"
 KEY_ARN = "arn:aws:kms:us-east-1:111122223333:key/01234567-89ab-cdef-0123-456789abcdef"

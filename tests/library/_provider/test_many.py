@@ -29,6 +29,8 @@ from healthimaging_cdk import DataAccessRole, Datastore, DicomImport, IDatastore
 from tests.feature_flags import REFERENCES
 from tests.judges.intrinsics import creation_order, references
 
+pytestmark = pytest.mark.slow
+
 ACCOUNT, OTHER_ACCOUNT = "111122223333", "444455556666"
 REGION, OTHER_REGION = "us-east-1", "us-west-2"
 DATASTORE_ID = "0123456789abcdef0123456789abcdef"

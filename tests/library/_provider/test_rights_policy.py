@@ -21,6 +21,8 @@ from healthimaging_cdk import (
 )
 from tests.feature_flags import REFERENCES
 
+pytestmark = pytest.mark.slow
+
 IMPORT, POLICY, ROLE = "Custom::HealthImagingImport", "AWS::IAM::Policy", "AWS::IAM::Role"
 PROVIDER = "ImportJobRole4719840A"
 DATA_ACCESS = "ImportDataAccessRole2AD90292"

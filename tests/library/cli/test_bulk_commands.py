@@ -89,6 +89,7 @@ def a_report(failing: float = 0.1) -> dict[str, Any]:
     return make_report(plan, ended.state, options, world.now)
 
 
+@pytest.mark.slow
 def test_the_page_is_whole_and_holds_every_number():
     report = a_report()
     page = make_page(report)

@@ -41,6 +41,7 @@ def test_fails_with_the_way_to_install_it_without_its_extra(monkeypatch: pytest.
         cli.main()
 
 
+@pytest.mark.slow
 def test_synth_loads_no_library_of_the_command_line() -> None:
     result = subprocess.run([sys.executable, "-c", _ALL_NAMES], capture_output=True, text=True, check=True)
     assert "set()\n" == result.stdout

@@ -11,6 +11,8 @@ from aws_cdk.aws_healthimaging import CfnDatastore
 from healthimaging_cdk import Datastore, LosslessStorageFormat, RetainDatastores
 from tests.cdk_cli import diff
 
+pytestmark = pytest.mark.slow
+
 STORE, TAGS = "AWS::HealthImaging::Datastore", "Custom::HealthImagingDatastoreTags"
 DEPLOYED = {"datastore_name": "radiology", "tags": {"team": "radiology"}}
 KEPT = {"DeletionPolicy": "Retain", "UpdateReplacePolicy": "Retain"}

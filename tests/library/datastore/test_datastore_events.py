@@ -164,6 +164,7 @@ def test_events_of_another_region_are_forwarded_from_a_stack_there(app):
     assertions.Annotations.from_stack(there).has_no_warning("*", assertions.Match.string_like_regexp(WARNING))
 
 
+@pytest.mark.slow
 def test_a_store_without_rules_loads_nothing_of_eventbridge():
     code = (
         "import sys; from aws_cdk import App, Stack; from healthimaging_cdk import Datastore; "

@@ -436,6 +436,7 @@ def grants_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+@pytest.mark.slow
 def test_the_document_lists_what_each_grant_allows(request):
     written = DOCUMENT.read_text(encoding="utf-8")
     before, rows, after = re.split(r"((?:^\|.*\n)+)", written, maxsplit=1, flags=re.MULTILINE)
@@ -462,6 +463,7 @@ def plain_statements(method: str, kms_key_arn: str | None) -> tuple[str, list[di
     return stack.resolve(plain.attr_datastore_arn), statements_of(stack)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_key", [False, True])
 @pytest.mark.parametrize("method", GRANTS)
 def test_a_plain_cfn_datastore_is_granted_as_any_other(method, with_key):

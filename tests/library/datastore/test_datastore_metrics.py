@@ -164,6 +164,7 @@ def test_fails_an_operation_that_is_not_a_name(stack, operation):
         Datastore(stack, "Store").metric_call_count(operation)
 
 
+@pytest.mark.slow
 def test_a_store_without_metrics_loads_nothing_of_cloudwatch():
     code = (
         "import sys; from aws_cdk import App, Stack; from healthimaging_cdk import Datastore; "
@@ -176,6 +177,7 @@ def test_a_store_without_metrics_loads_nothing_of_cloudwatch():
 # -- an import -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "expected"), OF_AN_IMPORT.items())
 def test_each_metric_of_an_import_is_that_of_its_own_function(stack, method, expected):
     name, statistic = expected

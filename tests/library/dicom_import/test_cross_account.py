@@ -13,6 +13,8 @@ from constructs import Construct
 from healthimaging_cdk import DataAccessRole, Datastore, DicomImport, ImportSource
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 HERE, THERE = "111122223333", "444455556666"
 KEY = f"arn:aws:kms:us-east-1:{THERE}:key/01234567-89ab-cdef-0123-456789abcdef"
 IMPORT = "Custom::HealthImagingImport"

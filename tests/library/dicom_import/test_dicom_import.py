@@ -165,6 +165,7 @@ def test_what_is_brought_reaches_the_job(stack, synthesize):
     assert expected == {name: properties[name] for name in expected}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -228,6 +229,7 @@ def test_an_empty_run_id_of_the_command_line_is_none_of_an_import_that_has_one(s
     assert "1" == synthesize(stack).only(IMPORT)["Properties"]["RunId"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a", "nightly/2026#1_b.c-D", "n" * 43])
 def test_a_job_name_leaves_room_for_the_mark_of_the_attempt(stack, synthesize, name):
     DicomImport(stack, "Import", job_name=name)
@@ -269,6 +271,7 @@ def test_everything_made_is_encrypted_with_one_rotating_key(stack, synthesize):
     assert [{"KMSMasterKeyID": key, "SSEAlgorithm": "aws:kms"}] * 2 == rules
 
 
+@pytest.mark.slow
 def test_another_key_can_be_given(stack, synthesize):
     key = kms.Key(stack, "Mine")
     import_ = DicomImport(stack, "Import", encryption_key=key)
@@ -276,6 +279,7 @@ def test_another_key_can_be_given(stack, synthesize):
     assert 1 == len(synthesize(stack).of_type("AWS::KMS::Key"))
 
 
+@pytest.mark.slow
 def test_no_key_can_be_chosen(stack, synthesize):
     import_ = DicomImport(stack, "Import", customer_managed_key=False)
     found = synthesize(stack)
@@ -366,6 +370,7 @@ def test_a_changed_file_of_a_directory_changes_the_input_prefix(tmp_path, synthe
     assert all(prefix.startswith("local/") and prefix.endswith("/") for prefix in prefixes)
 
 
+@pytest.mark.slow
 def test_a_relative_directory_is_that_of_the_working_directory_wherever_it_is(tmp_path, monkeypatch, synthesize):
     templates = []
     for place in ("one", "another place"):
@@ -424,6 +429,7 @@ def test_what_is_made_and_what_is_brought_are_attributes(stack):
     assert import_.encryption_key is None
 
 
+@pytest.mark.slow
 def test_twenty_imports_fit_in_one_stack(stack, synthesize):
     for number in range(20):
         DicomImport(stack, f"Import{number}")
@@ -686,6 +692,7 @@ def test_a_rule_of_that_name_is_not_taken_for_what_empties_the_store(stack, synt
     assert [] == [name for name in waits_for if name.startswith("StoreImageSetDeletion")]
 
 
+@pytest.mark.slow
 def test_an_import_tells_what_it_did_as_outputs(stack, synthesize):
     DicomImport(stack, "Import")
     names = sorted(name.removeprefix("Import")[:-8] for name in synthesize(stack).document["Outputs"])

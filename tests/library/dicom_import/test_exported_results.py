@@ -9,6 +9,8 @@ from aws_cdk import aws_ssm as ssm
 from healthimaging_cdk import DicomImport
 from tests.feature_flags import REFERENCES
 
+pytestmark = pytest.mark.slow
+
 CHANGING = ["manifest_uri", "job_id", "job_status", "submitted_at", "number_of_imported_files", "summary", "warnings"]
 
 

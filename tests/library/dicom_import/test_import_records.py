@@ -23,6 +23,8 @@ from jsii import implements
 
 from healthimaging_cdk import DicomImport, ImportSource
 
+pytestmark = pytest.mark.slow
+
 EXPIRES = datetime(2027, 1, 1, tzinfo=UTC)
 HERE = {"account": "111122223333", "region": "us-east-1"}
 

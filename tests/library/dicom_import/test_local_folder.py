@@ -16,6 +16,8 @@ from aws_cdk.aws_s3_assets import Asset
 from healthimaging_cdk import DicomImport, ImportQuotas, ImportSource
 from healthimaging_cdk.dicom_import import _local_folder
 
+pytestmark = pytest.mark.slow
+
 LARGEST = 1_073_741_823
 ALWAYS = SymlinkFollowMode.ALWAYS
 

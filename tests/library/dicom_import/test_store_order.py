@@ -9,6 +9,8 @@ from aws_cdk import App, NestedStack, Stack
 
 from healthimaging_cdk import Datastore, DicomImport
 
+pytestmark = pytest.mark.slow
+
 STORE = "AWS::HealthImaging::Datastore"
 
 

@@ -15,6 +15,8 @@ from healthimaging_cdk import Datastore, DicomImport, ImportAlarms, ImportDashbo
 from healthimaging_cdk._common.runtime import contract
 from tests.library.properties import every_property
 
+pytestmark = pytest.mark.slow
+
 DASHBOARD = "AWS::CloudWatch::Dashboard"
 ID = "0123456789abcdef0123456789abcdef"
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_limits.html and API_MetricDataQuery
