@@ -27,7 +27,7 @@ test: lint install-cloud install-docs install-judges
 
 # What each change needs.
 test-unit: install
-	$(PYTEST) -m "not (slow or long or cloud or judges or site)"
+	$(PYTEST) -n 2 -m "not (slow or long or cloud or judges or site)"
 
 # Whether a release of this commit would be one: what is built, what it says, and that it works where it claims to.
 release-check: .release/ready
