@@ -31,7 +31,7 @@ class Settings:
     """StartDICOMImportJob calls per second and account, with or without ``throttling``; 0 is the table's."""
     start_burst: int = 1
     stack_tags_reach_stores: bool = False
-    """Whether CloudFormation passes the tags of a stack on to its stores, where another tag replaces the store."""
+    """Whether another tag of a stack replaces its stores. A new store has the tags of its stack in any case."""
     image_set_seconds: float = 0.0
     """How long DeleteImageSet takes: the image set is LOCKED and DELETING meanwhile."""
     deleted_image_set_seconds: float = 0.0

@@ -17,7 +17,7 @@ from tests.deployment import eventually
 pytestmark = pytest.mark.cloud
 
 STORE = "AWS::HealthImaging::Datastore"
-IAM = ["CAPABILITY_IAM"]
+IAM = ["CAPABILITY_NAMED_IAM"]
 
 
 def settled(cloud: Cloud, name: str) -> dict[str, Any]:

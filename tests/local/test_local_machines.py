@@ -134,6 +134,50 @@ def test_fails_a_distributed_map_whose_role_may_not_list_or_start(scene: Scene, 
     assert 2 == len(json.loads(run(scene, made)["output"]))
 
 
+@pytest.mark.patch("result_writers_write")
+def test_a_result_writer_writes_what_became_of_each_item(scene: Scene) -> None:
+    fail = {"Type": "Choice", "Choices": [{"Variable": "$.n", "NumericEquals": 2, "Next": "Bad"}], "Default": "Good"}
+    states = {"Item": fail, "Bad": {"Type": "Fail", "Error": "Two"}, "Good": {"Type": "Pass", "End": True}}
+    each = {
+        "Type": "Map",
+        "ItemProcessor": {
+            "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+            "StartAt": "Item",
+            "States": states,
+        },
+        "ToleratedFailureCount": 1,
+        "ResultWriter": {
+            "Resource": "arn:aws:states:::s3:putObject",
+            "Parameters": {"Bucket": scene.results, "Prefix": "maps"},
+        },
+        "ResultSelector": {"where.$": "$.ResultWriterDetails"},
+        "End": True,
+    }
+    arn = role(scene)
+    made = machine(scene, arn, {"Each": each})
+    start = allow("states:StartExecution", made)
+    writes = ["s3:PutObject", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload"]
+    change(scene, start, *(allow(action, f"arn:aws:s3:::{scene.results}/other/*") for action in writes))
+    items = [{"n": 1}, {"n": 2}, {"n": 3}]
+    refused = run(scene, made, items)
+    assert ("FAILED", "States.ResultWriterFailed") == (refused["status"], refused["error"])
+    change(scene, start, *(allow(action, f"arn:aws:s3:::{scene.results}/maps/*") for action in writes))
+    done = run(scene, made, items)
+    assert "SUCCEEDED" == done["status"], done
+    where = json.loads(done["output"])["where"]
+    s3 = scene.s3
+
+    def read(key: str) -> Any:
+        return json.load(s3.get_object(Bucket=scene.results, Key=key)["Body"])
+
+    manifest = read(where["Key"])
+    assert (scene.results, True) == (manifest["DestinationBucket"], where["Key"].startswith("maps/"))
+    succeeded, failed = (read(manifest["ResultFiles"][kind][0]["Key"]) for kind in ("SUCCEEDED", "FAILED"))
+    assert [1, 3] == sorted(json.loads(it["Output"])["n"] for it in succeeded)
+    assert [("Two", 2)] == [(it["Error"], json.loads(it["Input"])["n"]) for it in failed]
+    assert [] == manifest["ResultFiles"]["PENDING"]
+
+
 @pytest.mark.patch("machines_need_a_role_that_trusts_them")
 @pytest.mark.parametrize("principal", ["lambda.amazonaws.com", "states.amazonaws.com"])
 def test_fails_to_make_a_machine_with_a_role_that_does_not_trust_step_functions(scene: Scene, principal: str) -> None:

@@ -190,6 +190,42 @@ def test_a_removed_custom_resource_is_deleted_before_what_it_depended_on(recorde
     assert ["kept"] == recorder.policies(stack)
 
 
+@pytest.mark.patch("clean_ups_follow_the_dependencies")
+def test_what_is_removed_goes_before_the_replaced_resource_that_it_depended_on(recorder: Recorder) -> None:
+    """A custom resource with another id, and a role with another name, which are replaced."""
+    after = {**recorder.template("a", properties={"Id": "after"})["Import"], "DependsOn": "Import"}
+    role = recorder.template("a")["Role"]
+    named = {**role, "Properties": {**role["Properties"], "RoleName": "replaced-a"}}
+    of_role = recorder.template("a", properties={"Id": "of-role", "Role": {"Ref": "Named"}})["Import"]
+    kept = {**after, "DeletionPolicy": "Retain", "Properties": {**after["Properties"], "Id": "kept"}}
+    stack = recorder.deploy("replaces", "a", After=after, Named=named, OfRole=of_role, Kept=kept)
+    renamed = {**named, "Properties": {**named["Properties"], "RoleName": "replaced-b"}}
+    stack = recorder.redeploy(stack, "a", properties={"Id": "import-b"}, Named=renamed)
+    deletes = [it for it in recorder.requests(stack) if it["type"] == "Delete"]
+    assert "UPDATE_COMPLETE" == stack["StackStatus"]
+    assert {"of-role", "after", "import-a"} == {it["id"] for it in deletes}
+    assert [("after", CLEAN_UP), ("import-a", CLEAN_UP)] == seen(
+        [it for it in deletes if it["id"] != "of-role"], "id", "status"
+    )
+    roles = recorder.cloud.client("iam").list_roles()["Roles"]
+    assert {"replaced-b"} == {it["RoleName"] for it in roles if it["RoleName"].startswith("replaced-")}
+    assert {"Role", "Policya", "Import", "Named"} == {
+        it["LogicalResourceId"]
+        for it in recorder.cloud.client("cloudformation").describe_stack_resources(StackName="replaces")[
+            "StackResources"
+        ]
+    }
+
+
+def test_a_removed_resource_that_stays_keeps_the_replaced_one_that_it_depended_on(recorder: Recorder) -> None:
+    after = {**recorder.template("a", properties={"Id": "after", "Fails": ["Delete"]})["Import"], "DependsOn": "Import"}
+    stack = recorder.deploy("replaces-not", "a", After=after)
+    stack = recorder.redeploy(stack, "a", properties={"Id": "import-b"})
+    assert "UPDATE_COMPLETE" == stack["StackStatus"]
+    assert ["after"] == [it["id"] for it in recorder.requests(stack) if it["type"] == "Delete"]
+    assert {("After", "DELETE_FAILED"), ("Import", "DELETE_FAILED")} <= set(recorder.events(stack))
+
+
 @pytest.mark.patch("rollbacks_update_custom_resources_back")
 def test_a_rollback_updates_a_custom_resource_back_before_its_new_id_is_deleted(recorder: Recorder) -> None:
     stack = recorder.deploy("goes-back", "a", properties={"Seconds": "0.2"})

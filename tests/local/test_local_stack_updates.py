@@ -82,18 +82,30 @@ def tagged(cloud: Cloud, name: str, tag: str, *, first: bool = False) -> dict[st
     return settled(cloud, name)
 
 
+def tags_of(cloud: Cloud, store: str) -> dict[str, str]:
+    arn = f"arn:aws:medical-imaging:{cloud.region}:{cloud.account}:datastore/{store}"
+    found: dict[str, str] = cloud.client("medical-imaging").list_tags_for_resource(resourceArn=arn)["tags"]
+    return found
+
+
+@pytest.mark.patch("stack_tags_reach_stores")
+def test_a_new_store_has_the_tags_of_its_stack_and_keeps_them(cloud: Cloud) -> None:
+    """Its type is taggable and tagOnCreate; nothing is added of CloudFormation's own."""
+    store = output(tagged(cloud, "stack-tags", "a", first=True))
+    assert {"team": "a"} == tags_of(cloud, store)
+    assert store == output(tagged(cloud, "stack-tags", "b"))
+    assert {"team": "a"} == tags_of(cloud, store)
+
+
 @pytest.mark.patch("stack_tags_reach_stores")
 def test_another_tag_of_its_stack_would_replace_a_store(cloud: Cloud) -> None:
-    """Only while the setting says that stack tags reach stores, which nobody has seen."""
-    quiet = output(tagged(cloud, "no-stack-tags", "a", first=True))
-    assert quiet == output(tagged(cloud, "no-stack-tags", "b"))
+    """Only while the setting says so: nobody has seen it."""
+    first = output(tagged(cloud, "changed-stack-tags", "a", first=True))
     cloud.settings(stack_tags_reach_stores=True)
     try:
-        first = output(tagged(cloud, "stack-tags", "a", first=True))
-        arn = f"arn:aws:medical-imaging:{cloud.region}:{cloud.account}:datastore/{first}"
-        assert {"team": "a"} == cloud.client("medical-imaging").list_tags_for_resource(resourceArn=arn)["tags"]
-        stack = tagged(cloud, "stack-tags", "b")
+        stack = tagged(cloud, "changed-stack-tags", "b")
     finally:
         cloud.settings(stack_tags_reach_stores=False)
     assert ("UPDATE_COMPLETE", True) == (stack["StackStatus"], output(stack) != first)
+    assert {"team": "b"} == tags_of(cloud, output(stack))
     assert {first, output(stack)} <= stores(cloud), "what was replaced is retained"

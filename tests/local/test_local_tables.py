@@ -31,7 +31,9 @@ def test_the_pinned_version_is_the_required_one() -> None:
 
 def test_every_name_taken_from_the_emulator_is_guarded() -> None:
     guarded = {name for names in NEEDED.values() for name in names}
-    modules = [PACKAGE / f"{name}.py" for name in ("access", "decisions", "emulator", "keys", "machine_runs")]
+    modules = [
+        PACKAGE / f"{name}.py" for name in ("access", "decisions", "emulator", "keys", "machine_rights", "machine_runs")
+    ]
     for module in (*modules, *sorted(PACKAGE.glob("patches/*.py"))):
         source = module.read_text(encoding="utf-8")
         aliases = set(re.findall(r"^from ministack[\w.]* import (.+)$", source, re.MULTILINE))

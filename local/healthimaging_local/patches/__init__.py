@@ -42,6 +42,7 @@ PATCHES: Mapping[str, Sequence[str]] = {
         "failed_creates_of_custom_resources_are_deleted",
         "new_stacks_have_no_last_updated_time",
     ),
+    "clean_ups": ("clean_ups_follow_the_dependencies",),
     "machines": (
         "executions_remember_their_place",
         "retries_wait_as_told",
@@ -83,6 +84,7 @@ PATCHES: Mapping[str, Sequence[str]] = {
         "environments_need_their_key",
         "calls_of_kms_know_contexts_and_grants",
     ),
+    "result_writer": ("result_writers_write",),
     "machine_roles": ("machine_roles_are_asked", "machines_need_a_role_that_trusts_them"),
 }
 

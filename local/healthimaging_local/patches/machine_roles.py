@@ -18,10 +18,9 @@ from ministack.services import stepfunctions as machines
 from ministack.services.cloudformation import provisioners
 
 from healthimaging_local import decisions
-from healthimaging_local.machine_runs import running
+from healthimaging_local.machine_rights import SERVICE, Question, ask
 from healthimaging_local.ports import Json
 
-_SERVICE = "states.amazonaws.com"
 _LOG_DELIVERY = (
     "CreateLogDelivery",
     "GetLogDelivery",
@@ -32,18 +31,6 @@ _LOG_DELIVERY = (
     "DescribeResourcePolicies",
     "DescribeLogGroups",
 )
-_ERRORS = {
-    "lambda": "Lambda.AWSLambdaException",
-    "states": "StepFunctions.AWSStepFunctionsException",
-    "sqs": "SQS.AmazonSQSException",
-    "sns": "SNS.AmazonSNSException",
-    "dynamodb": "DynamoDB.AmazonDynamoDBException",
-    "events": "Events.AmazonEventBridgeException",
-}
-
-Question = tuple[str, str]
-"""An action and the resource that it is on."""
-
 _sdk_call: ContextVar[str] = ContextVar("sdk_call", default="")
 """The service, as Step Functions spells it, of the ``aws-sdk`` task that a thread is in."""
 
@@ -54,11 +41,11 @@ def machine_roles_are_asked() -> None:
     sdk, send = machines._invoke_aws_sdk_integration, app.call_service_handler_sync
 
     def invoke_resource(resource: str, given: Json) -> Json:
-        _ask(_questions(resource, given))
+        ask(_questions(resource, given))
         return invoke(resource, given)
 
     def invoke_with_callback(resource: str, given: Json, *rest: Json) -> Json:
-        _ask(_questions(resource.replace(".waitForTaskToken", ""), given))
+        ask(_questions(resource.replace(".waitForTaskToken", ""), given))
         return call_back(resource, given, *rest)
 
     def invoke_sdk(resource: str, given: Json) -> Json:
@@ -74,7 +61,7 @@ def machine_roles_are_asked() -> None:
         service = _sdk_call.get()
         if not service:
             return send(handler, method, path, headers, body, query, *rest)
-        _ask(_sdk_questions(service, method, path, headers, body, query), _sdk_error(service))
+        ask(_sdk_questions(service, method, path, headers, body, query), _sdk_error(service))
         token = _sdk_call.set("")  # what the service itself calls is not the machine's call
         try:
             return send(handler, method, path, headers, body, query, *rest)
@@ -95,18 +82,18 @@ def _ask_for_map_runs() -> None:
     def run_distributed_map(  # noqa: PLR0917 - ministack's signature
         state: Json, raw: Json, effective: Json, iterator: Json, execution: Json, ctx: Json
     ) -> Json:
-        _ask([("states:StartExecution", execution["stateMachineArn"])], "States.Permissions")
+        ask([("states:StartExecution", execution["stateMachineArn"])], "States.Permissions")
         return run_map(state, raw, effective, iterator, execution, ctx)
 
     def read_map_items(reader: Json, effective: Json, context: Json) -> Json:
         if reader.get("Resource", "").endswith("s3:listObjectsV2"):
             given = reader.get("Parameters") or reader.get("Arguments") or {}
             bucket = machines._resolve_params_obj(given, effective, context).get("Bucket")
-            _ask([("s3:ListBucket", f"arn:aws:s3:::{bucket}")], "States.ItemReaderFailed")
+            ask([("s3:ListBucket", f"arn:aws:s3:::{bucket}")], "States.ItemReaderFailed")
         return read(reader, effective, context)
 
     def s3_object_text(bucket: str, key: str) -> Json:
-        _ask([("s3:GetObject", f"arn:aws:s3:::{bucket}/{key}")], "States.ItemReaderFailed")
+        ask([("s3:GetObject", f"arn:aws:s3:::{bucket}/{key}")], "States.ItemReaderFailed")
         return text_of(bucket, key)
 
     machines._run_distributed_map = run_distributed_map
@@ -150,7 +137,7 @@ def machines_need_a_role_that_trusts_them() -> None:
 def _check_role_of(machine_arn: str, role_arn: str, logging: Json) -> str:
     """Why Step Functions does not take a role for a state machine; empty when it does."""
     account = responses.get_account_id()
-    if not decisions.trusts(role_arn, _SERVICE, {"aws:SourceAccount": account, "aws:SourceArn": machine_arn}):
+    if not decisions.trusts(role_arn, SERVICE, {"aws:SourceAccount": account, "aws:SourceArn": machine_arn}):
         return (
             "Neither the global service principal states.amazonaws.com, nor the regional one is authorized to assume "
             f"the provided role: {role_arn}"
@@ -162,23 +149,6 @@ def _check_role_of(machine_arn: str, role_arn: str, logging: Json) -> str:
             if decisions.refusal(session, f"logs:{action}", "*"):
                 return "The state machine IAM Role is not authorized to access the Log Destination"
     return ""
-
-
-def _ask(questions: Iterator[Question] | list[Question], error: str = "") -> None:
-    """Raise the state's error unless the role of the running execution may do everything that is asked."""
-    run = running.get()
-    if run is None:
-        return
-    role = run.execution["_role"]
-    account = responses.get_account_id()
-    context = {"aws:SourceAccount": account, "aws:SourceArn": run.execution["stateMachineArn"]}
-    if not decisions.trusts(role, _SERVICE, context):
-        raise machines._ExecutionError("States.Permissions", f"{_SERVICE} is not authorized to assume the role {role}")
-    session = decisions.session_of(role, run.execution["name"][:64])
-    for action, resource in questions:
-        reason = decisions.refusal(session, action, resource)
-        if reason:
-            raise machines._ExecutionError(error or _ERRORS[action.partition(":")[0]], reason)
 
 
 def _questions(resource: str, given: Json) -> Iterator[Question]:

@@ -70,19 +70,20 @@ def nested_stacks_keep_their_attributes() -> None:
 
 
 def stack_tags_reach_stores() -> None:
-    """Pass the tags of a stack on to its stores, while the setting ``stack_tags_reach_stores`` says so.
+    """Give a new store the tags of its stack.
 
-    A store's tags can only be set when it is created, so that another tag of its stack replaces it. Nobody has seen
-    what CloudFormation does.
+    The registry schema of the type says taggable, tagOnCreate, and not tagUpdatable. What CloudFormation does when they
+    change, nobody has seen: nothing here, or a new store while the setting ``stack_tags_reach_stores`` says so.
     """
     original = provisioners._with_stack_tags
     kind = "AWS::HealthImaging::Datastore"
     provisioners._STACK_TAG_PROPERTY[kind] = ("Tags", "map")
 
-    def with_stack_tags(resource_type: str, properties: Json, *rest: Json) -> Json:
+    def with_stack_tags(resource_type: str, properties: Json, tags: Json, stack_name: str, *rest: Json) -> Json:
         if resource_type == kind and not app._loaded_modules["medical_imaging"].state.settings.stack_tags_reach_stores:
-            return properties
-        return original(resource_type, properties, *rest)
+            # Those of now, also for the state before: no difference between them replaces a store.
+            tags = (stacks_store._stacks.get(stack_name) or {}).get("Tags") or tags
+        return original(resource_type, properties, tags, stack_name, *rest)
 
     provisioners._with_stack_tags = with_stack_tags
     stacks._with_stack_tags = with_stack_tags
