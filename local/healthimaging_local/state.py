@@ -30,6 +30,8 @@ class Settings:
     start_rate: float = 0.0
     """StartDICOMImportJob calls per second and account, with or without ``throttling``; 0 is the table's."""
     start_burst: int = 1
+    concurrent_executions: int = 0
+    """How many invocations of functions run at once in an account and Region; 0 is what the machine bears."""
     stack_tags_reach_stores: bool = False
     """Whether another tag of a stack replaces its stores. A new store has the tags of its stack in any case."""
     image_set_seconds: float = 0.0

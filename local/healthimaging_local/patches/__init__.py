@@ -85,6 +85,13 @@ PATCHES: Mapping[str, Sequence[str]] = {
         "calls_of_kms_know_contexts_and_grants",
     ),
     "result_writer": ("result_writers_write",),
+    "invocations": (
+        "concurrency_is_limited",
+        "throttled_tasks_are_named",
+        "asynchronous_calls_wait_in_a_queue",
+        "rules_call_asynchronously",
+        "custom_resources_call_asynchronously",
+    ),
     "machine_roles": ("machine_roles_are_asked", "machines_need_a_role_that_trusts_them"),
 }
 
