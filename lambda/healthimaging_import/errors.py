@@ -43,5 +43,9 @@ class RetryableError(StepError):
         self.patience = patience
 
 
+class UnfinishedError(RetryableError):
+    """Nothing failed: a part is done, and the next step goes on with the rest."""
+
+
 class ConflictError(RetryableError):
     """Somebody else has written an object since it was read."""

@@ -7,11 +7,8 @@ to it that CloudFormation gets a response even when a step dies. The same execut
 
 from __future__ import annotations
 
-import itertools
 import json
-import random
 import time
-import traceback
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
@@ -20,13 +17,19 @@ from healthimaging_import import log
 from healthimaging_import.cfn.request import Request
 from healthimaging_import.cfn.response import Response, send
 from healthimaging_import.contract import RESPONDED_FAILED, ResourceType
-from healthimaging_import.errors import RetryableError, StepError, TerminalError
+from healthimaging_import.errors import RetryableError, StepError, TerminalError, UnfinishedError
 from healthimaging_import.importing.lifecycle import Mode
 from healthimaging_import.legacy import to_first_version, to_this_version
-from healthimaging_import.resources.step import StepContext, StepResult, mode_of, must_succeed, patience_for
-
-State = dict[str, Any]
-"""What an execution carries: ``event``, ``mode``, ``deploy``, ``began_at``, and what the resource remembers."""
+from healthimaging_import.receiving import (
+    LONGEST_PATIENCE_SECONDS,
+    State,
+    pause_before,
+    reason_of,
+    receive,
+    start_execution,
+    try_patiently,
+)
+from healthimaging_import.resources.step import StepContext, StepResult, must_succeed, patience_for
 
 _RESOURCES: dict[str, str] = {
     ResourceType.DATASTORE: "datastore",
@@ -36,8 +39,6 @@ _RESOURCES: dict[str, str] = {
 }
 """The modules of the custom resources, imported when they are needed: responding must not need boto3."""
 _RESERVE_SECONDS = 30
-_RECEIVE_PATIENCE_SECONDS = 120
-_LONGEST_PAUSE = 30.0
 _LONGEST_DETACHED_SECONDS = 24 * 3600
 _RESPOND_TRIES = 5
 _RESPOND_PAUSE = 30
@@ -48,7 +49,7 @@ _DEPLOY_AGAIN = "then deploy again: what was started is found again and not star
 def handle(event: dict[str, Any], context: Any) -> State:  # noqa: ANN401 - Lambda's context has no public type
     """Receive a CloudFormation request, do a step of a state machine, or respond for an invocation that failed."""
     if "RequestType" in event:
-        return _receive(event)
+        return receive(event)
     if "bulk" in event:
         from healthimaging_import.bulk.handler import handle_bulk  # noqa: PLC0415 - responding must not need boto3
 
@@ -64,63 +65,6 @@ def handle(event: dict[str, Any], context: Any) -> State:  # noqa: ANN401 - Lamb
         log.line("ignored", reason="neither a request nor a step")
         return {}
     return steps[name](state, context)
-
-
-# -- CloudFormation's call -------------------------------------------------------------------------------------------
-
-
-def _receive(event: dict[str, Any]) -> State:
-    request = Request.parse(event)
-    log.line(
-        "received", request_type=request.request_type, request_id=request.request_id,
-        resource=request.logical_resource_id,
-    )  # fmt: skip
-    if request.resource_type == ResourceType.BULK_START:
-        return _start_bulk(request)
-    state: State = {"event": event, "began_at": time.time()}
-    try:
-        _start_execution(request, request.request_id, state)
-    except Exception as error:  # noqa: BLE001 - whatever happens, CloudFormation gets a response
-        send(request, Response(success=must_succeed(request, state.get("mode")), reason=_reason(error)))
-    return {}
-
-
-def _start_bulk(request: Request) -> State:
-    """Start an execution of a bulk import, which the deploy does not wait for; never in a rollback."""
-    try:
-        if request.request_type != "Delete":
-            from healthimaging_import.bulk.handler import start_on_deploy  # noqa: PLC0415 - as below
-
-            start_on_deploy(request.role_arn, request.resource_properties["BulkStateMachineArn"], request)
-        send(request, Response(success=True))
-    except Exception as error:  # noqa: BLE001 - whatever happens, CloudFormation gets a response
-        send(request, Response(success=False, reason=_reason(error)))
-    return {}
-
-
-def _start_execution(request: Request, name: str, state: State) -> None:
-    """Start an execution, unless there is one of that name. Why the function was called is found out here, once."""
-    from healthimaging_import.aws.clients import Aws  # noqa: PLC0415 - responding must not need boto3
-
-    aws, began = Aws(request.role_arn, iam_propagating=not request.leaves_nothing), time.monotonic()
-    for attempt in itertools.count():
-        try:
-            if "mode" not in state:
-                state["mode"], state["deploy"] = mode_of(aws, request)
-            aws.call(
-                "stepfunctions", "StartExecution", bool, name=name, input=json.dumps(state),
-                stateMachineArn=request.resource_properties["StateMachineArn"],
-            )  # fmt: skip
-        except TerminalError as error:
-            if error.code != "ExecutionAlreadyExists":
-                raise
-            log.line("doubled event", execution=name)
-        except RetryableError:
-            if time.monotonic() - began > _RECEIVE_PATIENCE_SECONDS:
-                raise
-            time.sleep(_pause(attempt))
-            continue
-        return
 
 
 # -- the state machine's calls ---------------------------------------------------------------------------------------
@@ -160,10 +104,12 @@ def _after_failure(state: State, step: StepContext, error: Exception) -> Respons
     if failing != code:
         failing, since = state["failing"] = [code, time.time()]
     if left <= 0 or (patience is not None and time.time() - since >= patience):
-        return _give_up(step, _reason(error))
+        return _give_up(step, reason_of(error))
+    if isinstance(error, UnfinishedError):
+        return min(error.after, left)
     log.line("later", reason=str(error))
     state["tries"] = state.get("tries", 0) + 1
-    pause = 60.0 if step.mode is Mode.DETACHED else _pause(state["tries"])
+    pause = 60.0 if step.mode is Mode.DETACHED else pause_before(state["tries"])
     return min(max(float(getattr(error, "after", 0.0)), pause), left)
 
 
@@ -233,13 +179,23 @@ def _rescue(notice: dict[str, Any]) -> State:
         detail = notice["detail"]
         if notice["source"] == "lambda":
             request = Request.parse(detail["requestPayload"])
-            reason = f"{_NOT_FINISHED} (the call of the function failed); see the function's log group, {_DEPLOY_AGAIN}"
+            reason = f"{_NOT_FINISHED} ({_why_given_up(detail)}); see the function's log group, {_DEPLOY_AGAIN}"
             send(request, Response(success=request.leaves_nothing, reason=reason))
         elif detail.get("error") != RESPONDED_FAILED:
             _rescue_execution(to_this_version(json.loads(detail["input"])), str(detail.get("status")))
     except Exception as error:  # noqa: BLE001 - nobody is left to tell, and another try would end the same
         log.line("not rescued", error=type(error).__name__)
     return {}
+
+
+def _why_given_up(detail: dict[str, Any]) -> str:
+    """Return why a first call failed: its own reason, if it had one."""
+    failure = detail.get("responsePayload") or {}
+    if failure.get("errorType") == RetryableError.__name__:
+        return str(failure["errorMessage"])
+    if detail["requestContext"]["condition"] == "EventAgeExceeded" and not failure:
+        return "for five minutes the account ran as many functions at once as it may"
+    return "the call of the function failed"
 
 
 def _rescue_execution(state: State, status: str) -> None:
@@ -255,8 +211,11 @@ def _rescue_execution(state: State, status: str) -> None:
         # What its steps carried is lost. A step that is still at work may yet write the record.
         step.carried["owned"] = True
         event = {**state["event"], "ResponseURL": ""}
+        name, carried = f"{step.request.request_id}-detached", {**detached, "event": event}
         try:
-            _start_execution(step.request, f"{step.request.request_id}-detached", {**detached, "event": event})
+            try_patiently(
+                lambda: start_execution(step.request, name, carried), lambda _: float(LONGEST_PATIENCE_SECONDS)
+            )
         except StepError as error:
             _give_up(_context(detached, None), f"{reason}; {error}", is_lost=True)
 
@@ -270,24 +229,10 @@ def _context(state: State, context: Any) -> StepContext:  # noqa: ANN401
         request=request,
         mode=mode,
         began_at=began_at,
-        deadline=began_at + (_LONGEST_DETACHED_SECONDS if mode is Mode.DETACHED else request.wait_seconds),
+        deadline=began_at + _LONGEST_DETACHED_SECONDS if mode is Mode.DETACHED else request.deadline(began_at),
         deploy_mark=str(state.get("deploy") or ""),
         clock=time.time,
         time_left=lambda: context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS,
         carried=state.setdefault("carried", {}),
     )
 
-
-def _reason(error: Exception) -> str:
-    """A failure's own words; of an error nobody foresaw its type and place only, since its text may hold anything."""
-    if isinstance(error, StepError):
-        return str(error)
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"{place.filename.rsplit('/', 1)[-1]}:{place.lineno}"
-    log.line("unexpected", error=type(error).__name__, at=where)
-    return f"the function failed with {type(error).__name__} at {where}: this is an error in healthimaging-cdk"
-
-
-def _pause(attempt: int) -> float:
-    """Full jitter: anything up to a bound that doubles with each try."""
-    return random.uniform(0.5, min(_LONGEST_PAUSE, 2.0 ** min(attempt, 6)))  # noqa: S311 - not for secrets

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.config import Config
 
-from healthimaging_import import handler
+from healthimaging_import import handler, receiving
 from healthimaging_import.aws import clients
 from healthimaging_import.aws.clients import Aws
 from healthimaging_import.cfn import response
@@ -75,6 +75,7 @@ def source(aws: FakeAws) -> FakeAws:
 def clock(aws: FakeAws, monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock of the fake, by which the function goes as well."""
     monkeypatch.setattr(handler, "time", aws.clock)
+    monkeypatch.setattr(receiving, "time", aws.clock)
     return aws.clock
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from healthimaging_import import handler
+from healthimaging_import import handler, receiving
 from healthimaging_import.aws.clients import Aws
 from healthimaging_import.contract import ResourceType, Verdict
 from healthimaging_import.errors import RetryableError, TerminalError
@@ -19,7 +19,7 @@ from healthimaging_import.importing.verdict import Counts, ImportResult, Toleran
 from healthimaging_import.resources import datastore, image_set_deletion, tags
 from tests.handler.cloudformation_events import event
 from tests.handler.fake_aws import MANIFEST, RESULTS, SOURCE, TOPIC, Clock, FakeAws
-from tests.handler.state_machine import Context, Machine
+from tests.handler.state_machine import Machine, call_as_lambda_does
 from tests.handler.test_datastore_resource import SETTINGS
 from tests.handler.test_datastore_resource import request as of_store
 from tests.handler.test_image_set_deletion import fill, left
@@ -515,13 +515,15 @@ def test_a_job_that_nobody_waits_for_is_polled_for_an_hour_without_the_right(
 
 
 PATIENCE = (
-    "in CloudFormation's own call: what is tried later is tried for 120 seconds, and a role or policy counts as new"
+    "in CloudFormation's own call: what is tried later is tried for 15 seconds, and by Lambda's retries after one "
+    "minute and after two more; where a deploy is undone or something deleted, for 120 seconds in one call. A "
+    "role or policy counts as new"
 )
 
 
-@handled("states:StartExecution", ANYTHING, by=handler._start_execution, what=PATIENCE)
-@handled("sts:AssumeRole", ANYTHING, by=handler._start_execution, what=PATIENCE)
-@handled("cloudformation:DescribeStacks", ANYTHING, by=handler._start_execution, what=PATIENCE)
+@handled("states:StartExecution", ANYTHING, by=receiving.try_patiently, what=PATIENCE)
+@handled("sts:AssumeRole", ANYTHING, by=receiving.try_patiently, what=PATIENCE)
+@handled("cloudformation:DescribeStacks", ANYTHING, by=receiving.try_patiently, what=PATIENCE)
 @pytest.mark.parametrize("operation", ["States.StartExecution", "STS.AssumeRole", "CloudFormation.DescribeStacks"])
 @pytest.mark.parametrize("code", ["AccessDenied", "ThrottlingException"])
 def test_a_request_that_cannot_be_received_is_responded_to_in_time(
@@ -529,22 +531,52 @@ def test_a_request_that_cannot_be_received_is_responded_to_in_time(
 ) -> None:
     aws.fail(operation, code, 403, times=10**6)
     began = clock.seconds
-    handler.handle(event(aws, "import-create", WaitSeconds="3000"), Context())
-    assert 120 < clock.seconds - began < 160
+    held = call_as_lambda_does(event(aws, "import-create", WaitSeconds="3000"), clock)
+    assert (3, True, True) == (len(held), max(held) < 60, clock.seconds - began < 300)
     assert ["FAILED"] == statuses(aws)
+    assert f"answered {code}" in aws.responses[-1]["Reason"]
+
+
+@pytest.mark.parametrize(("kind", "mode"), [("import-update", "UPDATE_ROLLBACK_IN_PROGRESS"), ("image sets", "")])
+def test_what_must_not_fail_is_tried_on_in_the_same_call(
+    aws: FakeAws, clock: Clock, kind: str, mode: str
+) -> None:
+    """A rescue does not know that a deploy is rolled back, which must succeed."""
+    aws.stack_status = mode or aws.stack_status
+    aws.fail("States.StartExecution", "ThrottlingException", 400, times=10**6)
+    asked = of_image_sets(aws, "Delete") if kind == "image sets" else event(aws, kind)
+    (held,) = call_as_lambda_does(asked, clock)
+    assert 120 < held < 160
+    assert ["SUCCESS" if mode else "FAILED"] == statuses(aws)
+
+
+def test_a_call_for_which_no_stack_waits_is_never_made_again(aws: FakeAws, clock: Clock) -> None:
+    """It could come in the middle of a later deploy, and import what that no longer asks for."""
+    aws.stack_status = "UPDATE_COMPLETE"
+    (held,) = call_as_lambda_does(event(aws, "import-update"), clock)
+    assert 120 < held < 160
+    assert ["FAILED"] == statuses(aws)
+
+
+def test_a_first_call_that_could_not_begin_is_made_again_and_starts_the_request(
+    aws: FakeAws, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiving, "pause_before", lambda _: 4.0)
+    aws.fail("STS.AssumeRole", "AccessDenied", 403, times=7)
+    assert [16.0, 8.0] == call_as_lambda_does(event(aws, "import-create"), clock)
+    assert (1, []) == (len(aws.executions), aws.responses)
 
 
 @handled(
     "states:StartExecution",
     "ExecutionAlreadyExists",
-    by=handler._start_execution,
+    by=receiving.start_execution,
     what="done: the request was received before",
     always=True,
 )
-@pytest.mark.usefixtures("clock")
-def test_an_execution_that_runs_is_enough(aws: FakeAws) -> None:
+def test_an_execution_that_runs_is_enough(aws: FakeAws, clock: Clock) -> None:
     for _ in range(2):
-        handler.handle(event(aws, "import-create"), Context())
+        call_as_lambda_does(event(aws, "import-create"), clock)
     assert (1, []) == (len(aws.executions), aws.responses)
 
 

@@ -87,9 +87,11 @@ something is left.
 
 | what fails | what happens |
 |---|---|
-| the function dies in CloudFormation's own call (time-out, memory) or is throttled there | Lambda calls it again, twice and for five minutes at most, so that no call is delivered in a later deploy; then EventBridge calls the function, which responds with FAILED |
+| the function dies in CloudFormation's own call (time-out, memory), or cannot begin there within 15 seconds | the call ends, so that others have its slot; Lambda makes it again after one minute and after two more; then EventBridge calls the function, which responds with FAILED and the reason |
+| CloudFormation's own call is throttled (a new account runs ten functions at once) | Lambda makes it when a slot is free, for five minutes at most, so that no call is delivered in a later deploy; then as above |
 | the function dies in a step of the state machine | the step is repeated, twice; then CloudFormation gets a response (FAILED; SUCCESS in a rollback and where a deletion leaves nothing), and a job that may be running is polled on |
-| Step Functions cannot call the function (throttled, unavailable) | tried again, eight times, up to a minute apart; then as above |
+| Step Functions cannot call the function, as it is throttled | tried again, sixty times, up to half a minute apart; then as above. Unpacking local files leaves its slot to others for ten seconds after every twenty |
+| Step Functions cannot call the function, as Lambda is unavailable | tried again, eight times, up to a minute apart; then as above |
 | CloudFormation's URL cannot be reached | five tries in one call, in five calls 30 seconds apart; a job is polled on all the same |
 | somebody stops the execution, or it fails | EventBridge calls the function, which responds and has the job polled by an execution of its own, if there is one; where CloudFormation had its response already, the verdict is UNKNOWN |
 | a doubled event | the execution named after the request runs already |

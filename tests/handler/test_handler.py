@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import subprocess
 import sys
@@ -16,9 +17,10 @@ import pytest
 from healthimaging_import import handler
 from healthimaging_import.aws.clients import Aws
 from healthimaging_import.contract import RESPONDED_FAILED
+from healthimaging_import.importing import unpack
 from tests.handler.cloudformation_events import event
 from tests.handler.fake_aws import DICOM, ROLE, SOURCE, STATE_MACHINE, TOPIC, Clock, FakeAws
-from tests.handler.state_machine import Context, Machine
+from tests.handler.state_machine import Context, Machine, call_as_lambda_does
 from tests.handler.test_runner import CrashError, dying
 from tests.handler.test_source import zipped
 
@@ -128,12 +130,12 @@ def test_fails_with_the_reason_when_no_execution_can_be_started_but_never_a_dele
     aws: FakeAws, clock: Clock, kind: str, status: str
 ) -> None:
     began = clock.seconds
-    aws.fail("States.StartExecution", "AccessDeniedException", 400, "not authorized", times=99)
-    assert {} == handler.handle(event(aws, kind), Context())
+    aws.fail("States.StartExecution", "AccessDeniedException", 400, "not authorized", times=999)
+    call_as_lambda_does(event(aws, kind), clock)
     assert status == response(aws)["Status"]
     if status == "FAILED":
-        assert response(aws)["Reason"].startswith("states:StartExecution answered AccessDeniedException (not authorize")
-        assert 120 < clock.seconds - began < 180
+        assert "states:StartExecution answered AccessDeniedException (not authorize" in response(aws)["Reason"]
+        assert 180 < clock.seconds - began < 300
     else:
         # What is deleted was granted long ago.
         assert clock.seconds == began
@@ -407,13 +409,39 @@ def test_a_denial_is_waited_for_as_long_as_iam_may_need(
 def test_fails_in_time_while_the_source_is_still_unpacked(
     aws: FakeAws, machine: Machine, monkeypatch: pytest.MonkeyPatch, pause: float
 ) -> None:
-    monkeypatch.setattr(handler, "_pause", lambda _: pause)
+    monkeypatch.setattr(handler, "pause_before", lambda _: pause)
     aws.put("assets", "local.zip", zipped({f"{number}": b"1" for number in range(3)}))
     machine.context = Context(0)
     began = machine.clock.seconds
     machine.request(event(aws, "import-create", AssetBucket="assets", AssetKey="local.zip", WaitSeconds="20"))
     assert ("FAILED", 0) == (response(aws)["Status"], aws.count(START))
     assert 20 <= machine.clock.seconds - began < 30
+
+
+def test_unpacking_leaves_its_slot_to_others_every_twenty_seconds(
+    aws: FakeAws, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new account runs ten functions at once, and other imports of the stack are to begin as well."""
+    read = unpack._Stream.read
+
+    def read_slowly(stream: unpack._Stream, size: int = -1) -> bytes:
+        machine.clock.seconds += 3
+        return read(stream, size)
+
+    monkeypatch.setattr(unpack._Stream, "read", read_slowly)
+    aws.put("assets", "local.zip", zipped({f"{number}": DICOM for number in range(12)}))
+    held = []
+
+    def note_step(_: int) -> None:
+        held.append(machine.clock.seconds)
+
+    machine.before_step = note_step
+    machine.request(event(aws, "import-create", AssetBucket="assets", AssetKey="local.zip", WaitSeconds="3000"))
+    assert ("SUCCESS", "12") == (response(aws)["Status"], response(aws)["Data"]["NumberOfImportedFiles"])
+    parts = [output for output in machine.outputs if (output["carried"].get("unpacked") or 0) > 0]
+    assert (True, {10}) == (len(parts) > 1, {part["wait_seconds"] for part in parts})
+    steps = [after - before - 10 for before, after in itertools.pairwise(held[: len(parts) + 1])]
+    assert max(steps) < 40
 
 
 def test_fails_for_a_resource_type_of_a_newer_library(aws: FakeAws, machine: Machine) -> None:
@@ -831,10 +859,9 @@ def test_a_rollback_takes_what_there_is(source: FakeAws, machine: Machine, code:
     assert "SUCCESS" == response(source)["Status"]
 
 
-@pytest.mark.usefixtures("clock")
-def test_fails_an_update_rather_than_import_in_what_may_be_a_rollback(source: FakeAws) -> None:
-    source.fail("CloudFormation.DescribeStacks", "AccessDenied", 403, times=99)
-    assert {} == handler.handle(event(source, "import-update"), Context())
+def test_fails_an_update_rather_than_import_in_what_may_be_a_rollback(source: FakeAws, clock: Clock) -> None:
+    source.fail("CloudFormation.DescribeStacks", "AccessDenied", 403, times=999)
+    call_as_lambda_does(event(source, "import-update"), clock)
     assert "DescribeStacks answered AccessDenied" in response(source)["Reason"]
     assert 0 == len(source.jobs())
 
@@ -938,6 +965,13 @@ def test_a_first_call_that_died_is_responded_for(aws: FakeAws, kind: str, status
     assert status == response(aws)["Status"]
     # Whoever may put events can make such a notice up: nothing else is done for it.
     assert {"Response"} == {call.operation for call in aws.calls}
+
+
+def test_fails_with_the_reason_when_no_slot_was_free_for_the_first_call(aws: FakeAws) -> None:
+    notice = given_up(event(aws, "import-create"))
+    notice["detail"]["requestContext"]["condition"] = "EventAgeExceeded"
+    assert {} == handler.handle(notice, Context())
+    assert "for five minutes the account ran as many functions at once as it may" in response(aws)["Reason"]
 
 
 def test_a_notice_whose_response_would_go_elsewhere_is_ignored(aws: FakeAws) -> None:

@@ -12,11 +12,12 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
+import botocore.session
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from healthimaging_import.cfn import response
+from healthimaging_import.cfn import request, response
 from healthimaging_import.cfn.request import Request
 from healthimaging_import.cfn.response import Response, send
 from tests.handler import cloudformation_events
@@ -305,6 +306,13 @@ def test_an_answer_that_nobody_can_read_is_tried_again(monkeypatch: pytest.Monke
         "https://cloudformation-custom-resource-response-useast1.s3-accesspoint.us-east-1.amazonaws.com/x",
         "https://cloudformation-custom-resource-response-useast1.s3.amazonaws.com:8443/x",
         "https://user@cloudformation-custom-resource-response-useast1.s3.amazonaws.com/x",
+        "https://cloudformation-custom-resource-response-useast1.s3.eu-west-1.amazonaws.com/x",
+        "https://cloudformation-custom-resource-response-useast1.s3-website-us-east-1.amazonaws.com/x",
+        "https://cloudformation-custom-resource-response-useast1.s3.us-east-1.amazonaws.com.cn/x",
+        "https://s3.us-east-1.amazonaws.com/cloudformation-custom-resource-response-useast1-evil/x",
+        "https://s3.us-east-1.amazonaws.com/evil/cloudformation-custom-resource-response-useast1/x",
+        "https://s3.us-east-1.amazonaws.com/cloudformation-custom-resource-response-useast1/../evil/x",
+        "https://s3.us-east-1.amazonaws.com.attacker.example/cloudformation-custom-resource-response-useast1/x",
         "file:///etc/passwd",
         "",
     ],
@@ -320,25 +328,82 @@ def test_no_response_goes_elsewhere(
     )
 
 
-@pytest.mark.parametrize(
-    "host",
-    [
-        "cloudformation-custom-resource-response-useast1.s3.amazonaws.com",
-        "cloudformation-custom-resource-response-euwest1.s3.eu-west-1.amazonaws.com",
-        "cloudformation-custom-resource-response-euwest1.s3.dualstack.eu-west-1.amazonaws.com",
-        "cloudformation-custom-resource-response-euwest1.s3-eu-west-1.amazonaws.com",
-        "cloudformation-custom-resource-response-cnnorth1.s3.cn-north-1.amazonaws.com.cn",
-    ],
-)
-def test_cloudformations_own_addresses_are_known(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+PLACES = [
+    ("aws", "us-east-1", "amazonaws.com"),
+    ("aws", "eu-west-1", "amazonaws.com"),
+    ("aws-cn", "cn-north-1", "amazonaws.com.cn"),
+    ("aws-us-gov", "us-gov-west-1", "amazonaws.com"),
+    ("aws-eusc", "eusc-de-east-1", "amazonaws.eu"),
+]
+ENDPOINTS = [
+    "s3",
+    "s3.{region}",
+    "s3-{region}",
+    "s3.dualstack.{region}",
+    "s3-fips.{region}",
+    "s3-fips.dualstack.{region}",
+]
+
+
+@pytest.mark.parametrize("way", ["https://{bucket}.{host}/arn", "https://{host}/{bucket}/arn"])
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+@pytest.mark.parametrize("place", PLACES)
+def test_cloudformations_own_addresses_are_known(
+    monkeypatch: pytest.MonkeyPatch, way: str, endpoint: str, place: tuple[str, str, str]
+) -> None:
+    """Every endpoint that S3's page of endpoints names, dual-stack ones included, with the bucket in host or path."""
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    url = f"https://{host}/arn?X-Amz-Signature=1"
-    place = host.split(".", maxsplit=1)[0].rpartition("-")[2]
-    region = {"euwest1": "eu-west-1", "cnnorth1": "cn-north-1"}.get(place, "us-east-1")
-    stack_id = CREATE["StackId"].replace("us-east-1", region)
+    partition, region, suffix = place
+    host = f"{endpoint.format(region=region)}.{suffix}"
+    bucket = f"cloudformation-custom-resource-response-{region.replace('-', '')}"
+    url = f"{way.format(bucket=bucket, host=host)}?X-Amz-Signature=1"
+    stack_id = CREATE["StackId"].replace("arn:aws:", f"arn:{partition}:").replace("us-east-1", region)
     assert Request.parse({**CREATE, "ResponseURL": url, "StackId": stack_id}).is_from_cloudformation
     elsewhere = CREATE["StackId"].replace("us-east-1", "us-west-2")
     assert not Request.parse({**CREATE, "ResponseURL": url, "StackId": elsewhere}).is_from_cloudformation
+
+
+def test_the_domains_of_partitions_are_those_of_botocore() -> None:
+    session = botocore.session.Session()
+    partitions = session.get_data("partitions")["partitions"]
+    assert {it["id"]: it["outputs"]["dnsSuffix"] for it in partitions} == request._DNS_SUFFIXES
+
+
+@pytest.mark.parametrize("stack_id", ["", "arn", "arn:aws:cloudformation", "arn:nowhere:cloudformation:us-east-1:1:x"])
+def test_a_stack_that_is_nowhere_has_no_address(monkeypatch: pytest.MonkeyPatch, stack_id: str) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    url = "https://cloudformation-custom-resource-response-useast1.s3.amazonaws.com/x"
+    assert not Request.parse({**CREATE, "ResponseURL": url, "StackId": stack_id}).is_from_cloudformation
+
+
+# -- by when ---------------------------------------------------------------------------------------------------------
+
+SENT = 1_700_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("timeout", "late", "left"),
+    [
+        ("600", 0, 600),
+        ("600", 250, 600),  # ServiceTimeout has five minutes more
+        ("3480", 0, 3480),
+        ("3480", 250, 3230),  # nothing is waited for beyond CloudFormation's hour
+        ("3480", 5000, 3180),  # a call is delivered for five minutes: the URL says something else
+    ],
+)
+def test_a_request_that_came_late_is_still_responded_to_in_cloudformations_hour(
+    timeout: str, late: float, left: float
+) -> None:
+    url = f"https://host/x?X-Amz-Date={time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(SENT))}&X-Amz-Expires=7200"
+    properties = {**CREATE["ResourceProperties"], "WaitSeconds": timeout}
+    asked = Request.parse({**CREATE, "ResponseURL": url, "ResourceProperties": properties})
+    assert left == asked.deadline(SENT + late) - SENT - late
+
+
+@pytest.mark.parametrize("url", ["https://host/x?Expires=1509855955&Signature=x", "https://host/x?X-Amz-Date=now", ""])
+def test_a_url_that_does_not_say_when_it_was_signed_was_signed_now(url: str) -> None:
+    asked = Request.parse({**CREATE, "ResponseURL": url, "ResourceProperties": {"WaitSeconds": "3600"}})
+    assert SENT + 3480 == asked.deadline(SENT)
 
 
 def test_a_cloud_that_is_not_aws_takes_responses_where_it_takes_everything(monkeypatch: pytest.MonkeyPatch) -> None:

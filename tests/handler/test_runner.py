@@ -921,7 +921,7 @@ def test_an_asset_is_unpacked_in_steps_before_the_job(aws: FakeAws, deploy: Depl
     first.seconds_left = 0
     with pytest.raises(RetryableError, match="the local files were not unpacked in time") as waiting:
         first.step()
-    assert (1, 0) == (waiting.value.after, first.context.carried["unpacked"])
+    assert (10, 0) == (waiting.value.after, first.context.carried["unpacked"])
     first.seconds_left = 600
     result = finish(aws, first)
     assert 2 == result.counts.scanned

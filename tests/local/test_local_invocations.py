@@ -63,9 +63,8 @@ class Invocations:
         self.bus = f"arn:aws:events:us-east-1:{self.account.id}:event-bus/default"
         self.bucket = f"calls-{self.account.id}"
         self.s3.create_bucket(Bucket=self.bucket)
-        role = role_for(
-            self.account, "lambda", allow("s3:PutObject", f"arn:aws:s3:::{self.bucket}/*"), allow("events:PutEvents", self.bus)
-        )
+        may = [allow("s3:PutObject", f"arn:aws:s3:::{self.bucket}/*"), allow("events:PutEvents", self.bus)]
+        role = role_for(self.account, "lambda", *may)
         content = io.BytesIO()
         with zipfile.ZipFile(content, "w") as archive:
             archive.writestr("code.py", CODE)

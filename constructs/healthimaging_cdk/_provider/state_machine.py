@@ -10,8 +10,17 @@ from healthimaging_cdk._common.runtime import contract
 _LONGEST_EXECUTION_SECONDS = 25 * 60 * 60
 
 _RETRY = [
+    # The account runs as many functions at once as it may, ten where it is new: other steps end soon.
     {
-        "ErrorEquals": ["Lambda.TooManyRequestsException", "Lambda.ServiceException", "Lambda.SdkClientException"],
+        "ErrorEquals": ["Lambda.TooManyRequestsException"],
+        "IntervalSeconds": 2,
+        "MaxAttempts": 60,
+        "BackoffRate": 2,
+        "MaxDelaySeconds": 30,
+        "JitterStrategy": "FULL",
+    },
+    {
+        "ErrorEquals": ["Lambda.ServiceException", "Lambda.SdkClientException"],
         "IntervalSeconds": 2,
         "MaxAttempts": 8,
         "BackoffRate": 2,

@@ -28,7 +28,6 @@ _RESERVE_SECONDS = 60.0
 _MOST_LOOPS = 2000
 """A loop has some nine events, and an execution 25,000 at most."""
 _REJECTIONS_PER_FILE = 1000
-_START_PATIENCE_SECONDS, _START_PAUSE_SECONDS = 120.0, 5.0
 _ANEW = "new"
 _ID = re.compile(r"[A-Za-z0-9._-]{0,64}")
 
@@ -54,28 +53,21 @@ def start_on_deploy(role_arn: str, state_machine_arn: str, request: Request) -> 
     """Start an execution for a deploy, unless the stack is taken back.
 
     Raises:
+        RetryableError: it cannot be started for now.
         TerminalError: it cannot be started.
     """
     aws = Aws(role_arn, iam_propagating=True)
-    began = time.monotonic()
-    while True:
-        try:
-            mode, _ = mode_of(aws, request)
-            if mode is Mode.ROLLBACK:
-                return
-            aws.call(
-                "stepfunctions", "StartExecution", bool, name=f"deploy-{request.request_id}", input="{}",
-                stateMachineArn=state_machine_arn,
-            )  # fmt: skip
-        except RetryableError:
-            if time.monotonic() - began > _START_PATIENCE_SECONDS:
-                raise
-            time.sleep(_START_PAUSE_SECONDS)
-            continue
-        except TerminalError as error:
-            if error.code != "ExecutionAlreadyExists":
-                raise
+    mode, _ = mode_of(aws, request)
+    if mode is Mode.ROLLBACK:
         return
+    try:
+        aws.call(
+            "stepfunctions", "StartExecution", bool, name=f"deploy-{request.request_id}", input="{}",
+            stateMachineArn=state_machine_arn,
+        )  # fmt: skip
+    except TerminalError as error:
+        if error.code != "ExecutionAlreadyExists":
+            raise
 
 
 class _Step:

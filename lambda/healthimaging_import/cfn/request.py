@@ -5,18 +5,29 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from healthimaging_import.contract import DEFAULT_WAIT_SECONDS, MAX_WAIT_SECONDS, RESPONSE_BUCKET, ResourceType
 
-_RESPONSE_HOST = re.compile(
-    RESPONSE_BUCKET + r"(?P<region>[a-z0-9]+)\.s3([.-](dualstack\.)?[a-z0-9-]+)?\.amazonaws\.com(\.cn)?"
-)
+_DNS_SUFFIXES = {
+    "aws": "amazonaws.com",
+    "aws-cn": "amazonaws.com.cn",
+    "aws-eusc": "amazonaws.eu",
+    "aws-iso": "c2s.ic.gov",
+    "aws-iso-b": "sc2s.sgov.gov",
+    "aws-iso-e": "cloud.adc-e.uk",
+    "aws-iso-f": "csp.hci.ic.gov",
+    "aws-us-gov": "amazonaws.com",
+}
+"""The domain of each partition. Nothing tells it to a function, and responding must not need botocore."""
+_S3_ENDPOINTS = ("s3.", "s3-", "s3.dualstack.", "s3-fips.", "s3-fips.dualstack.")
+"""How the endpoints of S3 in a Region begin: https://docs.aws.amazon.com/general/latest/gr/s3.html."""
+_OLDEST_CALL_SECONDS = 300
 _LONGEST_WAIT_SECONDS = MAX_WAIT_SECONDS - 120
 """The response has to arrive before CloudFormation's hour is over, and the last step takes a while."""
 _RIGHTS = (
@@ -80,6 +91,20 @@ class Request:
             has_new_rights=any(new.get(name) != old.get(name) for name in _RIGHTS),
         )
 
+    def deadline(self, began_at: float) -> float:
+        """Return when a request that began then has to be responded to, also where its first call came late."""
+        sent_at = self._sent_at or began_at
+        return min(began_at + self.wait_seconds, max(sent_at, began_at - _OLDEST_CALL_SECONDS) + _LONGEST_WAIT_SECONDS)
+
+    @property
+    def _sent_at(self) -> float | None:
+        """When CloudFormation signed the URL of the response; None where the URL does not say."""
+        found = parse_qs(urlsplit(self.response_url).query).get("X-Amz-Date", [""])[0]
+        try:
+            return datetime.strptime(found, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
+        except ValueError:
+            return None
+
     @property
     def role_arn(self) -> str:
         """The role with the rights of this request's resource."""
@@ -107,6 +132,12 @@ class Request:
         endpoint = urlsplit(os.environ.get("AWS_ENDPOINT_URL", "")).netloc
         if endpoint:
             return url.netloc == endpoint
-        found = _RESPONSE_HOST.fullmatch(url.netloc) if url.scheme == "https" else None
+        _, partition, _, region, *_ = [*self.stack_id.split(":"), "", "", "", ""]
+        suffix = _DNS_SUFFIXES.get(partition)
+        if url.scheme != "https" or not suffix or not region:
+            return False
         # Anybody may own a bucket of a like name.
-        return found is not None and found["region"] == self.stack_id.split(":")[3].replace("-", "")
+        bucket = RESPONSE_BUCKET + region.replace("-", "")
+        hosts = {f"s3.{suffix}", *(f"{endpoint}{region}.{suffix}" for endpoint in _S3_ENDPOINTS)}
+        is_in_path = url.netloc in hosts and url.path.startswith(f"/{bucket}/") and ".." not in url.path
+        return is_in_path or url.netloc in {f"{bucket}.{host}" for host in hosts}

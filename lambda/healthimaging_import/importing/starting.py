@@ -7,7 +7,7 @@ from datetime import datetime
 from healthimaging_import import log
 from healthimaging_import.aws.clients import CALL_SECONDS
 from healthimaging_import.contract import OnEmpty
-from healthimaging_import.errors import RetryableError, StepError, TerminalError
+from healthimaging_import.errors import RetryableError, StepError, TerminalError, UnfinishedError
 from healthimaging_import.importing.context import ImportContext
 from healthimaging_import.importing.jobs import find_job, refuse_unmarked, start_job
 from healthimaging_import.importing.record import Record, Retry, State
@@ -21,6 +21,9 @@ LEASE_SECONDS = 60
 _IAM_PROPAGATION_SECONDS = 120
 _REPLAY_SECONDS = 60
 """A job that was submitted so long before its attempt was claimed is an earlier one, which its token brought back."""
+_SECONDS_WITH_SLOT = 20
+"""How long local files are unpacked at once. A new account runs ten functions at once, and others are to begin, too."""
+_SECONDS_WITHOUT_SLOT = 10.0
 
 
 def claim(context: ImportContext, record: Record | None) -> Record:
@@ -98,12 +101,14 @@ def _prepare(context: ImportContext) -> None:
     if problems:
         raise TerminalError("no job was started: " + "; ".join(problems))
     if request.asset and carried.get("unpacked", 0) is not None:
-        position = carried["unpacked"] = unpack(context.aws, request, carried.get("unpacked", 0), context.time_left)
+        until = context.clock() + _SECONDS_WITH_SLOT
+        position = carried["unpacked"] = unpack(
+            context.aws, request, carried.get("unpacked", 0), lambda: min(context.time_left(), until - context.clock())
+        )
         log.line("unpacked", position=position)
         if position is not None:
-            raise RetryableError(
-                "no job was started: the local files were not unpacked in time; use a bucket for so many", after=1
-            )
+            reason = "no job was started: the local files were not unpacked in time; use a bucket for so many"
+            raise UnfinishedError(reason, after=_SECONDS_WITHOUT_SLOT)
     found = survey(context.aws, request)
     log.line("surveyed", files=found.files, bytes=found.total_bytes, complete=found.complete)
     found.check_quotas(request.quotas)

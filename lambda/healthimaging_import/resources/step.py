@@ -16,6 +16,8 @@ from healthimaging_import.importing.lifecycle import Mode
 if TYPE_CHECKING:
     from healthimaging_import.aws.clients import Aws
 
+NOT_IN_PROGRESS = "StackNotInProgress"
+"""The code of the error that CloudFormation does nothing with the stack of a request."""
 _IAM_PROPAGATION_SECONDS = 120
 _DETACHED_PATIENCE_SECONDS = 3600.0
 """How long a detached request tries again what is refused: a right may come back."""
@@ -105,7 +107,8 @@ def mode_of(aws: Aws, request: Request) -> tuple[Mode, str]:
     if is_delete:
         return Mode.DELETE if deploy.status.startswith(("DELETE_", "ROLLBACK_")) else Mode.CLEANUP, deploy.mark
     if deploy.is_over:
-        raise RetryableError(f"the stack is {deploy.status}, so nobody waits for this request")
+        reason = f"the stack is {deploy.status}, so nobody waits for this request"
+        raise RetryableError(reason, code=NOT_IN_PROGRESS)
     return Mode.ROLLBACK if deploy.is_undone else Mode.DEPLOY, deploy.mark
 
 

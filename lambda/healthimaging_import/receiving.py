@@ -1,0 +1,124 @@
+"""CloudFormation's own call: it starts the execution that does what the request asks for."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from healthimaging_import import log
+from healthimaging_import.cfn.request import Request
+from healthimaging_import.cfn.response import Response, send
+from healthimaging_import.contract import ResourceType
+from healthimaging_import.errors import RetryableError, StepError, TerminalError
+from healthimaging_import.importing.lifecycle import Mode
+from healthimaging_import.resources.step import NOT_IN_PROGRESS, mode_of, must_succeed
+
+State = dict[str, Any]
+"""What an execution carries: ``event``, ``mode``, ``deploy``, ``began_at``, and what the resource remembers."""
+
+LONGEST_PATIENCE_SECONDS = 120
+_FIRST_CALL_SECONDS = 15
+"""How long a first call that cannot begin keeps its slot; then it ends, and Lambda makes it again after one minute and
+after two more. A new account runs ten functions at once, and drops a call that waited for five minutes for a slot."""
+_LONGEST_PAUSE = 30.0
+
+
+def receive(event: dict[str, Any]) -> State:
+    """Start the execution of a request, or respond where that cannot be done.
+
+    Raises:
+        RetryableError: it cannot be done for now, and this is one of the calls that Lambda makes again.
+    """
+    request = Request.parse(event)
+    log.line(
+        "received", request_type=request.request_type, request_id=request.request_id,
+        resource=request.logical_resource_id,
+    )  # fmt: skip
+    state: State = {"event": event, "began_at": time.time()}
+    start = _start_bulk if request.resource_type == ResourceType.BULK_START else _start_request
+
+    def may_come_again(error: Exception) -> bool:
+        """Whether Lambda may make this call again: not one that could come in a later deploy, or must not fail."""
+        is_of_deploy = state.get("mode") in (None, Mode.DEPLOY)
+        return isinstance(error, RetryableError) and error.code != NOT_IN_PROGRESS and is_of_deploy
+
+    try:
+        try_patiently(
+            lambda: start(request, state),
+            lambda error: _FIRST_CALL_SECONDS if may_come_again(error) else LONGEST_PATIENCE_SECONDS,
+        )
+    except Exception as error:
+        if may_come_again(error):
+            log.line("later", reason=str(error))
+            raise
+        # Whatever happens, CloudFormation gets a response.
+        send(request, Response(success=must_succeed(request, state.get("mode")), reason=reason_of(error)))
+    return {}
+
+
+def try_patiently(call: Callable[[], None], patience: Callable[[RetryableError], float]) -> None:
+    """Call again what failed for now, for as many seconds as ``patience`` says of the error."""
+    began = time.monotonic()
+    for attempt in itertools.count():
+        try:
+            call()
+        except RetryableError as error:
+            if time.monotonic() - began > patience(error):
+                raise
+            time.sleep(pause_before(attempt))
+        else:
+            return
+
+
+def _start_bulk(request: Request, _: State) -> None:
+    """Start an execution of a bulk import, which the deploy does not wait for; never in a rollback."""
+    if request.request_type != "Delete":
+        from healthimaging_import.bulk.handler import start_on_deploy  # noqa: PLC0415 - as below
+
+        start_on_deploy(request.role_arn, request.resource_properties["BulkStateMachineArn"], request)
+    send(request, Response(success=True))
+
+
+def _start_request(request: Request, state: State) -> None:
+    """Start the execution of a request. Why the function was called is found out here, once."""
+    from healthimaging_import.aws.clients import Aws  # noqa: PLC0415 - responding must not need boto3
+
+    if "mode" not in state:
+        aws = Aws(request.role_arn, iam_propagating=not request.leaves_nothing)
+        state["mode"], state["deploy"] = mode_of(aws, request)
+    start_execution(request, request.request_id, state)
+
+
+def start_execution(request: Request, name: str, state: State) -> None:
+    """Start an execution, unless there is one of that name."""
+    from healthimaging_import.aws.clients import Aws  # noqa: PLC0415 - responding must not need boto3
+
+    try:
+        Aws(request.role_arn, iam_propagating=not request.leaves_nothing).call(
+            "stepfunctions", "StartExecution", bool, name=name, input=json.dumps(state),
+            stateMachineArn=request.resource_properties["StateMachineArn"],
+        )  # fmt: skip
+    except TerminalError as error:
+        if error.code != "ExecutionAlreadyExists":
+            raise
+        log.line("doubled event", execution=name)
+
+
+def reason_of(error: Exception) -> str:
+    """A failure's own words; of an error nobody foresaw its type and place only, since its text may hold anything."""
+    if isinstance(error, StepError):
+        return str(error)
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{place.filename.rsplit('/', 1)[-1]}:{place.lineno}"
+    log.line("unexpected", error=type(error).__name__, at=where)
+    return f"the function failed with {type(error).__name__} at {where}: this is an error in healthimaging-cdk"
+
+
+def pause_before(attempt: int) -> float:
+    """Full jitter: anything up to a bound that doubles with each try."""
+    return random.uniform(0.5, min(_LONGEST_PAUSE, 2.0 ** min(attempt, 6)))  # noqa: S311 - not for secrets
