@@ -214,7 +214,8 @@ def _rescue_execution(state: State, status: str) -> None:
         name, carried = f"{step.request.request_id}-detached", {**detached, "event": event}
         try:
             try_patiently(
-                lambda: start_execution(step.request, name, carried), lambda _: float(LONGEST_PATIENCE_SECONDS)
+                lambda: start_execution(step.aws, step.request, name, carried),
+                lambda _: float(LONGEST_PATIENCE_SECONDS),
             )
         except StepError as error:
             _give_up(_context(detached, None), f"{reason}; {error}", is_lost=True)
@@ -225,14 +226,16 @@ def _rescue_execution(state: State, status: str) -> None:
 
 def _context(state: State, context: Any) -> StepContext:  # noqa: ANN401
     request, mode, began_at = Request.parse(state["event"]), Mode(state["mode"]), float(state["began_at"])
+    until = began_at + _LONGEST_DETACHED_SECONDS
+    if mode is not Mode.DETACHED:
+        until = min(began_at + request.wait_seconds, request.respond_by)
     return StepContext(
         request=request,
         mode=mode,
         began_at=began_at,
-        deadline=began_at + _LONGEST_DETACHED_SECONDS if mode is Mode.DETACHED else request.deadline(began_at),
+        deadline=until,
         deploy_mark=str(state.get("deploy") or ""),
         clock=time.time,
         time_left=lambda: context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS,
         carried=state.setdefault("carried", {}),
     )
-

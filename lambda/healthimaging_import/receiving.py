@@ -8,7 +8,7 @@ import random
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from healthimaging_import import log
 from healthimaging_import.cfn.request import Request
@@ -17,6 +17,9 @@ from healthimaging_import.contract import ResourceType
 from healthimaging_import.errors import RetryableError, StepError, TerminalError
 from healthimaging_import.importing.lifecycle import Mode
 from healthimaging_import.resources.step import NOT_IN_PROGRESS, mode_of, must_succeed
+
+if TYPE_CHECKING:
+    from healthimaging_import.aws.clients import Aws
 
 State = dict[str, Any]
 """What an execution carries: ``event``, ``mode``, ``deploy``, ``began_at``, and what the resource remembers."""
@@ -88,18 +91,16 @@ def _start_request(request: Request, state: State) -> None:
     """Start the execution of a request. Why the function was called is found out here, once."""
     from healthimaging_import.aws.clients import Aws  # noqa: PLC0415 - responding must not need boto3
 
+    aws = Aws(request.role_arn, iam_propagating=not request.leaves_nothing)
     if "mode" not in state:
-        aws = Aws(request.role_arn, iam_propagating=not request.leaves_nothing)
         state["mode"], state["deploy"] = mode_of(aws, request)
-    start_execution(request, request.request_id, state)
+    start_execution(aws, request, request.request_id, state)
 
 
-def start_execution(request: Request, name: str, state: State) -> None:
+def start_execution(aws: Aws, request: Request, name: str, state: State) -> None:
     """Start an execution, unless there is one of that name."""
-    from healthimaging_import.aws.clients import Aws  # noqa: PLC0415 - responding must not need boto3
-
     try:
-        Aws(request.role_arn, iam_propagating=not request.leaves_nothing).call(
+        aws.call(
             "stepfunctions", "StartExecution", bool, name=name, input=json.dumps(state),
             stateMachineArn=request.resource_properties["StateMachineArn"],
         )  # fmt: skip

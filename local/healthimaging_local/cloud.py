@@ -45,7 +45,8 @@ class Cloud(Connection):
             made of the id of this process.
         port: Where the gateway listens on 127.0.0.1. Default: a free port is chosen.
         auth: Whether IAM is enforced. Default: True.
-        wait_scale: Factor for the waits of Step Functions, of which 0.1 makes a minute six seconds. Default: 1.
+        wait_scale: Factor for the waits of Step Functions, and before Lambda's retries, of which 0.1 makes a minute six
+            seconds. Default: 1.
         throttling: Whether HealthImaging's rates and bursts are those of AWS. Default: True.
         job_seconds: How long an import job takes, in seconds. Default: 0.3.
         environment: What the emulator runs in. Default: the one of this user, installed at first use.

@@ -538,9 +538,7 @@ def test_a_request_that_cannot_be_received_is_responded_to_in_time(
 
 
 @pytest.mark.parametrize(("kind", "mode"), [("import-update", "UPDATE_ROLLBACK_IN_PROGRESS"), ("image sets", "")])
-def test_what_must_not_fail_is_tried_on_in_the_same_call(
-    aws: FakeAws, clock: Clock, kind: str, mode: str
-) -> None:
+def test_what_must_not_fail_is_tried_on_in_the_same_call(aws: FakeAws, clock: Clock, kind: str, mode: str) -> None:
     """A rescue does not know that a deploy is rolled back, which must succeed."""
     aws.stack_status = mode or aws.stack_status
     aws.fail("States.StartExecution", "ThrottlingException", 400, times=10**6)

@@ -7,6 +7,7 @@ import itertools
 import json
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -416,6 +417,39 @@ def test_fails_in_time_while_the_source_is_still_unpacked(
     machine.request(event(aws, "import-create", AssetBucket="assets", AssetKey="local.zip", WaitSeconds="20"))
     assert ("FAILED", 0) == (response(aws)["Status"], aws.count(START))
     assert 20 <= machine.clock.seconds - began < 30
+
+
+@pytest.mark.parametrize(
+    ("timeout", "late", "waited"),
+    [
+        ("600", 0, 600),
+        ("600", 250, 600),  # ServiceTimeout has five minutes more
+        ("3480", 0, 3480),
+        ("3480", 250, 3230),  # CloudFormation waits for an hour from when it sent the request
+    ],
+)
+def test_a_request_that_came_late_is_still_responded_to_in_cloudformations_hour(
+    source: FakeAws, machine: Machine, timeout: str, late: float, waited: float
+) -> None:
+    source.jobs_may_run.clear()
+    sent = event(source, "import-create", WaitSeconds=timeout)
+    signed = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(machine.clock.seconds + 1))
+    sent["ResponseURL"] += f"&X-Amz-Date={signed}&X-Amz-Expires=7200"
+    machine.clock.seconds += late
+    machine.respond(sent)
+    assert waited - 2 <= sum(machine.waited) <= waited + 60
+    assert "FAILED" == response(source)["Status"]
+
+
+@pytest.mark.parametrize("date", ["", "X-Amz-Date=now", "X-Amz-Date=20261399T999999Z", "Expires=1509855955"])
+def test_a_url_that_does_not_say_when_it_was_signed_was_signed_now(
+    source: FakeAws, machine: Machine, date: str
+) -> None:
+    source.jobs_may_run.clear()
+    sent = event(source, "import-create", WaitSeconds="3600")
+    sent["ResponseURL"] += f"&{date}"
+    machine.respond(sent)
+    assert 3478 <= sum(machine.waited) <= 3540
 
 
 def test_unpacking_leaves_its_slot_to_others_every_twenty_seconds(

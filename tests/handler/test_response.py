@@ -376,36 +376,6 @@ def test_a_stack_that_is_nowhere_has_no_address(monkeypatch: pytest.MonkeyPatch,
     assert not Request.parse({**CREATE, "ResponseURL": url, "StackId": stack_id}).is_from_cloudformation
 
 
-# -- by when ---------------------------------------------------------------------------------------------------------
-
-SENT = 1_700_000_000.0
-
-
-@pytest.mark.parametrize(
-    ("timeout", "late", "left"),
-    [
-        ("600", 0, 600),
-        ("600", 250, 600),  # ServiceTimeout has five minutes more
-        ("3480", 0, 3480),
-        ("3480", 250, 3230),  # nothing is waited for beyond CloudFormation's hour
-        ("3480", 5000, 3180),  # a call is delivered for five minutes: the URL says something else
-    ],
-)
-def test_a_request_that_came_late_is_still_responded_to_in_cloudformations_hour(
-    timeout: str, late: float, left: float
-) -> None:
-    url = f"https://host/x?X-Amz-Date={time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(SENT))}&X-Amz-Expires=7200"
-    properties = {**CREATE["ResourceProperties"], "WaitSeconds": timeout}
-    asked = Request.parse({**CREATE, "ResponseURL": url, "ResourceProperties": properties})
-    assert left == asked.deadline(SENT + late) - SENT - late
-
-
-@pytest.mark.parametrize("url", ["https://host/x?Expires=1509855955&Signature=x", "https://host/x?X-Amz-Date=now", ""])
-def test_a_url_that_does_not_say_when_it_was_signed_was_signed_now(url: str) -> None:
-    asked = Request.parse({**CREATE, "ResponseURL": url, "ResourceProperties": {"WaitSeconds": "3600"}})
-    assert SENT + 3480 == asked.deadline(SENT)
-
-
 def test_a_cloud_that_is_not_aws_takes_responses_where_it_takes_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://localhost:4566")
     assert Request.parse({**CREATE, "ResponseURL": "http://localhost:4566/x"}).is_from_cloudformation

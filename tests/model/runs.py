@@ -18,10 +18,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from healthimaging_cdk._provider.state_machine import DEFINITION
-from healthimaging_import import handler
+from healthimaging_import import handler, receiving
 from healthimaging_import.aws import clients
 from healthimaging_import.cfn import response
 from healthimaging_import.contract import ImportAttribute, ResourceType
+from healthimaging_import.errors import RetryableError
 from healthimaging_import.importing import publish, records
 from healthimaging_import.importing.request import ImportRequest
 from tests.model.fakes import (
@@ -202,7 +203,7 @@ class Stage:
         """Put the fakes in place."""
         self._create_client = clients._create_client
         clients._create_client = lambda service, *_: client_of(self.world, service)
-        self._replaced = [(module, module.time) for module in (handler, response, publish, records)]
+        self._replaced = [(module, module.time) for module in (handler, receiving, response, publish, records)]
         for module, _ in self._replaced:
             module.time = self.world.clock()  # type: ignore[attr-defined]
         self._urllib = response.urllib
@@ -423,7 +424,9 @@ class Stage:
             self.invoke(call.payload)
             call.over = True
         except (Crash, Exception) as failure:
-            if not isinstance(failure, (Crash, OSError)):
+            # A first call that cannot begin leaves its slot to others, and is made again.
+            may_come_again = isinstance(failure, RetryableError) and "RequestType" in call.payload
+            if not isinstance(failure, (Crash, OSError)) and not may_come_again:
                 self.world.violation(f"a call ended with {failure!r}")
             call.tries += 1
             if "RequestType" in call.payload:
@@ -438,7 +441,9 @@ class Stage:
                 request.rescue_died = True
                 return
             request.first_call_died = True
-            detail = {"requestContext": {"condition": "RetriesExhausted"}, "requestPayload": call.payload}
+            context = {"condition": "RetriesExhausted"}
+            told = {"errorType": type(failure).__name__, "errorMessage": str(failure)}
+            detail = {"requestContext": context, "requestPayload": call.payload, "responsePayload": told}
             self.invocations.append(Invocation({"source": "lambda", "detail": detail}, self.world.now))
 
     # -- Step Functions ------------------------------------------------------------------------------------------------

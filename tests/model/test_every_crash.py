@@ -20,7 +20,18 @@ pytestmark = pytest.mark.slow
 
 GOLDEN = Path(__file__).parent / "state_v1.json"
 SECONDS = 5.0  # a job's
-MODULES = ("handler", "runner", "starting", "judging", "record", "records", "dicom_import", "publish", "job_output")
+MODULES = (
+    "handler",
+    "receiving",
+    "runner",
+    "starting",
+    "judging",
+    "record",
+    "records",
+    "dicom_import",
+    "publish",
+    "job_output",
+)
 
 
 def create(stage: Stage) -> Request:

@@ -27,7 +27,6 @@ _DNS_SUFFIXES = {
 """The domain of each partition. Nothing tells it to a function, and responding must not need botocore."""
 _S3_ENDPOINTS = ("s3.", "s3-", "s3.dualstack.", "s3-fips.", "s3-fips.dualstack.")
 """How the endpoints of S3 in a Region begin: https://docs.aws.amazon.com/general/latest/gr/s3.html."""
-_OLDEST_CALL_SECONDS = 300
 _LONGEST_WAIT_SECONDS = MAX_WAIT_SECONDS - 120
 """The response has to arrive before CloudFormation's hour is over, and the last step takes a while."""
 _RIGHTS = (
@@ -60,7 +59,9 @@ class Request:
     scope: str
     """Who asks: this resource of this stack. A stack made again under its old name is another one."""
     wait_seconds: float
-    """How long the request may take."""
+    """How long the request may take, once its first call has come."""
+    respond_by: float
+    """When CloudFormation's hour is nearly over, by the date in its URL; infinite where the URL has none."""
     leaves_nothing: bool
     """Whether this deletes something that leaves nothing behind: it must not keep a stack from being deleted."""
     has_new_rights: bool
@@ -87,23 +88,10 @@ class Request:
             physical_resource_id=str(event.get("PhysicalResourceId") or ""),
             scope=f"{event['StackId']}/{event['LogicalResourceId']}",
             wait_seconds=min(float(seconds) if seconds.isdecimal() else DEFAULT_WAIT_SECONDS, _LONGEST_WAIT_SECONDS),
+            respond_by=_sent_at(str(event["ResponseURL"])) + _LONGEST_WAIT_SECONDS,
             leaves_nothing=kind == "Delete" and resource_type in (ResourceType.IMPORT, ResourceType.TAGS),
             has_new_rights=any(new.get(name) != old.get(name) for name in _RIGHTS),
         )
-
-    def deadline(self, began_at: float) -> float:
-        """Return when a request that began then has to be responded to, also where its first call came late."""
-        sent_at = self._sent_at or began_at
-        return min(began_at + self.wait_seconds, max(sent_at, began_at - _OLDEST_CALL_SECONDS) + _LONGEST_WAIT_SECONDS)
-
-    @property
-    def _sent_at(self) -> float | None:
-        """When CloudFormation signed the URL of the response; None where the URL does not say."""
-        found = parse_qs(urlsplit(self.response_url).query).get("X-Amz-Date", [""])[0]
-        try:
-            return datetime.strptime(found, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
-        except ValueError:
-            return None
 
     @property
     def role_arn(self) -> str:
@@ -141,3 +129,12 @@ class Request:
         hosts = {f"s3.{suffix}", *(f"{endpoint}{region}.{suffix}" for endpoint in _S3_ENDPOINTS)}
         is_in_path = url.netloc in hosts and url.path.startswith(f"/{bucket}/") and ".." not in url.path
         return is_in_path or url.netloc in {f"{bucket}.{host}" for host in hosts}
+
+
+def _sent_at(response_url: str) -> float:
+    """Return when CloudFormation signed the URL of the response."""
+    signed = parse_qs(urlsplit(response_url).query).get("X-Amz-Date", [""])[0]
+    try:
+        return datetime.strptime(signed, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return float("inf")
