@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -13,10 +11,9 @@ import pytest
 
 import healthimaging_cdk
 from tests.conftest import ROOT
+from tests.site_build import build
 
 pytestmark = pytest.mark.site
-
-MKDOCS = ROOT / ".docs" / "bin" / "mkdocs"
 
 
 class Page(HTMLParser):
@@ -32,21 +29,6 @@ class Page(HTMLParser):
         values = dict(attrs)
         self.anchors |= {value for name in ("id", "name") if (value := values.get(name))}
         self.links += [value for name in ("href", "src") if (value := values.get(name)) and tag != "base"]
-
-
-def build(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [str(MKDOCS), "build", "--strict", "--site-dir", str(folder), *options]
-    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("site")
-    done = build(folder)
-    assert [] == [line for line in done.stderr.splitlines() if not line.startswith("INFO")]
-    assert 0 == done.returncode
-    return folder
 
 
 @pytest.fixture(scope="module")
