@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -15,6 +19,8 @@ from healthimaging_cdk._verify.experiment import Agreement, Experiment, perform
 from healthimaging_cdk._verify.lab import STACK_PREFIX, Lab
 from healthimaging_cdk.cli import verify_aws
 from healthimaging_local import Cloud
+from tests.conftest import ROOT
+from tests.deployment import eventually
 
 pytestmark = pytest.mark.cloud
 
@@ -60,7 +66,9 @@ def test_a_report_says_what_was_seen_and_not_where(name: str, session: boto3.Ses
     assert ("as guessed" in text, "LastUpdatedTime after CreateStack" in text) == (True, True)
     assert session.client("sts").get_caller_identity()["Account"] not in text
     if report.suffix == ".json":
-        assert ["missing", "there"] == [finding["seen"] for finding in json.loads(text)["findings"]]
+        assert ["missing", "missing", "there", "the same"] == [
+            finding["seen"] for finding in json.loads(text)["findings"]
+        ]
     assert [] == stacks(session)
 
 
@@ -119,6 +127,26 @@ def test_what_a_killed_run_left_is_removed_with_its_content(session: boto3.Sessi
     assert [killed.stack_name("bench")] == stacks(session)
     result = verify("--clean-up")
     assert (0, []) == (result.exit_code, stacks(session))
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_killed_in_the_middle_leaves_nothing_that_is_not_removed(
+    how: signal.Signals, session: boto3.Session, tmp_path: Path
+) -> None:
+    program = "import sys; from healthimaging_cdk.cli import main; main()"
+    arguments = ["verify-aws", "empty-prefix", "client-token", "--yes", "--pause", "0.1", "--report", "report.md"]
+    folders = os.pathsep.join(str(ROOT / name) for name in ("constructs", "lambda", "local"))
+    environment = os.environ | {"PYTHONPATH": folders, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen([sys.executable, "-c", program, *arguments], cwd=tmp_path, env=environment) as process:
+        assert eventually(lambda: stacks(session) != [], 120)
+        process.send_signal(how)
+    assert 0 != process.returncode
+    if how is signal.SIGKILL:
+        assert [] != stacks(session)
+        assert 0 == verify("--clean-up").exit_code
+    else:
+        assert (tmp_path / "report.md").exists()
+    assert [] == stacks(session)
 
 
 def test_fails_where_something_is_left(session: boto3.Session, monkeypatch: pytest.MonkeyPatch) -> None:

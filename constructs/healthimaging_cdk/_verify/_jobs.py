@@ -49,6 +49,12 @@ def _bad_file(lab: Lab) -> Mapping[str, str]:
     return {"one good file and one that is no DICOM file": _counts(lab, lab.start_with_new_role("bad/", "bad-file"))}
 
 
+def _archived_object(lab: Lab) -> Mapping[str, str]:
+    lab.upload("archive/", {"good.dcm": p10_file("archive", 1)})
+    lab.upload("archive/", {"archived.dcm": p10_file("archive", 2)}, storage_class="GLACIER")
+    return {"one file and one in GLACIER": _counts(lab, lab.start_with_new_role("archive/", "archived-object"))}
+
+
 def _result_files(lab: Lab) -> Mapping[str, str]:
     lab.upload("results/", {"image.dcm": p10_file("results")})
     job = lab.job(lab.start_with_new_role("results/", "result-files"))
@@ -110,10 +116,12 @@ def _status_events(lab: Lab) -> Mapping[str, str]:
     forbidden = f"s3://{lab.bench['InputBucket']}/forbidden/"
     failing = lab.start("events/", "status-events-failed", outputS3Uri=forbidden)
     failed = _event_details(lab, failing, "Import Job Failed")
+    text = str(lab.job(failing).get("message", ""))
     return {
         "detail-types of a job": ", ".join(sorted(details)),
         "members of a completed job's event": ", ".join(sorted(details["Import Job Completed"])),
         "members of a failed job's event": ", ".join(sorted(failed["Import Job Failed"])),
+        "GetDICOMImportJob says why a job failed": "yes" if text else "no",
     }
 
 
@@ -187,6 +195,12 @@ EXPERIMENTS = (
         2, 0.0, _bad_file,
     ),
     Experiment(
+        "archived-object",
+        "An object that S3 does not give out before it is restored.",
+        {"one file and one in GLACIER": "FAILED, no manifest"},
+        2, 0.0, _archived_object,
+    ),
+    Experiment(
         "result-files",
         "What a job writes, and when its manifest is there.",
         {
@@ -219,6 +233,7 @@ EXPERIMENTS = (
             "detail-types of a job": "Import Job Completed, Import Job In Progress, Import Job Submitted",
             "members of a completed job's event": _EVENT_MEMBERS,
             "members of a failed job's event": _EVENT_MEMBERS,
+            "GetDICOMImportJob says why a job failed": "yes",
         },
         5, 0.0, _status_events,
     ),

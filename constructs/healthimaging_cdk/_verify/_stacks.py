@@ -13,14 +13,19 @@ from healthimaging_cdk._verify.lab import Lab
 def _last_updated_time(lab: Lab) -> Mapping[str, str]:
     def described() -> str:
         stack = lab.client("cloudformation").describe_stacks(StackName=lab.stack_name("times"))["Stacks"][0]
-        return "there" if "LastUpdatedTime" in stack else "missing"
+        return str(stack.get("LastUpdatedTime", "missing"))
 
-    lab.deploy("times", templates.template({"Topic": _topic("one")}))
-    before = described()
-    lab.deploy("times", templates.template({"Topic": _topic("two")}))
+    def deploy(text: str) -> tuple[str, str]:
+        during: list[str] = []
+        lab.deploy("times", templates.template({"Topic": _topic(text)}), meanwhile=lambda: during.append(described()))
+        return during[0], described()
+
+    created, updated = deploy("one"), deploy("two")
     return {
-        "LastUpdatedTime after CreateStack": before,
-        "LastUpdatedTime after an update": described(),
+        "LastUpdatedTime during CreateStack": "missing" if created[0] == "missing" else "there",
+        "LastUpdatedTime after CreateStack": "missing" if created[1] == "missing" else "there",
+        "LastUpdatedTime after an update": "missing" if updated[1] == "missing" else "there",
+        "LastUpdatedTime during and after one update": "the same" if len(set(updated)) == 1 else "different",
     }
 
 
@@ -49,7 +54,12 @@ EXPERIMENTS = (
     Experiment(
         "last-updated-time",
         "What DescribeStacks says of the time of an update.",
-        {"LastUpdatedTime after CreateStack": "missing", "LastUpdatedTime after an update": "there"},
+        {
+            "LastUpdatedTime during CreateStack": "missing",
+            "LastUpdatedTime after CreateStack": "missing",
+            "LastUpdatedTime after an update": "there",
+            "LastUpdatedTime during and after one update": "the same",
+        },
         3, 0.0, _last_updated_time,
     ),
     Experiment(

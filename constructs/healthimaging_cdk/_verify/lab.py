@@ -54,9 +54,20 @@ class Lab:
     # Stacks
 
     def deploy(
-        self, name: str, template: Mapping[str, Any], *, tags: Mapping[str, str] | None = None
+        self,
+        name: str,
+        template: Mapping[str, Any],
+        *,
+        tags: Mapping[str, str] | None = None,
+        meanwhile: Callable[[], object] = lambda: None,
     ) -> dict[str, str]:
         """Create or update a stack of this run, and wait for it.
+
+        Args:
+            name: what tells the stack from others of this run.
+            template: its template.
+            tags: tags of the stack. Default: none.
+            meanwhile: called once the deploy has begun, before it is waited for. Default: nothing is done.
 
         Returns:
             The stack's outputs.
@@ -76,6 +87,7 @@ class Lab:
             cloudformation.update_stack(**arguments)
         else:
             cloudformation.create_stack(**arguments, OnFailure="DO_NOTHING")
+        meanwhile()
         self._await_stack(stack, "stack_update_complete" if exists else "stack_create_complete")
         outputs = cloudformation.describe_stacks(StackName=stack)["Stacks"][0].get("Outputs", [])
         return {output["OutputKey"]: output["OutputValue"] for output in outputs}
@@ -114,10 +126,12 @@ class Lab:
         """
         return self.deploy("bench", templates.bench())
 
-    def upload(self, prefix: str, files: Mapping[str, bytes]) -> None:
+    def upload(self, prefix: str, files: Mapping[str, bytes], *, storage_class: str = "STANDARD") -> None:
         """Put files into the bench's input bucket, under a prefix."""
         for name, body in files.items():
-            self.client("s3").put_object(Bucket=self.bench["InputBucket"], Key=prefix + name, Body=body)
+            self.client("s3").put_object(
+                Bucket=self.bench["InputBucket"], Key=prefix + name, Body=body, StorageClass=storage_class
+            )
 
     def start(self, prefix: str, token: str, **changes: str) -> str:
         """Start an import job on the bench, and return its id. Throttled starts are repeated.

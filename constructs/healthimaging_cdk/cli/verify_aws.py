@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import signal
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -75,6 +76,8 @@ def command(
     if not yes:
         click.confirm("Create stacks there, and remove them afterwards?", abort=True)
     findings: list[Finding] = []
+    # An interrupt ends in the lines below by itself; this way a request to end does, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         for experiment in chosen:
             with console.status(f"{experiment.name}: {experiment.about}"):
