@@ -1,11 +1,13 @@
-"""Results of an import that are exported to another stack, where the next import could not change them."""
+"""Results of an import that are exported to other stacks, where the next import could not change them."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import jsii
-from aws_cdk import Annotations, CfnElement, Stack
+from aws_cdk import Annotations, CfnElement, CfnOutput, Stack
 from constructs import Construct, IValidation
 
 from healthimaging_cdk._common.runtime import contract
@@ -18,7 +20,7 @@ _LASTING = {contract.ImportAttribute.DATASTORE_ID.value}
 
 @jsii.implements(IValidation)
 class ExportedResults:
-    """Warns of strong references to what each import changes. Asked when CDK has made the exports."""
+    """Warns of exports of what each import changes, made by name or by a reference. Asked when CDK has made them."""
 
     def __init__(self, construct: Construct, resource: CfnElement) -> None:
         self._construct = construct
@@ -27,29 +29,50 @@ class ExportedResults:
     def validate(self) -> list[str]:
         """Warn, and find nothing wrong."""
         stack = Stack.of(self._construct)
-        exports = stack.node.try_find_child(_EXPORTS)
-        if exports is None:
-            return []
         logical_id = stack.resolve(self._resource.logical_id)
-        found = [_attribute(child.node.id, logical_id) for child in exports.node.children]
-        names = sorted({name for name in found if name and name not in _LASTING})
+        names, outputs = set[str](), list[str]()
+        for output in _exports_of(stack):
+            # In its own stack a reference is what it refers to, whatever stands for it in the stack of the output.
+            found = set(_attributes(stack.resolve(output.value), logical_id)) - _LASTING
+            names |= found
+            is_named = f"/{_EXPORTS}/" not in output.node.path
+            outputs += [output.node.path] if found and is_named else []
         if names:
+            where = f"exported by {', '.join(sorted(outputs))}" if outputs else "exported to another stack"
+            way = "an output without export_name, " if outputs else ""
             Annotations.of(self._construct).add_warning_v2(
                 "healthimaging-cdk:exportedResults",
-                f"{', '.join(names)} of this import is exported to another stack, and CloudFormation refuses to change "
-                "an export in use: the next import would run, and its deploy would fail. Hand it over by a parameter "
-                "of SSM or by a weak reference (docs/deploys.md), or acknowledge this warning",
+                f"{', '.join(sorted(names))} of this import is {where}, and CloudFormation refuses to change an export "
+                f"in use: the next import would run, and its deploy would fail. Hand it over by {way}a parameter of "
+                "SSM or by a weak reference (docs/deploys.md), or acknowledge this warning",
             )
         return []
 
 
-def _attribute(export: str, logical_id: str) -> str:
-    """The attribute that an export is for, if it is one of the resource."""
-    try:
-        target = json.loads(export.removeprefix("Output"))["Fn::GetAtt"]
-    except (ValueError, KeyError, TypeError):
-        return ""
-    return str(target[1]) if target[0] == logical_id else ""
+_FOUND: WeakKeyDictionary[Stack, list[CfnOutput]] = WeakKeyDictionary()
+
+
+def _exports_of(stack: Stack) -> list[CfnOutput]:
+    """The exports of a stack and of those that it is nested in: looked for once, after all of them are there."""
+    while stack.nested_stack_parent is not None:
+        stack = stack.nested_stack_parent
+    if stack not in _FOUND:
+        outputs = (it for it in stack.node.find_all() if isinstance(it, CfnOutput))
+        _FOUND[stack] = [it for it in outputs if it.export_name is not None]
+    return _FOUND[stack]
+
+
+def _attributes(value: Any, logical_id: str) -> Iterator[str]:  # noqa: ANN401 - a part of a template
+    """The attributes of a resource that a value holds, at any depth."""
+    if isinstance(value, dict):
+        target = value.get("Fn::GetAtt")
+        if isinstance(target, list) and target[0] == logical_id:
+            yield str(target[1])
+        for inner in value.values():
+            yield from _attributes(inner, logical_id)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _attributes(inner, logical_id)
 
 
 __all__ = ["ExportedResults"]

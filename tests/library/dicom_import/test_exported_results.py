@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from aws_cdk import App, CfnOutput, Stack, assertions
+from aws_cdk import App, CfnOutput, Fn, NestedStack, Stack, assertions
 from aws_cdk import aws_ssm as ssm
 
 from healthimaging_cdk import DicomImport
@@ -20,7 +20,11 @@ def warned(strength: str, *used: str) -> list[str]:
     import_ = DicomImport(stack, "Import")
     for name in used:
         CfnOutput(other, name.replace("_", ""), value=getattr(import_, name))
-    app.synth()
+    return warnings_of(stack)
+
+
+def warnings_of(stack: Stack) -> list[str]:
+    stack.node.root.synth()
     found = assertions.Annotations.from_stack(stack).find_warning("*", assertions.Match.any_value())
     return [str(it.entry.data) for it in found if "exportedResults" in str(it.entry.data)]
 
@@ -42,6 +46,46 @@ def test_what_lasts_and_what_is_weak_is_not_warned_of():
     assert [] == warned("strong", "datastore_id")
     assert [] == warned("weak", *CHANGING)
     assert [] == warned("strong")
+
+
+@pytest.mark.parametrize("name", CHANGING)
+def test_an_output_that_exports_a_result_by_name_is_warned_of(stack, name):
+    """Whether or not a stack of this app imports it: others can."""
+    import_ = DicomImport(stack, "Import")
+    CfnOutput(stack, "Told", value=getattr(import_, name), export_name="imaging-result")
+    (warning,) = warnings_of(stack)
+    assert "of this import is exported by Stack/Told, and CloudFormation refuses to change an export in use" in warning
+    assert "Hand it over by an output without export_name, a parameter of SSM or by a weak reference" in warning
+
+
+def test_a_result_inside_an_exported_text_is_warned_of(stack):
+    import_ = DicomImport(stack, "Import")
+    CfnOutput(stack, "Told", value=Fn.join("/", ["job", import_.job_id]), export_name="imaging-result")
+    (warning,) = warnings_of(stack)
+    assert warning.startswith("JobId of this import is exported by Stack/Told")
+
+
+def test_the_result_of_a_nested_import_that_its_parent_exports_is_warned_of(stack):
+    import_ = DicomImport(NestedStack(stack, "Nested"), "Import")
+    CfnOutput(stack, "Told", value=import_.manifest_uri, export_name="imaging-manifest")
+    (warning,) = warnings_of(stack)
+    assert warning.startswith("ManifestUri of this import is exported by Stack/Told")
+
+
+def test_exports_of_what_lasts_and_outputs_that_are_no_exports_are_not_warned_of(stack):
+    import_ = DicomImport(stack, "Import")
+    CfnOutput(stack, "Store", value=import_.datastore_id, export_name="imaging-store")
+    CfnOutput(stack, "Bucket", value=import_.output_bucket.bucket_name, export_name="imaging-results")
+    CfnOutput(stack, "Told", value=import_.manifest_uri)
+    assert [] == warnings_of(stack)
+
+
+def test_each_import_is_warned_of_its_own_exports(stack):
+    first, second = DicomImport(stack, "First"), DicomImport(stack, "Second")
+    CfnOutput(stack, "Told", value=second.job_id, export_name="imaging-job")
+    CfnOutput(stack, "Store", value=first.datastore_id, export_name="imaging-store")
+    (warning,) = warnings_of(stack)
+    assert warning.startswith("JobId of this import is exported by Stack/Told")
 
 
 def test_a_parameter_of_ssm_hands_a_result_over(app):
