@@ -489,7 +489,7 @@ class Stage:
         for number, retrier in enumerate(state["Retry"]):
             if name in retrier["ErrorEquals"] or "States.ALL" in retrier["ErrorEquals"]:
                 if execution.tried[number] < retrier["MaxAttempts"]:
-                    wait = retrier["IntervalSeconds"] * retrier["BackoffRate"] ** execution.tried[number]
+                    wait = retrier["IntervalSeconds"] * retrier.get("BackoffRate", 2) ** execution.tried[number]
                     execution.tried[number] += 1
                     execution.due = self.world.now + wait
                     return

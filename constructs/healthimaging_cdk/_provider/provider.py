@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
-from aws_cdk import AssetStaging, CfnResource, RemovalPolicy, Stack
+from aws_cdk import AssetStaging, CfnResource, Fn, RemovalPolicy, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk.aws_kms import IKey
 from aws_cdk.aws_s3_assets import Asset
@@ -33,6 +33,7 @@ from healthimaging_cdk._provider.function_network import (
 from healthimaging_cdk._provider.state_machine import DEFINITION_STRING
 
 _ID = "HealthImagingImportEngine"
+_DEFAULT_EVENT_BUS = "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/default"
 _LOG_RETENTION_DAYS = 365
 _TIMEOUT_SECONDS = 15 * 60
 _OLDEST_CALL_SECONDS = 5 * 60
@@ -49,25 +50,27 @@ class Provider(Construct):
         inside = None if network else stack_with_network(self._stack)
         if inside is not None:
             warn_of_function_outside(self._stack, inside)
-        self.event_bus_arn = default_event_bus(self._stack)
+        self.event_bus_arn = Fn.sub(_DEFAULT_EVENT_BUS)
         self._log_group = create_resource(
             Construct(self, "Logs"), "Resource", "aws_logs.CfnLogGroup", {"retentionInDays": _LOG_RETENTION_DAYS}
         )
         # The log of a deploy that failed is what somebody will want to read after its rollback.
         self._log_group.apply_removal_policy(RemovalPolicy.RETAIN)
         self._log_keys: dict[IKey, bool] = {}
-        self._log_policy = policy_document(
-            [allow(["logs:CreateLogStream", "logs:PutLogEvents"], self._log_group.get_att("Arn").to_string())]
+        self._own_rights = policy_document(
+            [
+                allow(["logs:CreateLogStream", "logs:PutLogEvents"], self._log_group.get_att("Arn").to_string()),
+                # What Lambda itself does in the name of the function after a failed invocation.
+                allow("events:PutEvents", self.event_bus_arn),
+            ]
         )
         self.function_role = iam.Role(
             self,
             "FunctionRole",
             assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
-            description="Runs the function of healthimaging-cdk, which assumes the role of each custom resource",
+            description="Runs the function of healthimaging-cdk",
             inline_policies={
-                "Logs": self._log_policy,
-                # What Lambda itself does in the name of the function after a failed invocation.
-                "LostCalls": policy_document([allow("events:PutEvents", self.event_bus_arn)]),
+                "Function": self._own_rights,
                 **({"Network": policy_document(_network_interfaces())} if network else {}),
             },
         )
@@ -89,7 +92,7 @@ class Provider(Construct):
                 if not was_encrypted:
                     set_property(self._log_group, "kmsKeyId", key.key_arn)
                     statement = use_through_logs(key, self._stack)
-                    self._log_policy.add_statements(iam.PolicyStatement.from_json(statement))
+                    self._own_rights.add_statements(iam.PolicyStatement.from_json(statement))
                 return
 
     def _create_function(self, network: FunctionNetwork | None) -> CfnResource:
@@ -160,12 +163,12 @@ class Provider(Construct):
         return self.state_machine.get_att("Arn").to_string()
 
     @cached_property
-    def failure_handling(self) -> list[CfnResource]:
+    def failure_handling(self) -> CfnResource:
         """What has the function invoked once more for what ended without a response to CloudFormation.
 
-        A custom resource needs it from before the first request until after the last. Lambda puts failed invocations
-        onto the default event bus, Step Functions failed executions. A rule invokes the function for both. If that
-        invocation fails as well, its event does not match the rule.
+        A custom resource needs it from before the first request until after the last: what is returned comes after
+        the rest. Lambda puts failed invocations onto the default event bus, Step Functions failed executions. A rule
+        invokes the function for both. If that invocation fails as well, its event does not match the rule.
         """
         scope = Construct(self, "Rescue")
         first_call = create_resource(
@@ -186,7 +189,7 @@ class Provider(Construct):
             "LostCalls",
             "aws_events.CfnRule",
             {
-                "description": "Responds to CloudFormation after a failed invocation or execution of healthimaging-cdk",
+                "description": "Responds to CloudFormation after a failure of healthimaging-cdk",
                 "eventPattern": self._failures(),
                 "targets": [{"arn": self.function_arn, "id": "Function"}],
             },
@@ -202,7 +205,8 @@ class Provider(Construct):
                 "sourceArn": rule.get_att("Arn").to_string(),
             },
         )
-        return [first_call, permission]
+        first_call.node.add_dependency(permission)
+        return first_call
 
     def _failures(self) -> dict[str, Any]:
         """The event pattern of failed invocations of the function, and of failed executions of the state machine."""
@@ -251,11 +255,6 @@ def _network_interfaces() -> list[Statement]:
     ]
     # The code of any function: to name this one would be a cycle.
     return [allow(actions, "*"), deny(actions, "*", {"Null": {"lambda:SourceFunctionArn": "false"}})]
-
-
-def default_event_bus(stack: Stack) -> str:
-    """The ARN of the account's default event bus."""
-    return stack.format_arn(service="events", resource="event-bus", resource_name="default")
 
 
 __all__ = ["Provider"]

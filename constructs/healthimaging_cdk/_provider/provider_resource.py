@@ -77,7 +77,7 @@ class ProviderResource(Construct):
             properties={**provided, **properties},
         )
         # They have to be there before the first request and after the last.
-        self.resource.node.add_dependency(*provider.failure_handling, *policies)
+        self.resource.node.add_dependency(provider.failure_handling, *policies)
 
 
 __all__ = ["ProviderResource"]

@@ -9,6 +9,7 @@ from healthimaging_cdk._common.runtime import contract
 
 _LONGEST_EXECUTION_SECONDS = 25 * 60 * 60
 
+# Each pause is twice as long as the one before: that is the States Language's default.
 _RETRY = [
     # The account runs as many functions at once as it may, ten where it is new: other steps end soon.
     {
@@ -23,12 +24,11 @@ _RETRY = [
         "ErrorEquals": ["Lambda.ServiceException", "Lambda.SdkClientException"],
         "IntervalSeconds": 2,
         "MaxAttempts": 8,
-        "BackoffRate": 2,
         "MaxDelaySeconds": 60,
         "JitterStrategy": "FULL",
     },
     # A failed invocation (time-out, memory) can be repeated: the record tells what the step had started.
-    {"ErrorEquals": ["States.ALL"], "IntervalSeconds": 2, "MaxAttempts": 2, "BackoffRate": 2, "JitterStrategy": "FULL"},
+    {"ErrorEquals": ["States.ALL"], "IntervalSeconds": 2, "MaxAttempts": 2, "JitterStrategy": "FULL"},
 ]
 
 
@@ -43,7 +43,7 @@ def _call(step: str) -> dict[str, Any]:
 
 
 DEFINITION: dict[str, Any] = {
-    "Comment": "Responds to one CloudFormation request of healthimaging-cdk, step by step",
+    "Comment": "healthimaging-cdk: one CloudFormation request, step by step",
     "StartAt": "Step",
     "TimeoutSeconds": _LONGEST_EXECUTION_SECONDS,
     "States": {

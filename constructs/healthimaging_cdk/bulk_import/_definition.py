@@ -11,6 +11,7 @@ from aws_cdk import Token
 FAILED = "BulkImportError"
 """The error of an execution whose bulk import has ended and is not good."""
 
+# Each pause is twice as long as the one before: that is the States Language's default.
 _RETRY = [
     # They say why, and another try would end the same.
     {"ErrorEquals": [FAILED, "TerminalError"], "MaxAttempts": 0},
@@ -18,12 +19,11 @@ _RETRY = [
         "ErrorEquals": ["Lambda.TooManyRequestsException", "Lambda.ServiceException", "Lambda.SdkClientException"],
         "IntervalSeconds": 2,
         "MaxAttempts": 8,
-        "BackoffRate": 2,
         "MaxDelaySeconds": 60,
         "JitterStrategy": "FULL",
     },
     # A failed invocation (time-out, memory) can be repeated: the state tells what the step had started.
-    {"ErrorEquals": ["States.ALL"], "IntervalSeconds": 5, "MaxAttempts": 5, "BackoffRate": 2, "JitterStrategy": "FULL"},
+    {"ErrorEquals": ["States.ALL"], "IntervalSeconds": 5, "MaxAttempts": 5, "JitterStrategy": "FULL"},
 ]
 
 
@@ -52,7 +52,7 @@ def make_definition(settings: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
             "Done": {"Type": "Succeed"},
         },
     }
-    return json.dumps(document, sort_keys=True), substitutions
+    return json.dumps(document, sort_keys=True, separators=(",", ":")), substitutions
 
 
 def _call(step: str, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class _Chain:
             graph = CreationGraph(Stack.of(self._stores))
             needs = {path: graph.needs_of(path) & created.keys() for path in created}
             for before, after in pairwise(_in_order(needs)):
-                created[after].add_dependency(created[before])
+                created[after].add_resource_dependency(created[before])
         return []
 
 
