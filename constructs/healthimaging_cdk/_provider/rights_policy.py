@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from typing import cast
 
 import jsii
-from aws_cdk import CfnElement, IResolveContext, IStringProducer, Lazy, Stack
+from aws_cdk import IResolveContext, IStringProducer, Lazy, Stack
 from aws_cdk import aws_iam as iam
+from constructs import IValidation
 
-from healthimaging_cdk._common.environment import stack_of
+from healthimaging_cdk._common.environment import ask_once, stack_of
 from healthimaging_cdk._common.policies import Statement, policy_document
 
 _DIGITS = 16
@@ -28,14 +29,49 @@ class RightsPolicy(iam.Policy):
     def __init__(self, role: iam.Role, construct_id: str, statements: Sequence[Statement]) -> None:
         stack = stack_of(role)
         document = policy_document(statements)
+        self._allowed = document
         self._digest = _Digest(stack, document)
         self.digest = Lazy.uncached_string(self._digest)
         """What the policy allows, in 16 characters: they change when that does."""
         super().__init__(role, construct_id, policy_name=f"{construct_id}-{self.digest}", document=document)
         # Not by ``roles``: a role that iam.Role.customize_roles replaces leaves the policy out of the template.
         role.attach_inline_policy(self)
-        resource = cast("CfnElement", self.node.default_child)
-        resource.override_logical_id(f"{stack.get_logical_id(resource)}{self.digest}")
+        self._resource = cast("iam.CfnPolicy", self.node.default_child)
+        self._names = construct_id, stack.get_logical_id(self._resource)
+        self._resource.override_logical_id(f"{self._names[1]}{self.digest}")
+        _final_names(stack).policies.append(self)
+
+    def _write_names(self, document: object) -> None:
+        digest = self._digest.decide(document)
+        self._resource.policy_name = f"{self._names[0]}-{digest}"
+        self._resource.override_logical_id(f"{self._names[1]}{digest}")
+
+
+@jsii.implements(IValidation)
+class _FinalNames:
+    """Writes the digests of a stack's policies in the place of their tokens, each of which CDK asks Python for often.
+
+    CDK asks for validations when it has looked for references, and before it writes the template. Where an app skips
+    them, the tokens remain.
+    """
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self.policies: list[RightsPolicy] = []
+
+    def validate(self) -> list[str]:
+        """Write the names, and find nothing wrong."""
+        documents = self._stack.resolve([policy._allowed for policy in self.policies])  # noqa: SLF001 - of this module
+        for policy, document in zip(self.policies, documents, strict=True):
+            policy._write_names(document)  # noqa: SLF001 - as above
+        return []
+
+
+@ask_once
+def _final_names(stack: Stack) -> _FinalNames:
+    names = _FinalNames(stack)
+    stack.node.add_validation(names)
+    return names
 
 
 @jsii.implements(IStringProducer)
@@ -61,10 +97,14 @@ class _Digest:
     def current(self) -> str:
         if self._known is not None:
             return self._known
-        digest = digest_of(json.dumps(self._stack.resolve(self._document), sort_keys=True))
         if self._is_final:
-            self._known = digest
-        return digest
+            return self.decide(self._stack.resolve(self._document))
+        return _digest_of_document(self._stack.resolve(self._document))
+
+    def decide(self, document: object) -> str:
+        """Take a document as the template holds it, from now on."""
+        self._known = _digest_of_document(document)
+        return self._known
 
 
 @jsii.implements(IStringProducer)
@@ -79,6 +119,10 @@ class _Together:
 def digest_together(policies: Sequence[RightsPolicy]) -> str:
     """A token for one digest of several policies."""
     return Lazy.uncached_string(_Together(policies))
+
+
+def _digest_of_document(document: object) -> str:
+    return digest_of(json.dumps(document, sort_keys=True))
 
 
 def digest_of(text: str) -> str:
