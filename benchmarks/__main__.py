@@ -44,6 +44,7 @@ def _measurements(part: str, effort: _Effort) -> list[Callable[[], Table]]:
         "synth": [
             lambda: synth.measure(effort.synths),
             templates.measure,
+            templates.measure_parts,
             lambda: many_stacks.measure(effort.builds, effort.stacks),
         ],
         "function": [
