@@ -18,7 +18,7 @@ def end_process_group(group: int, ended: Callable[[], bool]) -> None:
     for number, seconds in ((signal.SIGTERM, _GRACE_SECONDS), (signal.SIGKILL, 0.0)):
         try:
             os.killpg(group, number)
-        except ProcessLookupError:
+        except (ProcessLookupError, PermissionError):  # macOS answers the second one for a group of zombies
             return
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and not ended():
@@ -40,8 +40,8 @@ def command_of(pid: int) -> str:
             return proc.joinpath(str(pid), "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             return ""
-    listed = subprocess.run(  # noqa: S603 - a fixed command and a number
-        ["/bin/ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
+    listed = subprocess.run(  # noqa: S603 - a fixed command and a number; -ww: not cut off at 80 characters
+        ["/bin/ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
     )
     return listed.stdout.strip()
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from healthimaging_local import Cloud, CloudError, environments, node, registry
+from healthimaging_local import Cloud, CloudError, environments, node, processes, registry
 from healthimaging_local.cli.using import CDK_CLI
 from healthimaging_local.connection import Connection
 from healthimaging_local.paths import HOME_VARIABLE, PACKAGE
-from healthimaging_local.processes import alive
+from healthimaging_local.processes import alive, command_of, end_process_group
 from healthimaging_local.progress import Lines
 from healthimaging_local.registry import Record, all_running, record_file
 from tests.conftest import ROOT
@@ -243,3 +243,23 @@ def test_a_cloud_is_known_by_its_name_also_where_paths_hold_spaces(monkeypatch: 
     monkeypatch.setattr(registry, "command_of", commands.get)
     records = [Record("one", pid, 4566, "", "", "", "", 0) for pid in commands]
     assert [True, False, False] == [record.is_running for record in records]
+
+
+def test_a_command_line_is_read_as_a_whole_where_there_is_no_proc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on macOS, whose ps cuts lines off."""
+    with subprocess.Popen([sys.executable, "-c", "input()", "x" * 500, "end"], stdin=subprocess.PIPE) as process:
+        monkeypatch.setattr(processes, "Path", lambda _: Path("/nowhere"))
+        assert until(lambda: f"{'x' * 500} end" in command_of(process.pid))
+        process.communicate(b"\n")
+    assert not command_of(process.pid)
+
+
+def test_a_group_that_is_gone_needs_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """macOS refuses a signal to a group of zombies, Linux knows no such group."""
+    for error in (ProcessLookupError, PermissionError):
+
+        def refuse(*_: int, error: type[OSError] = error) -> None:
+            raise error
+
+        monkeypatch.setattr(os, "killpg", refuse)
+        end_process_group(1 << 22, lambda: False)
