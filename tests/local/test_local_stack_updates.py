@@ -73,12 +73,12 @@ def test_a_nested_stack_is_updated(cloud: Cloud) -> None:
     assert ("UPDATE_COMPLETE", first.replace("one", "two")) == (stack["StackStatus"], output(stack, "V"))
 
 
-def tagged(cloud: Cloud, name: str, tag: str, *, first: bool = False) -> dict[str, Any]:
+def tagged(cloud: Cloud, name: str, *values: str, first: bool = False) -> dict[str, Any]:
     store = {"Type": "AWS::HealthImaging::Datastore", "Properties": {}, "UpdateReplacePolicy": "Retain"}
     body = json.dumps({"Resources": {"Store": store}, "Outputs": {"StoreId": {"Value": {"Ref": "Store"}}}})
     client = cloud.client("cloudformation")
     call = client.create_stack if first else client.update_stack
-    call(StackName=name, TemplateBody=body, Capabilities=IAM, Tags=[{"Key": "team", "Value": tag}])
+    call(StackName=name, TemplateBody=body, Capabilities=IAM, Tags=[{"Key": "team", "Value": it} for it in values])
     return settled(cloud, name)
 
 
@@ -93,8 +93,9 @@ def test_a_new_store_has_the_tags_of_its_stack_and_keeps_them(cloud: Cloud) -> N
     """Its type is taggable and tagOnCreate; nothing is added of CloudFormation's own."""
     store = output(tagged(cloud, "stack-tags", "a", first=True))
     assert {"team": "a"} == tags_of(cloud, store)
-    assert store == output(tagged(cloud, "stack-tags", "b"))
-    assert {"team": "a"} == tags_of(cloud, store)
+    for values in ("b", ""):
+        assert store == output(tagged(cloud, "stack-tags", *values))
+        assert {"team": "a"} == tags_of(cloud, store)
 
 
 @pytest.mark.patch("stack_tags_reach_stores")

@@ -82,7 +82,8 @@ def stack_tags_reach_stores() -> None:
     def with_stack_tags(resource_type: str, properties: Json, tags: Json, stack_name: str, *rest: Json) -> Json:
         if resource_type == kind and not app._loaded_modules["medical_imaging"].state.settings.stack_tags_reach_stores:
             # Those of now, also for the state before: no difference between them replaces a store.
-            tags = (stacks_store._stacks.get(stack_name) or {}).get("Tags") or tags
+            stack = stacks_store._stacks.get(stack_name)
+            tags = tags if stack is None else stack.get("Tags") or []
         return original(resource_type, properties, tags, stack_name, *rest)
 
     provisioners._with_stack_tags = with_stack_tags
