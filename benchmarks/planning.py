@@ -1,0 +1,47 @@
+"""Planning a bulk import, against parsing the same listing with boto3's paginator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+
+from benchmarks.layouts import LAYOUTS
+from benchmarks.page import Table
+from benchmarks.processes import run_module
+
+_PROCESS = "benchmarks.planning_process"
+_PARSED_KEYS = 50_000
+
+
+def measure(counts: Sequence[int], rounds: int) -> Table:
+    """Plan listings of several sizes and layouts; those of the first size ``rounds`` times, in turns with boto3."""
+    rows = []
+    for layout in LAYOUTS:
+        parsed, planned = [], []
+        for number, keys in enumerate([*[counts[0]] * (rounds - 1), *counts]):
+            parsed.append(_parse(layout))
+            found = run_module(_PROCESS, "plan", layout, str(keys)).document
+            planned.append((number, keys, found))
+        boto3 = median(parsed)
+        for keys in counts:
+            of_size = [found for _, many, found in planned if many == keys]
+            seconds = median(found["seconds"] / keys for found in of_size)
+            peak = max(found["peak"] for found in of_size)
+            numbers = [f"{1 / seconds / 1e6:.2f}", f"{boto3 * 1e6:.1f}", f"{100 * seconds / boto3:.1f}"]
+            jobs = [f"{of_size[0][name]:,}" for name in ("jobs", "jobs_by_any_prefix")]
+            rows.append([layout, f"{keys / 1e6:g}", *numbers, f"{peak:.0f}", *jobs])
+    return Table(
+        "Planning a bulk import",
+        "Million keys that the function plans in a second of CPU, microseconds of CPU that boto3's paginator takes for "
+        f"a key of the same listing ({_PARSED_KEYS:,} keys, without a network), and what planning adds to that: "
+        "reading boto3's pages, cutting, writing the jobs, and counting the jobs by prefixes without '/'. Each is a "
+        "process of its own, and memory is its peak, Python included. The listing is generated page by page. The "
+        f"smallest size is the median of {rounds} rounds in turns with boto3; the others ran once.",
+        ["layout", "million keys", "million/s", "boto3 (us)", "on top (%)", "peak (MB)", "jobs", "jobs without '/'"],
+        rows,
+    )
+
+
+def _parse(layout: str) -> float:
+    """Return the seconds of CPU that boto3 takes for a key."""
+    return float(run_module(_PROCESS, "parse", layout, str(_PARSED_KEYS)).document["seconds"]) / _PARSED_KEYS
