@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -20,11 +22,14 @@ from healthimaging_cdk.cli._group import commands
 from healthimaging_import.bulk.plan import decode_jobs
 from healthimaging_import.bulk.settings import Settings
 from tests.deployment import P10_FILES, Account, eventually
+from tests.public_files import PACKAGES, SOURCES, files
 
-pytestmark = pytest.mark.cloud
+pytestmark = [pytest.mark.cloud, pytest.mark.filterwarnings("ignore::UserWarning")]  # pydicom's of odd files
 
-FOLDERS, SLOTS = 50, 6
+SLOTS, FILES_PER_JOB = 6, 12
 BROKEN = "archive/p07/"
+SYNTHETIC_FOLDERS = 27
+LARGEST_FILE = 300_000
 
 
 @pytest.fixture(autouse=True)
@@ -46,21 +51,60 @@ def p10(folder: int, number: int) -> bytes:
     return body.getvalue()
 
 
-class Archive:
-    """Fifty folders of images, and a stack that imports them."""
+def synthetic(folders: int, files: int = 6) -> dict[str, bytes]:
+    """Folders of a patient each; every fifth has a file that is no DICOM file."""
+    return {
+        f"archive/p{folder:02}/{number}.dcm": b"not a DICOM file"
+        if folder % 5 == 0 and number == 5
+        else p10(folder, number)
+        for folder in range(folders)
+        for number in range(files)
+    }
 
-    def __init__(self, account: Account, name: str, folders: int = FOLDERS, **options: Any) -> None:
-        self.account, self.name = account, name
+
+def published() -> dict[str, bytes]:
+    """Files of packages, by study: a study's files are in one folder, so that its image sets have one version.
+
+    Files that cannot be read or have no ids are among them, each file of the same ids once.
+    """
+    if not PACKAGES.is_dir():
+        pytest.fail("the files are missing in .clients: run `make install-clients` first")
+    studies: dict[str, dict[str, bytes]] = {}
+    for source in SOURCES.values():
+        for _, body in files(source):
+            study, instance = ids_of(body)
+            known = studies.setdefault(study, {})
+            if len(body) <= LARGEST_FILE and len(known) < FILES_PER_JOB:
+                known.setdefault(instance or f"bad{len(known)}", body)
+    found: dict[str, bytes] = {}
+    folder, room = 0, 0
+    for bodies in studies.values():
+        if len(bodies) > room:
+            folder, room = folder + 1, FILES_PER_JOB
+        room -= len(bodies)
+        found |= {f"archive/published/{folder:02}/{len(found) + n:04}.dcm": it for n, it in enumerate(bodies.values())}
+    return found
+
+
+def ids_of(body: bytes) -> tuple[str, str]:
+    """The study and the instance that a file says it is of."""
+    try:
+        dataset = pydicom.dcmread(io.BytesIO(body), specific_tags=["StudyInstanceUID", "SOPInstanceUID"])
+    except Exception:  # noqa: BLE001 - the files of strangers
+        return "", ""
+    return str(dataset.get("StudyInstanceUID", "")), str(dataset.get("SOPInstanceUID", ""))
+
+
+class Archive:
+    """Folders of images, and a stack that imports them."""
+
+    def __init__(self, account: Account, name: str, contents: dict[str, bytes], **options: Any) -> None:
+        self.account, self.name, self.contents = account, name, contents
         self.images, self.results = f"{name.lower()}-images", f"{name.lower()}-results"
         for bucket in (self.images, self.results):
             account.s3.create_bucket(Bucket=bucket)
-        self.good, self.bad = 0, 0
-        for folder in range(folders):
-            for number in range(6):
-                is_bad = folder % 5 == 0 and number == 5
-                body = b"not a DICOM file" if is_bad else p10(folder, number)
-                self.put(f"archive/p{folder:02}/{number}.dcm", body)
-                self.good, self.bad = self.good + (not is_bad), self.bad + is_bad
+        for key, body in contents.items():
+            self.put(key, body)
         self.store = account.healthimaging.create_datastore(datastoreName=name)["datastoreId"]
         self.states = account.cloud.client("stepfunctions")
         deployed = account.deploy_one(self.app(**options))
@@ -79,7 +123,7 @@ class Archive:
             datastore=Datastore.from_datastore_id(stack, "Store", self.store),
             source=ImportSource.bucket(s3.Bucket.from_bucket_name(stack, "Images", self.images), "archive/"),
             output_bucket=s3.Bucket.from_bucket_name(stack, "Results", self.results),
-            quotas=ImportQuotas(files=6),
+            quotas=ImportQuotas(files=FILES_PER_JOB),
             pace=BulkPace(starts_per_second=4, concurrent_jobs=SLOTS),
             **{"attempts": 2, **options},
         )
@@ -101,16 +145,15 @@ class Archive:
     def log(self) -> str:
         return self.account.log_lines()[-3000:]
 
+    def document_key(self, name: str) -> str:
+        """The key of the one file of the folder of bulk imports with such a name; empty where there is none."""
+        listed = self.account.s3.list_objects_v2(Bucket=self.results, Prefix="results/.healthimaging-cdk/bulk/")
+        keys = [item["Key"] for item in listed.get("Contents", []) if item["Key"].endswith(f"/{name}")]
+        return str(keys[0]) if keys else ""
+
     def document(self, name: str) -> Any:
-        """The one file of the folder of bulk imports with such a name."""
-        listed = self.account.s3.list_objects_v2(Bucket=self.results, Prefix="results/.healthimaging-cdk/bulk/").get(
-            "Contents", []
-        )
-        keys = [item["Key"] for item in listed if item["Key"].endswith(f"/{name}")]
-        if not keys:
-            return None
-        self.key = keys[0]
-        return json.loads(self.account.s3.get_object(Bucket=self.results, Key=self.key)["Body"].read())
+        key = self.document_key(name)
+        return json.loads(self.read(key)) if key else None
 
     def settings(self) -> Settings:
         definition = json.loads(self.states.describe_state_machine(stateMachineArn=self.machine)["definition"])
@@ -126,6 +169,33 @@ class Archive:
                 return found
             page = {"nextToken": answer["nextToken"]}
 
+    def instances(self) -> Counter[str]:
+        """How often each instance is in the store."""
+        found: Counter[str] = Counter()
+        for image_set in self.image_sets():
+            body = self.account.healthimaging.get_image_set_metadata(
+                datastoreId=self.store, imageSetId=image_set["imageSetId"]
+            )["imageSetMetadataBlob"].read()
+            series = json.loads(gzip.decompress(body))["Study"]["Series"]
+            found.update(instance for it in series.values() for instance in it["Instances"])
+        return found
+
+    def rejected(self) -> set[str]:
+        """The keys in the lists of rejected files, which the report's list of jobs leads to."""
+        prefix = self.document_key("report.json").removesuffix("report.json") + "rejections/"
+        listed = self.account.s3.list_objects_v2(Bucket=self.results, Prefix=prefix).get("Contents", [])
+        jobs = [json.loads(line) for item in listed for line in self.read(item["Key"]).splitlines()]
+        keys: set[str] = set()
+        for job in jobs:
+            lines = self.read(job["failure_ndjson"].removeprefix(f"s3://{self.results}/")).splitlines()
+            assert job["rejected"] == len(lines)
+            keys |= {json.loads(line)["inputFile"] for line in lines}
+        return keys
+
+    def read(self, key: str) -> bytes:
+        body: bytes = self.account.s3.get_object(Bucket=self.results, Key=key)["Body"].read()
+        return body
+
     def jobs(self) -> list[dict[str, Any]]:
         pages = self.account.healthimaging.get_paginator("list_dicom_import_jobs").paginate(datastoreId=self.store)
         return [job for page in pages for job in page["jobSummaries"]]
@@ -139,9 +209,13 @@ class Archive:
 
 @pytest.mark.long
 def test_every_good_file_is_in_the_store_once_whatever_went_wrong(account):
-    archive = Archive(account, "Bulk")
+    contents = {**published(), **synthetic(SYNTHETIC_FOLDERS, 12)}
+    archive = Archive(account, "Bulk", contents)
+    folders = len({key.rpartition("/")[0] for key in contents})
+    assert folders >= 50
+    assert len(contents) >= 400
     cloud = account.cloud
-    cloud.settings(job_seconds=2, files_per_job=6, jobs_per_datastore=SLOTS, start_rate=4, start_burst=1)
+    cloud.settings(job_seconds=2, files_per_job=FILES_PER_JOB, jobs_per_datastore=SLOTS, start_rate=4, start_burst=1)
     assert "SUCCEEDED" == archive.wait(archive.start(plan_only=True))["status"]
     archive.put(f"{BROKEN}one-too-many", b"x")  # fails its job, since it came after the plan
     for operation in ("GetDICOMImportJob", "ListDICOMImportJobs", "StartDICOMImportJob"):
@@ -175,23 +249,23 @@ def test_every_good_file_is_in_the_store_once_whatever_went_wrong(account):
         "until": now,
     }
     state["next"] += 1
-    archive.document("state.json")
-    account.s3.put_object(Bucket=archive.results, Key=archive.key, Body=json.dumps({"schema": 1, **state}).encode())
+    key = archive.document_key("state.json")
+    account.s3.put_object(Bucket=archive.results, Key=key, Body=json.dumps({"schema": 1, **state}).encode())
 
     second = archive.start()
     ended = archive.wait(second)
     assert "FAILED" == ended["status"]
     report = archive.document("report.json")
-    assert "1 of 50 jobs have failed" in ended["cause"], ended
+    assert f"1 of {folders} jobs have failed" in ended["cause"], ended
     assert ["FAILED", True] == [report["verdict"], report["files"]["adds_up"]]
-    assert {49: 1, 1: 1} == {report["jobs"]["succeeded"]: 1, report["jobs"]["failed"]: 1}
+    assert [folders - 1, 1] == [report["jobs"]["succeeded"], report["jobs"]["failed"]]
 
     account.s3.delete_object(Bucket=archive.images, Key=f"{BROKEN}one-too-many")
     archive.states.redrive_execution(executionArn=second)
     assert "SUCCEEDED" == archive.wait(second)["status"]
     report = archive.document("report.json")
     assert_report_equals_the_store(archive, report)
-    assert FOLDERS + 2 == len(archive.jobs())  # the broken one was tried three times
+    assert folders + 2 == len(archive.jobs())  # the broken one was tried three times
     assert 1 == sum(job["jobId"] == lost["jobId"] for job in archive.jobs())
     assert "SUCCEEDED" == report["verdict"]
     assert "PatientID" not in json.dumps(report)
@@ -199,7 +273,7 @@ def test_every_good_file_is_in_the_store_once_whatever_went_wrong(account):
 
     # A further execution of the same plan has nothing to do.
     assert "SUCCEEDED" == archive.wait(archive.start())["status"]
-    assert FOLDERS + 2 == len(archive.jobs())
+    assert folders + 2 == len(archive.jobs())
     assert not [it for it in cloud.decisions() if it["decision"] == "denied" and "Archive" in it["principal"]]
 
 
@@ -213,19 +287,26 @@ def start(account: Account, parameters: dict[str, Any]) -> Any:
 def assert_report_equals_the_store(archive: Archive, report: dict[str, Any]) -> None:
     image_sets = archive.image_sets()
     assert {1} == {image_set["version"] for image_set in image_sets}
-    tags = [image_set["DICOMTags"] for image_set in image_sets]
-    studies = {it["DICOMStudyInstanceUID"]: it["DICOMNumberOfStudyRelatedInstances"] for it in tags}
-    assert archive.good == sum(studies.values()) == report["files"]["imported"]
-    assert archive.bad == report["files"]["rejected"]
-    assert len(image_sets) == report["image_sets"]["generated"]
-    assert (archive.good + archive.bad, 0, 0, True) == tuple(
-        report["files"][name] for name in ("listed", "to_do", "not_judged", "adds_up")
+    rejected = archive.rejected()
+    good = Counter(ids_of(body)[1] for key, body in archive.contents.items() if key not in rejected)
+    assert good == archive.instances(), "a file that was not rejected is not in the store once"
+    assert {1} == set(good.values())
+    assert rejected >= {key for key, body in archive.contents.items() if body == b"not a DICOM file"}
+    files = report["files"]
+    assert (len(archive.contents), good.total(), len(rejected)) == (
+        files["listed"],
+        files["imported"],
+        files["rejected"],
     )
+    assert (0, 0, 0, True) == tuple(files[name] for name in ("to_do", "not_judged", "uncovered", "adds_up"))
+    assert len(rejected) == sum(report["rejected"]["causes"].values())
+    primary = sum(bool(image_set["isPrimary"]) for image_set in image_sets)
+    assert (len(image_sets), primary) == tuple(report["image_sets"][name] for name in ("generated", "primary"))
 
 
 def test_a_deploy_can_start_it_and_plan_only_starts_no_job(account):
-    account.cloud.settings(job_seconds=0.2, files_per_job=6)
-    archive = Archive(account, "BulkPlanned", folders=3, start_on_deploy=True, plan_only=True)
+    account.cloud.settings(job_seconds=0.2, files_per_job=FILES_PER_JOB)
+    archive = Archive(account, "BulkPlanned", synthetic(3, 12), start_on_deploy=True, plan_only=True)
     assert eventually(lambda: archive.document("plan.json"))
     (execution,) = archive.states.list_executions(stateMachineArn=archive.machine)["executions"]
     assert "SUCCEEDED" == archive.wait(execution["executionArn"])["status"]
@@ -236,8 +317,8 @@ def test_a_deploy_can_start_it_and_plan_only_starts_no_job(account):
 def test_the_commands_watch_report_and_retry(account, monkeypatch, tmp_path):
     for name, value in account.cloud.environ().items():
         monkeypatch.setenv(name, value)
-    account.cloud.settings(job_seconds=0.2, files_per_job=6)
-    archive = Archive(account, "BulkCommands", folders=4, attempts=1)
+    account.cloud.settings(job_seconds=0.2, files_per_job=FILES_PER_JOB)
+    archive = Archive(account, "BulkCommands", synthetic(4, 12), attempts=1)
     page = tmp_path / "report.html"
 
     def run(name: str, *more: str) -> Any:
@@ -259,7 +340,7 @@ def test_the_commands_watch_report_and_retry(account, monkeypatch, tmp_path):
     assert 0 == retried.exit_code, retried.output
     assert "SUCCEEDED" == archive.wait(retried.stdout.splitlines()[0])["status"]
     report = run("report", "BulkCommands", "--format", "json")
-    assert (0, archive.good) == (report.exit_code, json.loads(report.stdout)["files"]["imported"])
+    assert (0, 4 * 12 - 1) == (report.exit_code, json.loads(report.stdout)["files"]["imported"])
     assert "nothing to retry" in run("retry", "BulkCommands").output
-    planned = run("plan", f"s3://{archive.images}/archive/", "--files", "6", "--format", "json")
+    planned = run("plan", f"s3://{archive.images}/archive/", "--files", str(FILES_PER_JOB), "--format", "json")
     assert archive.document("plan.json")["plan"] == json.loads(planned.stdout)["plan"]
