@@ -194,7 +194,7 @@ def _report(step: _Step) -> dict[str, Any]:
 
 def _write_rejections(step: _Step, run: Run) -> int | None:
     """List the jobs that rejected files, with where to read which; returns where to go on, or None."""
-    rejecting = sorted(run.state.rejecting)
+    rejecting = list(run.state.rejecting)
     first = int(step.state.get("rejections", 0))
     for at in range(first, len(rejecting), _REJECTIONS_PER_FILE):
         if time.time() >= step.until:

@@ -65,7 +65,7 @@ class Run:
                 return False
             state.asker, state.reason, state.failed_in_a_row, state.ended_at = asker, "", 0, 0.0
             for (n, attempt), result in results.items():
-                if [n, attempt] in state.bad:
+                if (n, attempt) in state.bad:
                     state.take_back(n, attempt, result)
             return True
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypedDict
 
+from healthimaging_import.bulk.job_set import JobSet
 from healthimaging_import.bulk.totals import Times, Totals
 from healthimaging_import.contract import Verdict
 from healthimaging_import.errors import DECODE_ERRORS, TerminalError
@@ -55,10 +56,10 @@ class RunState:
     running: list[RunningJob] = field(default_factory=list)
     done: int = 0
     """Jobs that are judged for good."""
-    bad: list[list[int]] = field(default_factory=list)
-    """Of those, the ones that failed or whose verdict is unknown, as ``[n, attempt]``."""
-    rejecting: list[list[int]] = field(default_factory=list)
-    """Of those, the ones that rejected files, as ``[n, attempt]``."""
+    bad: JobSet = field(default_factory=JobSet)
+    """Of those, the ones that failed or whose verdict is unknown."""
+    rejecting: JobSet = field(default_factory=JobSet)
+    """Of those, the ones that rejected files."""
     due: float = 0.0
     throttles: int = 0
     starts: int = 0
@@ -134,14 +135,14 @@ class RunState:
         self.done += 1
         self.totals.add(result)
         if result["verdict"] != Verdict.SUCCEEDED:
-            self.bad.append([n, attempt])
+            self.bad.add(n, attempt)
         if numbers.get("scanned", 0) > numbers.get("imported", 0):
-            self.rejecting.append([n, attempt])
+            self.rejecting.add(n, attempt)
 
     def take_back(self, n: int, attempt: int, result: Mapping[str, Any]) -> None:
         """Take away what became of a bad job, and have it started again."""
-        self.bad.remove([n, attempt])
-        self.rejecting = [it for it in self.rejecting if it != [n, attempt]]
+        self.bad.discard(n, attempt)
+        self.rejecting.discard(n, attempt)
         self.totals.add(result, -1)
         self.done -= 1
         self.repeated += 1
@@ -149,7 +150,9 @@ class RunState:
 
     def encode(self) -> bytes:
         """Write the state as it is stored."""
-        document = {**vars(self), "schema": SCHEMA, "totals": vars(self.totals), "times": vars(self.times)}
+        parts = {"totals": vars(self.totals), "times": vars(self.times)}
+        sets = {"bad": self.bad.encode(), "rejecting": self.rejecting.encode()}
+        document = {**vars(self), **parts, **sets, "schema": SCHEMA}
         return json.dumps(document, separators=(",", ":"), sort_keys=True).encode()
 
     @staticmethod
@@ -166,6 +169,7 @@ class RunState:
             known = {item.name for item in fields(RunState)}
             values = {name: value for name, value in document.items() if name in known}
             values["totals"], values["times"] = Totals(**values["totals"]), Times(**values["times"])
+            values["bad"], values["rejecting"] = (JobSet.decode(values[name]) for name in ("bad", "rejecting"))
             return RunState(**values)
         except DECODE_ERRORS:
             raise TerminalError("state.json of the bulk import is damaged: put an earlier version of it back") from None

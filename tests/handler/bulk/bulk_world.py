@@ -235,13 +235,13 @@ def make_settings(world: World, **changes: Any) -> Settings:
     return Settings(**{**values, **changes})
 
 
-def write_plan(world: World, settings: Settings, sizes: list[int]) -> dict[str, Any]:
-    """A plan of so many jobs, each with so many files."""
+def write_plan(world: World, settings: Settings, sizes: list[int], prefix: str = "in/{n:06}/") -> dict[str, Any]:
+    """A plan of so many jobs, each with so many files, whose prefixes are named like that."""
     disturb, world.disturb = world.disturb, lambda *_: None
     planner = Planner(settings.source.bucket, settings.source.prefix, settings.limits)
     planner.listed.files = sum(sizes)
     writer, folder = PlanWriter(settings.source.bucket), Folder(world, settings)  # type: ignore[arg-type]
-    parts = (Part(f"in/{n:06}/", files, files) for n, files in enumerate(sizes, start=1))
+    parts = (Part(prefix.format(n=n), files, files) for n, files in enumerate(sizes, start=1))
     bodies = [*writer.add(parts), *writer.finish()]
     source = {"bucket": settings.source.bucket, "prefix": settings.source.prefix, "owner_account_id": None}
     plan = make_plan(planner, writer, source=source, limits=settings.limits, pace=settings.pace)

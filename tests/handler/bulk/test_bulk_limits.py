@@ -8,15 +8,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from healthimaging_import.bulk import handler
 from healthimaging_import.bulk.folder import Folder
+from healthimaging_import.bulk.job_set import JobSet
+from healthimaging_import.bulk.state import RunState
+from healthimaging_import.bulk.totals import result_document
+from healthimaging_import.contract import Verdict
+from healthimaging_import.errors import TerminalError
 from tests.handler.bulk.bulk_world import World, make_settings, run_to_end, write_plan
 
 pytestmark = pytest.mark.slow
 
 MOST_EVENTS, MOST_BYTES = 25_000, 256 * 1024
 EVENTS_OF_A_LOOP = 9
+MOST_JOBS, SLOTS = 185_000, 100
 LONGEST_RUN_HOURS = 206
 """40 million files in flat studies of 216 files, at 0.25 starts a second."""
 
@@ -62,6 +70,44 @@ def test_the_longest_run_fits_into_executions_of_two_thousand_loops():
     hours = (world.now - began) / 3600
     assert loops / hours * LONGEST_RUN_HOURS < handler._MOST_LOOPS
     assert handler._MOST_LOOPS * EVENTS_OF_A_LOOP < MOST_EVENTS
+
+
+def test_the_state_stays_small_with_as_many_jobs_as_forty_million_files_can_need():
+    rng, state = random.Random(1), RunState("p" * 64, "r" * 16, MOST_JOBS)
+    numbers = {"planned": 216, "scanned": 216}
+    for n in range(1, MOST_JOBS + 1):
+        imported = 216 - rng.choice([0, 0, 1])
+        verdict = Verdict.SUCCEEDED if rng.random() > 0.1 else Verdict.FAILED
+        result = result_document(
+            verdict, numbers={**numbers, "imported": imported}, reason="", job_status="COMPLETED", seconds=60.0
+        )
+        state.next = n + 1
+        state.note_result(n, 1, result, attempts=3, now=4.0 * n)
+    for n in range(SLOTS):
+        state.running.append({"n": n, "attempt": 1, "job_id": "0" * 32, "at": 0.0})
+    body = state.encode()
+    assert len(body) < 100_000
+    again = RunState.decode(body)
+    assert (list(state.bad), list(state.rejecting)) == (list(again.bad), list(again.rejecting))
+    assert body == again.encode()
+
+
+@given(st.sets(st.tuples(st.integers(1, 3000), st.integers(1, 10))), st.tuples(st.integers(1, 3000), st.integers(1, 3)))
+def test_a_set_of_jobs_is_one_also_when_it_is_written_and_read(pairs, other):
+    found = JobSet(pairs)
+    assert sorted(pairs) == list(JobSet.decode(json.loads(json.dumps(found.encode())))) == list(found)
+    assert (len(pairs), other in pairs) == (len(found), other in found)
+    found.add(*other)
+    assert sorted({*pairs, other}) == list(found)
+    found.discard(*other)
+    found.discard(*other)
+    assert sorted(pairs - {other}) == list(found)
+    assert list(found) == list(JobSet.decode([list(pair) for pair in pairs - {other}]))
+
+
+def test_fails_for_a_set_of_jobs_that_is_damaged():
+    with pytest.raises(TerminalError, match="damaged"):
+        RunState.decode(RunState("p", "r", 1).encode().replace(b'"bad":{}', b'"bad":{"1":"AAAA"}'))
 
 
 class Context:

@@ -82,6 +82,26 @@ def test_planning_in_steps_that_die_gives_the_same_plan(seed):
     assert whole == plan_to_end(world, seconds=6)
 
 
+@pytest.mark.parametrize("after", [False, True])
+def test_planning_that_is_killed_at_any_call_gives_the_same_plan(after):
+    whole, number, calls = plan_to_end(archive()), 0, 1
+    while number < calls:
+        count = 0
+
+        def disturb(world: World, _operation: str, is_after: bool) -> None:
+            nonlocal count
+            world.now += 1
+            if is_after == after:
+                count += 1
+                if count == number + 1:  # noqa: B023 - one planning after the other
+                    raise Crash
+
+        world = archive()
+        world.disturb = disturb
+        assert whole == plan_to_end(world, seconds=6)
+        number, calls = number + 1, count
+
+
 def test_a_later_run_has_the_same_plan_until_another_is_asked_for():
     world = archive()
     options = make_settings(world, limits=LIMITS)
