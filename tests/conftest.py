@@ -30,6 +30,7 @@ from aws_cdk import App, Stack, assertions
 from healthimaging_local import Cloud
 from tests.cli_zip import CliZip
 from tests.deployment import Account
+from tests.once import Once
 
 pytest_plugins = ["healthimaging_local.pytest_plugin"]
 
@@ -108,6 +109,15 @@ class Synthesized:
 @pytest.fixture
 def synthesize() -> type[Synthesized]:
     return Synthesized
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """What the workers of this session share."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    (shared / "once").mkdir(exist_ok=True)
+    return Once(shared / "once")
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,6 +11,7 @@ import pytest
 from tests.judges import checkouts, judging, policies
 from tests.judges.catalogue import CATALOGUE, Template, synthesize
 from tests.judges.findings import Finding
+from tests.once import Once
 
 V = TypeVar("V")
 
@@ -18,14 +19,14 @@ _JUDGES = ["checks", "validate", "control_tower", "cfn_lint", "cdk_nag", "iam", 
 
 
 class Memo(dict[str, V]):
-    """What a function makes of a name, made when first asked for."""
+    """What a function makes of a name and an empty folder, made once a session, when a worker first asks for it."""
 
-    def __init__(self, make: Callable[[str], V]) -> None:
+    def __init__(self, once: Once, kind: str, make: Callable[[str, Path], V]) -> None:
         super().__init__()
-        self._make = make
+        self._once, self._kind, self._make = once, kind, make
 
     def __missing__(self, name: str) -> V:
-        made = self[name] = self._make(name)
+        made = self[name] = self._once.get(f"{self._kind} of {name}", lambda folder: self._make(name, folder))
         return made
 
 
@@ -34,16 +35,26 @@ Findings = dict[str, list[Finding]]
 
 
 @pytest.fixture(scope="session")
-def dicom_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def dicom_folder(once: Once) -> Path:
     """Something to import."""
-    folder = tmp_path_factory.mktemp("dicom")
-    (folder / "image.dcm").write_bytes(bytes(128) + b"DICM")
-    return folder
+
+    def make(folder: Path) -> Path:
+        (folder / "image.dcm").write_bytes(bytes(128) + b"DICM")
+        return folder
+
+    return once.get("dicom folder", make)
 
 
 @pytest.fixture(scope="session")
-def templates(tmp_path_factory: pytest.TempPathFactory, dicom_folder: Path) -> dict[str, list[Template]]:
-    return Memo(lambda example: synthesize(example, tmp_path_factory.mktemp("cdk.out"), dicom_folder))
+def templates(once: Once, dicom_folder: Path) -> dict[str, list[Template]]:
+    return Memo(once, "templates", lambda example, folder: synthesize(example, folder, dicom_folder))
+
+
+def judged(
+    once: Once, templates: dict[str, list[Template]], judge: str, of: Callable[[Template], Iterable[Finding]]
+) -> Findings:
+    """What a judge finds in each example, one template after the other."""
+    return Memo(once, judge, lambda example, _: [found for item in templates[example] for found in of(item)])
 
 
 @pytest.fixture(scope="session")
@@ -63,49 +74,50 @@ def cfn_lint_runner() -> judging.CfnLint:
 
 @pytest.fixture(scope="session")
 def validate_findings(
-    templates: dict[str, list[Template]], validate_engine: judging.CloudFormationValidate
+    once: Once, templates: dict[str, list[Template]], validate_engine: judging.CloudFormationValidate
 ) -> Findings:
-    return Memo(lambda example: [found for item in templates[example] for found in validate_engine.findings(item)])
+    return judged(once, templates, "validate", validate_engine.findings)
 
 
 @pytest.fixture(scope="session")
-def checks_findings(templates: dict[str, list[Template]]) -> Findings:
-    return Memo(lambda example: list(judging.health_imaging_checks(templates[example])))
+def checks_findings(once: Once, templates: dict[str, list[Template]]) -> Findings:
+    return Memo(once, "checks", lambda example, _: list(judging.health_imaging_checks(templates[example])))
 
 
 @pytest.fixture(scope="session")
-def control_tower_findings(templates: dict[str, list[Template]], control_tower: judging.ControlTower) -> Findings:
-    return Memo(lambda example: [found for item in templates[example] for found in control_tower.findings(item)])
+def control_tower_findings(
+    once: Once, templates: dict[str, list[Template]], control_tower: judging.ControlTower
+) -> Findings:
+    return judged(once, templates, "control tower", control_tower.findings)
 
 
 @pytest.fixture(scope="session")
-def cfn_lint_findings(templates: dict[str, list[Template]], cfn_lint_runner: judging.CfnLint) -> Findings:
-    return Memo(lambda example: [found for item in templates[example] for found in cfn_lint_runner.findings(item)])
+def cfn_lint_findings(once: Once, templates: dict[str, list[Template]], cfn_lint_runner: judging.CfnLint) -> Findings:
+    return judged(once, templates, "cfn-lint", cfn_lint_runner.findings)
 
 
 @pytest.fixture(scope="session")
-def cdk_nag_findings(tmp_path_factory: pytest.TempPathFactory, dicom_folder: Path) -> Findings:
-    def judge(example: str) -> list[Finding]:
-        folder = tmp_path_factory.mktemp("cdk-nag")
+def cdk_nag_findings(once: Once, dicom_folder: Path) -> Findings:
+    def judge(example: str, folder: Path) -> list[Finding]:
         return judging.cdk_nag(example, lambda app: CATALOGUE[example](app, dicom_folder), folder)
 
-    return Memo(judge)
+    return Memo(once, "cdk-nag", judge)
 
 
 @pytest.fixture(scope="session")
-def iam_findings(templates: dict[str, list[Template]]) -> Findings:
-    return Memo(
-        lambda example: [found for item in templates[example] for found in policies.judge(item, templates[example])]
-    )
+def iam_findings(once: Once, templates: dict[str, list[Template]]) -> Findings:
+    def judge(example: str, _: Path) -> list[Finding]:
+        return [found for item in templates[example] for found in policies.judge(item, templates[example])]
+
+    return Memo(once, "iam", judge)
 
 
 @pytest.fixture(scope="session")
-def cloudsplaining_findings(templates: dict[str, list[Template]]) -> Findings:
-    return Memo(
-        lambda example: [
-            found for item in templates[example] for found in judging.cloudsplaining(item, templates[example])
-        ]
-    )
+def cloudsplaining_findings(once: Once, templates: dict[str, list[Template]]) -> Findings:
+    def judge(example: str, _: Path) -> list[Finding]:
+        return [found for item in templates[example] for found in judging.cloudsplaining(item, templates[example])]
+
+    return Memo(once, "cloudsplaining", judge)
 
 
 @pytest.fixture(scope="session")
@@ -116,14 +128,15 @@ def defective() -> Template:
 
 
 @pytest.fixture(scope="session")
-def checkov_findings(
-    tmp_path_factory: pytest.TempPathFactory, templates: dict[str, list[Template]], defective: Template
-) -> Findings:
-    everything = [template for example in CATALOGUE for template in templates[example]]
-    found: Findings = {example: [] for example in [*CATALOGUE, defective.example]}
-    for finding in judging.checkov([*everything, defective], tmp_path_factory.mktemp("checkov")):
-        found[finding.example].append(finding)
-    return found
+def checkov_findings(once: Once, templates: dict[str, list[Template]], defective: Template) -> Findings:
+    def judge(folder: Path) -> Findings:
+        everything = [template for example in CATALOGUE for template in templates[example]]
+        found: Findings = {example: [] for example in [*CATALOGUE, defective.example]}
+        for finding in judging.checkov([*everything, defective], folder):
+            found[finding.example].append(finding)
+        return found
+
+    return once.get("checkov", judge)
 
 
 @pytest.fixture(scope="session")
@@ -133,10 +146,10 @@ def all_findings(request: pytest.FixtureRequest) -> list[Finding]:
 
 
 @pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return checkouts.build_wheel(tmp_path_factory.mktemp("dist"))
+def wheel(once: Once) -> Path:
+    return once.get("wheel", checkouts.build_wheel)
 
 
 @pytest.fixture(scope="session")
-def installed_wheel(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Path:
-    return checkouts.install_wheel(wheel, tmp_path_factory.mktemp("installed") / "site-packages")
+def installed_wheel(once: Once, wheel: Path) -> Path:
+    return once.get("installed wheel", lambda folder: checkouts.install_wheel(wheel, folder / "site-packages"))
