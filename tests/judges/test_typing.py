@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ import pytest
 
 import healthimaging_cdk
 from tests.judges.judging import ROOT
-from tests.judges.snippets import as_module, write_modules
+from tests.judges.snippets import PAGES, as_module, write_modules
+from tests.library.test_readme import examples
 
 pytestmark = pytest.mark.judges
 
@@ -74,6 +76,7 @@ def test_a_type_checker_sees_every_public_name_and_no_source_of_the_function(fou
     assert [] == [module["name"] for module in found["modules"] if "._" in module["name"].removesuffix(".__main__")]
 
 
+@pytest.mark.long
 def test_fails_for_one_argument_without_a_type(tmp_path: Path, installed_wheel: Path) -> None:
     library = tmp_path / "site-packages"
     shutil.copytree(installed_wheel, library)
@@ -83,23 +86,59 @@ def test_fails_for_one_argument_without_a_type(tmp_path: Path, installed_wheel: 
     assert completeness(library)["completenessScore"] < 1
 
 
-def test_pyright_takes_what_is_right_and_reports_what_is_wrong(installed_wheel: Path) -> None:
-    answer = pyright("--project", USES, library=installed_wheel)
-    assert ([], 2) == (answer["generalDiagnostics"], answer["summary"]["filesAnalyzed"])
+RIGHT = "ImportSource.directory('a')  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]\n"
+WRONG = "DicomImport(stack, 'A', timeout=5)\nDicomImport(stack, 'B').encryption_key.key_arn\nsurely_not_defined()\n"
 
 
-def test_mypy_takes_what_is_right_and_reports_what_is_wrong() -> None:
-    # The project's own settings, so that the cache of `make lint` serves: without it this takes a minute.
-    assert "" == mypy(USES)
+@dataclass(frozen=True)
+class Checked:
+    """What each type checker says of all files at once: it takes most of its time to load aws-cdk-lib."""
+
+    mypy: list[str]
+    pyright: list[dict[str, Any]]
+    files: int
+
+    def of_mypy(self, folder: str) -> list[str]:
+        return [line for line in self.mypy if f"/{folder}/" in line]
+
+    def of_pyright(self, folder: str) -> list[dict[str, Any]]:
+        return [it for it in self.pyright if Path(it["file"]).parent.name == folder]
 
 
-def test_fails_when_an_expected_error_does_not_come(tmp_path: Path, installed_wheel: Path) -> None:
-    shutil.copy(USES / "pyrightconfig.json", tmp_path)
-    right = "ImportSource.directory('a')  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]\n"
-    (tmp_path / "uses.py").write_text(f"from healthimaging_cdk import ImportSource\n{right}", encoding="utf-8")
-    (diagnostic,) = pyright("--project", tmp_path, library=installed_wheel)["generalDiagnostics"]
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory: pytest.TempPathFactory, installed_wheel: Path) -> Checked:
+    folder = tmp_path_factory.mktemp("checked")
+    shutil.copy(USES / "pyrightconfig.json", folder)
+    for name in ("uses", "unneeded", "wrong", "pages"):
+        (folder / name).mkdir()
+    for file in USES.glob("*.py"):
+        shutil.copy(file, folder / "uses")
+    text = f"from healthimaging_cdk import ImportSource\n{RIGHT}"
+    (folder / "unneeded" / "unneeded.py").write_text(text, encoding="utf-8")
+    (folder / "wrong" / "wrong.py").write_text(as_module(WRONG), encoding="utf-8")
+    written = write_modules(folder / "pages")
+    assert {"README.md", "docs/notifications.md", "docs/cross-account.md"} <= set(written.values())
+    answer = pyright("--project", folder, library=installed_wheel)
+    return Checked(mypy(folder).splitlines(), answer["generalDiagnostics"], answer["summary"]["filesAnalyzed"])
+
+
+def test_every_file_is_checked(checked: Checked) -> None:
+    assert len(list(USES.glob("*.py"))) == 2
+    assert 2 + 2 + len([page for page in PAGES if examples(page.read_text(encoding="utf-8"))]) == checked.files
+
+
+def test_pyright_takes_what_is_right_and_reports_what_is_wrong(checked: Checked) -> None:
+    assert [] == checked.of_pyright("uses")
+
+
+def test_mypy_takes_what_is_right_and_reports_what_is_wrong(checked: Checked) -> None:
+    assert [] == checked.of_mypy("uses")
+
+
+def test_fails_when_an_expected_error_does_not_come(checked: Checked) -> None:
+    (diagnostic,) = checked.of_pyright("unneeded")
     assert "reportUnnecessaryTypeIgnoreComment" == diagnostic["rule"]
-    assert "unused-ignore" in mypy(tmp_path)
+    assert "unused-ignore" in "".join(checked.of_mypy("unneeded"))
 
 
 def test_what_is_right_uses_every_public_name() -> None:
@@ -109,48 +148,35 @@ def test_what_is_right_uses_every_public_name() -> None:
 
 def mypy(folder: Path) -> str:
     """What mypy --strict has against the files of a folder; the empty string if nothing."""
+    # The project's own settings, so that the cache of `make lint` serves: without it this takes a minute.
     command = [sys.executable, "-m", "mypy", "--no-error-summary", "--config-file", ROOT / "pyproject.toml", folder]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert "" == done.stderr
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def snippets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of all pages, a module for each."""
-    folder = tmp_path_factory.mktemp("snippets")
-    shutil.copy(USES / "pyrightconfig.json", folder)
-    written = write_modules(folder)
-    assert {"README.md", "docs/notifications.md", "docs/cross-account.md"} <= set(written.values())
-    return folder
+def test_mypy_takes_every_example_of_the_pages(checked: Checked) -> None:
+    assert [] == checked.of_mypy("pages")
 
 
-def test_mypy_takes_every_example_of_the_pages(snippets: Path) -> None:
-    assert "" == mypy(snippets)
+def test_pyright_takes_every_example_of_the_pages(checked: Checked) -> None:
+    assert [] == own_errors(checked.of_pyright("pages"))
 
 
-def test_pyright_takes_every_example_of_the_pages(snippets: Path, installed_wheel: Path) -> None:
-    assert [] == own_errors(pyright("--project", snippets, library=installed_wheel))
-
-
-def test_fails_for_an_example_that_is_wrong_or_takes_what_may_be_none(tmp_path: Path, installed_wheel: Path) -> None:
-    shutil.copy(USES / "pyrightconfig.json", tmp_path)
-    wrong = "DicomImport(stack, 'A', timeout=5)\nDicomImport(stack, 'B').encryption_key.key_arn\nsurely_not_defined()\n"
-    (tmp_path / "wrong.py").write_text(as_module(wrong), encoding="utf-8")
-    said = mypy(tmp_path)
-    assert ["arg-type", "union-attr", "name-defined"] == re.findall(r"\[([\w-]+)\]$", said, flags=re.MULTILINE)
-    found = own_errors(pyright("--project", tmp_path, library=installed_wheel))
+def test_fails_for_an_example_that_is_wrong_or_takes_what_may_be_none(checked: Checked) -> None:
+    said = [re.search(r"\[([\w-]+)\]$", line) for line in checked.of_mypy("wrong")]
+    assert ["arg-type", "union-attr", "name-defined"] == [it[1] for it in said if it]
+    found = own_errors(checked.of_pyright("wrong"))
     assert ["reportArgumentType", "reportOptionalMemberAccess", "reportUndefinedVariable"] == [it[1] for it in found]
 
 
-def own_errors(answer: dict[str, Any]) -> list[tuple[str, str, str]]:
+def own_errors(diagnostics: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
     """What pyright has against modules, without jsii's interfaces, which it compares by names of parameters as well.
 
     aws-cdk-lib's own classes do not fit them (aws/jsii#4541); mypy checks those arguments.
     """
-    assert answer["summary"]["filesAnalyzed"]
     return [
         (Path(it["file"]).stem, it.get("rule", ""), it["message"])
-        for it in answer["generalDiagnostics"]
+        for it in diagnostics
         if not re.search(r'is incompatible with protocol "I[A-Z]', it["message"])
     ]

@@ -15,6 +15,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.judges.checkouts import build_wheel
+from tests.once import Once
 
 pytestmark = [pytest.mark.cloud, pytest.mark.long]
 
@@ -50,10 +51,9 @@ class Project:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def project(tmp_path_factory: pytest.TempPathFactory, once: Once) -> Iterator[Project]:
     folder = tmp_path_factory.mktemp("their-project")
-    wheels = tmp_path_factory.mktemp("wheels")
-    build_wheel(wheels)
+    wheels = once.get("wheel", build_wheel).parent
     venv = tmp_path_factory.mktemp("venv") / "venv"
     subprocess.run([PYTHON, "-m", "venv", str(venv)], check=True)
     tools = tmp_path_factory.mktemp("tools")
@@ -67,6 +67,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         "PATH": f"{venv / 'bin'}:{tools}",
         "PIP_FIND_LINKS": str(wheels),
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_NO_COMPILE": "1",  # Python compiles what is used when it is used
         "HEALTHIMAGING_LOCAL_HOME": str(tmp_path_factory.mktemp("home")),
     }
     made = Project(folder, environ)

@@ -18,7 +18,7 @@ from healthimaging_cdk._common.unfit import bucket_problems, prefix_problems
 from healthimaging_cdk._common.validation import Violations, differing_places
 from healthimaging_cdk.dicom_import._local_folder import LITTER, LocalFolder, survey_folder
 
-DEFAULT_PREFIX = contract.DEFAULT_INPUT_PREFIX
+DEFAULT_PREFIX: str = contract.DEFAULT_INPUT_PREFIX
 
 _HASH_BYTES = 65
 """Of the folder in the bucket that a directory is unpacked into: the asset's hash and a slash."""
