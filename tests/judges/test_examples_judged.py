@@ -69,6 +69,7 @@ def left_by_the_catalogue(findings: list[Finding]) -> list[Finding]:
     return [renamed[item] for item in unanswered(renamed, ACKNOWLEDGED)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_no_judge_finds_in_the_example_what_is_not_acknowledged(name: str, example_findings: list[Finding]) -> None:
     found = [item for item in example_findings if item.example == name]

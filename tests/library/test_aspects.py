@@ -59,12 +59,20 @@ def nested(stack: Stack) -> None:
     late(NestedStack(stack, "Nested"))
 
 
-@pytest.fixture(params=[{REVISITS: False}, {REVISITS: True}], ids=["one round", "as many rounds as it takes"])
+@pytest.fixture(
+    params=[
+        pytest.param({REVISITS: False}, id="one round", marks=pytest.mark.long),
+        pytest.param({REVISITS: True}, id="as many rounds as it takes"),
+    ]
+)
 def app(request) -> App:
     return App(analytics_reporting=False, context=request.param)
 
 
-@pytest.fixture(params=[late, early_and_late, nested], ids=lambda build: build.__name__)
+@pytest.fixture(
+    params=[*(pytest.param(it, marks=pytest.mark.long) for it in (late, early_and_late)), nested],
+    ids=lambda build: build.__name__,
+)
 def build(request) -> Build:
     return request.param
 

@@ -73,6 +73,7 @@ def test_every_contract_is_kept() -> None:
     assert "" == lint_imports(ROOT)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("module", "imported", "contract"),
     [

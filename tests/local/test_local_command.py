@@ -124,7 +124,9 @@ def test_run_bootstraps_a_cloud_for_one_command_and_returns_its_code(command: Co
 @pytest.mark.usefixtures("home")
 def test_the_cloud_of_run_ends_however_the_command_line_ends(number: signal.Signals) -> None:
     environ = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
-    with subprocess.Popen(words("run", "--", "sleep", "600"), env=environ, stdout=subprocess.DEVNULL) as process:
+    # It ends with its input, so that it does not outlive a command line that is killed.
+    until_end = words("run", "--", "cat")
+    with subprocess.Popen(until_end, env=environ, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
         assert until(lambda: bool(all_running()))
         (record,) = all_running()
         until(lambda: Path(record.log).exists() and "PutParameter" in Path(record.log).read_text(encoding="utf-8"))

@@ -312,6 +312,7 @@ def test_fails_a_state_whose_output_is_more_than_256_kib(scene: Scene) -> None:
     assert ("FAILED", "States.DataLimitExceeded") == (failed["status"], failed["error"])
 
 
+@pytest.mark.long
 @pytest.mark.patch("histories_are_limited")
 def test_fails_an_execution_with_25_000_events(scene: Scene) -> None:
     made = machine(scene, role(scene), {"Again": {"Type": "Pass", "Next": "Again"}})

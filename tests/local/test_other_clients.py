@@ -94,6 +94,7 @@ def aws(healthimaging_account: Account) -> Cli:
     return Cli(healthimaging_account)
 
 
+@pytest.mark.long
 def test_the_aws_cli_does_every_command(aws: Cli, tmp_path: Path) -> None:
     store, job = import_with(aws, "CT_small.dcm", "MR_small.dcm")
     assert "COMPLETED" == job["jobStatus"]

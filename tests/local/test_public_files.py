@@ -59,6 +59,7 @@ def results() -> dict[str, Result]:
     return {name: Result(folder) for name, folder in SOURCES.items()}
 
 
+@pytest.mark.long
 def test_every_file_is_accepted_or_refused_by_itself(results: dict[str, Result]) -> None:
     for name, result in results.items():
         summary = result.summary

@@ -314,6 +314,7 @@ def test_a_deploy_can_start_it_and_plan_only_starts_no_job(account):
     assert [] == archive.jobs()
 
 
+@pytest.mark.long
 def test_the_commands_watch_report_and_retry(account, monkeypatch, tmp_path):
     for name, value in account.cloud.environ().items():
         monkeypatch.setenv(name, value)

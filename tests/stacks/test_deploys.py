@@ -90,6 +90,7 @@ def test_another_run_id_starts_another_job(account):
     assert [2] == [image_set["version"] for image_set in account.image_sets(second.output("DatastoreId"))]
 
 
+@pytest.mark.long
 def test_going_back_to_an_earlier_run_id_imports_again(account):
     first = deploy_with_files(account, "Back", "CT_small.dcm")
     second = account.deploy_one(one_line("Back", run_id="second"))
@@ -130,6 +131,7 @@ def test_fails_more_files_than_a_job_takes_before_one_starts(account):
     assert 0 == account.jobs_started()
 
 
+@pytest.mark.long
 def test_fails_archived_objects_before_a_job_starts(account):
     name = "Archived"
     account.deploy_one(one_line(name))
@@ -146,6 +148,7 @@ def test_fails_archived_objects_before_a_job_starts(account):
     assert "UPDATE_COMPLETE" == account.deploy_one(one_line(name, run_id="1")).status
 
 
+@pytest.mark.long
 def test_two_imports_in_one_stack_share_the_function_and_nothing_else(account):
     def app(run_id: str) -> App:
         app = make_app()
@@ -203,6 +206,7 @@ def test_everything_can_be_brought(account):
     assert re.fullmatch("nightly-[0-9a-f]{20}", job["jobName"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("part", ["store", "source", "output"])
 def test_each_part_alone_can_be_brought(account, part):
     name = f"Brought{part.title()}"
@@ -224,6 +228,7 @@ def test_each_part_alone_can_be_brought(account, part):
     assert ("UPDATE_COMPLETE", 1) == (deployed.status, len(account.image_sets(deployed.output("DatastoreId"))))
 
 
+@pytest.mark.long
 def test_data_and_import_in_two_stacks_and_a_failed_import_leaves_the_data_alone(account):
     def app() -> App:
         app = make_app()
@@ -265,6 +270,7 @@ def test_the_log_is_encrypted_with_the_key_of_the_data_in_another_stack(account)
     assert {"Service": "logs.us-east-1.amazonaws.com"} in [item["Principal"] for item in policy["Statement"]]
 
 
+@pytest.mark.long
 def test_a_log_without_a_key_gets_that_of_a_later_import_in_place(account):
     def app(*, with_key: bool) -> App:
         app = make_app()
@@ -359,6 +365,7 @@ def test_dicom_json_metadata_is_imported_by_a_runtime_whose_boto3_does_not_know_
     assert "described by JSON" == image_set["DICOMTags"]["DICOMStudyDescription"]
 
 
+@pytest.mark.long
 def test_tags_reach_the_store_in_place_on_every_change(account):
     def app(tags: dict[str, str]) -> App:
         app = make_app()
@@ -399,6 +406,7 @@ def test_destroy_keeps_the_data_and_can_be_done_after_anything(account):
     assert 1 == account.s3.list_objects_v2(Bucket=bucket)["KeyCount"]
 
 
+@pytest.mark.long
 def test_a_busy_service_is_waited_for(account):
     account.cloud.inject("StartDICOMImportJob", "ServiceQuotaExceededException", times=2)
     deployed = deploy_with_files(account, "Busy", "CT_small.dcm")

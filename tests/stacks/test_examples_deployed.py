@@ -8,7 +8,7 @@ from aws_cdk import Stage
 from tests.deployment import Account, Deployed, eventually
 from tests.examples_apps import EXAMPLES, build
 
-pytestmark = pytest.mark.cloud
+pytestmark = [pytest.mark.cloud, pytest.mark.long]
 
 HERE, THERE = "111122223333", "444455556666"
 BUCKET = "AWS::S3::Bucket"

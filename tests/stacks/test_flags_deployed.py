@@ -9,7 +9,7 @@ from stacks.data_stack import DataStack
 from stacks.import_stack import ImportStack
 from tests.feature_flags import RECOMMENDED
 
-pytestmark = pytest.mark.cloud
+pytestmark = [pytest.mark.cloud, pytest.mark.long]
 
 
 def app_of(name: str, context: dict) -> App:

@@ -12,7 +12,7 @@ from aws_cdk import aws_s3 as s3
 from healthimaging_cdk import Completion, Datastore, DicomImport, ImportSource, ImportTolerance, OnEmpty
 from tests.deployment import Account, Deployed, eventually
 
-pytestmark = pytest.mark.cloud
+pytestmark = [pytest.mark.cloud, pytest.mark.long]
 
 
 def app(name: str, **options: Any) -> App:

@@ -8,7 +8,7 @@ from aws_cdk import aws_s3 as s3
 
 from healthimaging_cdk import Datastore, DicomImport, ImportSource, LosslessStorageFormat
 
-pytestmark = pytest.mark.cloud
+pytestmark = [pytest.mark.cloud, pytest.mark.long]
 
 
 def parent_and_nested(name: str, bucket: str, *, breaks: bool = False) -> App:

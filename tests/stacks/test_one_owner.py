@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from healthimaging_cdk import DicomImport, ImportSource, ImportTolerance
 from tests.deployment import P10_FILES, Account, eventually
 
-pytestmark = pytest.mark.cloud
+pytestmark = [pytest.mark.cloud, pytest.mark.long]
 
 RECORDS = "results/.healthimaging-cdk/"
 

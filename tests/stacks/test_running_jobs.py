@@ -11,7 +11,7 @@ from aws_cdk import aws_s3 as s3
 from healthimaging_cdk import Completion, Datastore, DicomImport, ImportSource
 from tests.deployment import Account, eventually
 
-pytestmark = pytest.mark.cloud
+pytestmark = [pytest.mark.cloud, pytest.mark.long]
 
 POLICY, ROLE = "AWS::IAM::Policy", "AWS::IAM::Role"
 DAYS = {"d1/": "CT_small.dcm", "d2/": "MR_small.dcm"}

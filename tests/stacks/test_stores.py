@@ -12,7 +12,7 @@ from constructs import Construct
 from healthimaging_cdk import Datastore, DicomImport, LosslessStorageFormat
 from tests.deployment import Account, eventually
 
-pytestmark = pytest.mark.cloud
+pytestmark = [pytest.mark.cloud, pytest.mark.long]
 
 CUSTOM = "Custom::HealthImagingDatastore"
 JPEG = LosslessStorageFormat.JPEG_2000_LOSSLESS

@@ -61,6 +61,7 @@ def test_a_deploy_of_the_same_account_gets_its_start_within_its_patience():
     assert max(world.waited) < 50 * 60, "longer than the default timeout of an import on deploy"
 
 
+@pytest.mark.long
 def test_the_longest_run_fits_into_executions_of_two_thousand_loops():
     world = World(lambda *_: (90, "COMPLETED", 10, 10, True), rate=0.25, call_seconds=0.06)
     options = make_settings(world)

@@ -76,7 +76,7 @@ def fewest_by_brute_force(files: list[File], limits: Limits) -> tuple[int, set[s
     raise AssertionError
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @settings(max_examples=1500)
 @given(listings(), limits())
 def test_no_set_of_prefixes_is_smaller(files, limits):
@@ -113,7 +113,7 @@ def test_a_planner_that_is_resumed_after_every_page_gives_the_same_plan(files, l
     assert planner.any_prefix == resumed.any_prefix
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @settings(max_examples=1500)
 @given(listings(most=14), limits())
 def test_the_count_of_prefixes_that_end_anywhere_is_what_planning_with_them_comes_to(files, limits):

@@ -121,6 +121,7 @@ def text(value: Any) -> str:
     return "aws" if value == {"Ref": "AWS::Partition"} else str(value)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("use", USES)
 @pytest.mark.parametrize("alias", [made, with_its_key, named, by_arn])
 def test_an_alias_is_granted_as_often_as_a_key(stack, app, synthesize, alias, use):

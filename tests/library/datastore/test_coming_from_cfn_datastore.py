@@ -11,7 +11,7 @@ from aws_cdk.aws_healthimaging import CfnDatastore
 from healthimaging_cdk import Datastore, LosslessStorageFormat, RetainDatastores
 from tests.cdk_cli import diff
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 STORE, TAGS = "AWS::HealthImaging::Datastore", "Custom::HealthImagingDatastoreTags"
 DEPLOYED = {"datastore_name": "radiology", "tags": {"team": "radiology"}}

@@ -429,7 +429,7 @@ def test_what_is_made_and_what_is_brought_are_attributes(stack):
     assert import_.encryption_key is None
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_twenty_imports_fit_in_one_stack(stack, synthesize):
     for number in range(20):
         DicomImport(stack, f"Import{number}")

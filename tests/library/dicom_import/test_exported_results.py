@@ -29,6 +29,7 @@ def warnings_of(stack: Stack) -> list[str]:
     return [str(it.entry.data) for it in found if "exportedResults" in str(it.entry.data)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("strength", ["strong", "both"])
 @pytest.mark.parametrize("name", CHANGING)
 def test_an_export_of_a_result_is_warned_of(strength, name):

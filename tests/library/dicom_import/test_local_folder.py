@@ -118,6 +118,7 @@ def test_the_largest_file_that_the_cdk_cli_zips_is_accepted(folder):
     assert {"a.dcm": 1, "large.dcm": LARGEST} == ImportSource.directory(folder).folder.files
 
 
+@pytest.mark.long
 def test_fails_more_files_than_one_job_takes_and_says_how_many(folder, stack):
     for number in range(5_000):
         (folder / f"{number:04}").touch()
@@ -142,6 +143,7 @@ def test_fails_a_file_larger_than_the_quota_by_name(folder, stack):
         DicomImport(stack, "Import", source=ImportSource.directory(folder), quotas=ImportQuotas(file=Size.mebibytes(1)))
 
 
+@pytest.mark.long
 def test_fails_a_folder_that_links_make_endless(folder):
     for number in range(20):
         deeper = folder / f"{number:02}"

@@ -244,6 +244,7 @@ def test_widgets_can_be_added_below(stack):
     assert dashboard.node.path.endswith("Dashboard/Resource")
 
 
+@pytest.mark.long
 def test_the_most_imports_make_a_body_that_cloudwatch_takes(stack, synthesize):
     first = DicomImport(stack, "Import")
     others = [
