@@ -135,8 +135,17 @@ def check_consumers(wheel: Path, folder: Path) -> None:
             run(installed, "-m", "pip", "install", "--quiet", wheel, requirement)
             print(f"{environment.name}: {run(installed, '-c', CONSUMER, cwd=folder).strip()}")
             if environment.name.endswith("newest"):
-                check_licences(installed)
                 run(tool("cyclonedx-py"), "environment", installed, "--output-file", DIST / "sbom.cdx.json")
+                check_extras(installed, wheel)
+                check_licences(installed)
+
+
+def check_extras(python: Path, wheel: Path) -> None:
+    """Install the extras, and ask each command what it does."""
+    run(python, "-m", "pip", "install", "--quiet", f"{wheel}[cli,local]")
+    for command in (["healthimaging-cdk", "--help"], ["healthimaging-cdk", "verify-aws", "--list"]):
+        run(python.parent / command[0], *command[1:])
+    run(python.parent / "healthimaging-local", "--help")
 
 
 def check_licences(python: Path) -> None:

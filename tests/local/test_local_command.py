@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from healthimaging_local import Cloud, CloudError, environments, node, processes, registry
-from healthimaging_local.cli.using import CDK_CLI
+from healthimaging_local.cli.using import CDK_CLI, _call
 from healthimaging_local.connection import Connection
 from healthimaging_local.paths import HOME_VARIABLE, PACKAGE
 from healthimaging_local.processes import alive, command_of, end_process_group
@@ -265,3 +265,11 @@ def test_a_group_that_is_gone_needs_no_end(monkeypatch: pytest.MonkeyPatch) -> N
 
         monkeypatch.setattr(os, "killpg", refuse)
         end_process_group(1 << 22, lambda: False)
+
+
+def test_fails_with_the_name_of_a_script_whose_interpreter_is_not_there(tmp_path: Path) -> None:
+    script = tmp_path / "aws"
+    script.write_text("#!/no/such/python\n", encoding="utf-8")
+    script.chmod(0o755)
+    with pytest.raises(CloudError, match=f"{script} cannot be started, or the interpreter in its first line: No such"):
+        _call(("aws",), os.environ | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"})

@@ -150,7 +150,13 @@ def _call(command: tuple[str, ...], inherited: Mapping[str, str]) -> int:
     program = shutil.which(words[0], path=path)
     if program is None:
         raise CloudError(f"{words[0]} is not on the PATH")
-    with subprocess.Popen([program, *words[1:]], env=environ) as process:  # noqa: S603 - what the user asked for
+    try:
+        started = subprocess.Popen([program, *words[1:]], env=environ)  # noqa: S603 - what the user asked for
+    except OSError as error:
+        # A script whose first line names an interpreter that is not there, for instance as its path has a space.
+        message = f"{program} cannot be started, or the interpreter in its first line: {error.strerror}"
+        raise CloudError(message) from None
+    with started as process:
         try:
             code = process.wait()
         except KeyboardInterrupt:  # the command got it too, and may want to say something
