@@ -61,7 +61,11 @@ def install(version: str, folder: Path) -> Path:
     changed.write_text(re.sub(rf"^{EMULATOR}==.*$", f"{EMULATOR}=={version}", text, flags=re.MULTILINE), "utf-8")
     venv = folder / "venv"
     subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
-    subprocess.run([str(venv / "bin" / "python"), "-m", "pip", "install", "-q", "-r", str(changed)], check=True)
+    pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "-q", "-r", str(changed)]
+    if subprocess.run(pip, check=False).returncode:
+        sys.exit(
+            f"{EMULATOR} {version} cannot be installed: name a version that is there (pip index versions {EMULATOR})"
+        )
     return venv
 
 

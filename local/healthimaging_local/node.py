@@ -28,6 +28,16 @@ def packaged_node() -> Path | None:
     return node if node.exists() else None
 
 
+def check_node(environ: Mapping[str, str]) -> None:
+    """Say what to do where synth would not find Node.js.
+
+    Raises:
+        CloudError: There is none on the PATH, and ``JSII_NODE`` names none.
+    """
+    if not environ.get("JSII_NODE") and not shutil.which("node", path=environ.get("PATH", os.defpath)):
+        raise CloudError(MISSING)
+
+
 def with_node(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment with node, npm and npx on its PATH; the user's own come first.
 

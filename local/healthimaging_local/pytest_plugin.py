@@ -60,5 +60,8 @@ def healthimaging_cloud(healthimaging_cloud_options: dict[str, Any], request: py
 @pytest.fixture
 def healthimaging_account(healthimaging_cloud: Cloud) -> Account:
     """A bootstrapped account of the cloud that no other test has; no calls are counted and no errors injected yet."""
+    from healthimaging_local.node import check_node  # noqa: PLC0415 - every session of pytest loads this module
+
+    check_node(os.environ)
     healthimaging_cloud.clear()
     return healthimaging_cloud.new_account()

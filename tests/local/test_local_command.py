@@ -231,6 +231,9 @@ def test_fails_in_plain_words_without_node(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(node, "packaged_node", lambda: None)
     with pytest.raises(CloudError, match=r"CDK needs Node.js 22 or 24.*healthimaging-cdk\[local\]"):
         node.with_node({"PATH": str(tmp_path)})
+    with pytest.raises(CloudError, match=r"CDK needs Node.js 22 or 24"):
+        node.check_node({"PATH": str(tmp_path)})
+    node.check_node({"PATH": str(tmp_path), "JSII_NODE": "/opt/node"})
 
 
 def test_npx_brings_the_cdk_that_the_project_uses() -> None:
