@@ -14,11 +14,12 @@ from importlib import import_module
 from typing import Any
 
 from healthimaging_import import log
+from healthimaging_import.aws.clients import Aws
 from healthimaging_import.cfn.request import Request
 from healthimaging_import.cfn.response import Response, send
 from healthimaging_import.contract import RESPONDED_FAILED, ResourceType
 from healthimaging_import.errors import RetryableError, StepError, TerminalError, UnfinishedError
-from healthimaging_import.importing.lifecycle import Mode
+from healthimaging_import.importing.mode import Mode
 from healthimaging_import.legacy import to_first_version, to_this_version
 from healthimaging_import.receiving import (
     LONGEST_PATIENCE_SECONDS,
@@ -29,7 +30,7 @@ from healthimaging_import.receiving import (
     start_execution,
     try_patiently,
 )
-from healthimaging_import.resources.step import StepContext, StepResult, must_succeed, patience_for
+from healthimaging_import.resources.step import PROPAGATION_SECONDS, StepContext, must_succeed, patience_for
 
 _RESOURCES: dict[str, str] = {
     ResourceType.DATASTORE: "datastore",
@@ -37,7 +38,7 @@ _RESOURCES: dict[str, str] = {
     ResourceType.IMPORT: "dicom_import",
     ResourceType.TAGS: "tags",
 }
-"""The modules of the custom resources, imported when they are needed: responding must not need boto3."""
+"""The modules of the custom resources, imported when they are needed."""
 _RESERVE_SECONDS = 30
 _LONGEST_DETACHED_SECONDS = 24 * 3600
 _RESPOND_TRIES = 5
@@ -51,7 +52,7 @@ def handle(event: dict[str, Any], context: Any) -> State:  # noqa: ANN401 - Lamb
     if "RequestType" in event:
         return receive(event)
     if "bulk" in event:
-        from healthimaging_import.bulk.handler import handle_bulk  # noqa: PLC0415 - responding must not need boto3
+        from healthimaging_import.bulk.handler import handle_bulk  # noqa: PLC0415 - no other call needs it
 
         return handle_bulk(event, context)
     if "source" in event:
@@ -79,7 +80,7 @@ def _step(state: State, context: Any) -> State:  # noqa: ANN401
         left, kind = step.deadline - time.time(), step.request.resource_type
         if kind not in _RESOURCES:
             raise TerminalError(f"this version of the function does not know {kind}: deploy with a newer library")  # noqa: TRY301 - as the resources do
-        result: StepResult = import_module(f"healthimaging_import.resources.{_RESOURCES[kind]}").step(step)
+        result: Response | float = import_module(f"healthimaging_import.resources.{_RESOURCES[kind]}").step(step)
         state.pop("failing", None)
         state["tries"] = 0
         if isinstance(result, float) and left <= 0:
@@ -229,8 +230,10 @@ def _context(state: State, context: Any) -> StepContext:  # noqa: ANN401
     until = began_at + _LONGEST_DETACHED_SECONDS
     if mode is not Mode.DETACHED:
         until = min(began_at + request.wait_seconds, request.respond_by)
+    is_new = time.time() - began_at < PROPAGATION_SECONDS
     return StepContext(
         request=request,
+        aws=Aws(request.role_arn, iam_propagating=is_new and request.has_new_rights),
         mode=mode,
         began_at=began_at,
         deadline=until,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from healthimaging_import.importing.lifecycle import Mode
+from healthimaging_import.importing.mode import Mode
 
 
 def to_this_version(state: dict[str, Any]) -> dict[str, Any]:

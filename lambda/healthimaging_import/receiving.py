@@ -8,18 +8,16 @@ import random
 import time
 import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from healthimaging_import import log
+from healthimaging_import.aws.clients import Aws
 from healthimaging_import.cfn.request import Request
 from healthimaging_import.cfn.response import Response, send
 from healthimaging_import.contract import ResourceType
 from healthimaging_import.errors import RetryableError, StepError, TerminalError
-from healthimaging_import.importing.lifecycle import Mode
+from healthimaging_import.importing.mode import Mode
 from healthimaging_import.resources.step import NOT_IN_PROGRESS, mode_of, must_succeed
-
-if TYPE_CHECKING:
-    from healthimaging_import.aws.clients import Aws
 
 State = dict[str, Any]
 """What an execution carries: ``event``, ``mode``, ``deploy``, ``began_at``, and what the resource remembers."""
@@ -81,7 +79,7 @@ def try_patiently(call: Callable[[], None], patience: Callable[[RetryableError],
 def _start_bulk(request: Request, _: State) -> None:
     """Start an execution of a bulk import, which the deploy does not wait for; never in a rollback."""
     if request.request_type != "Delete":
-        from healthimaging_import.bulk.handler import start_on_deploy  # noqa: PLC0415 - as below
+        from healthimaging_import.bulk.handler import start_on_deploy  # noqa: PLC0415 - no other call needs it
 
         start_on_deploy(request.role_arn, request.resource_properties["BulkStateMachineArn"], request)
     send(request, Response(success=True))
@@ -89,8 +87,6 @@ def _start_bulk(request: Request, _: State) -> None:
 
 def _start_request(request: Request, state: State) -> None:
     """Start the execution of a request. Why the function was called is found out here, once."""
-    from healthimaging_import.aws.clients import Aws  # noqa: PLC0415 - responding must not need boto3
-
     aws = Aws(request.role_arn, iam_propagating=not request.leaves_nothing)
     if "mode" not in state:
         state["mode"], state["deploy"] = mode_of(aws, request)

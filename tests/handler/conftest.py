@@ -14,13 +14,12 @@ from healthimaging_import.aws import clients
 from healthimaging_import.aws.clients import Aws
 from healthimaging_import.cfn import response
 from healthimaging_import.importing import publish
-from healthimaging_import.importing import records as records_module
-from healthimaging_import.importing.context import ImportContext
-from healthimaging_import.importing.lifecycle import Mode
-from healthimaging_import.importing.record import Owner
-from healthimaging_import.importing.records import Records, is_current, resolve_run
+from healthimaging_import.importing import record as records_module
+from healthimaging_import.importing.last_runs import is_current, resolve_run
+from healthimaging_import.importing.lifecycle import run
+from healthimaging_import.importing.mode import Mode
+from healthimaging_import.importing.record import ImportContext, Owner, Records
 from healthimaging_import.importing.request import ImportRequest
-from healthimaging_import.importing.runner import run
 from healthimaging_import.importing.verdict import ImportResult
 from tests.handler.fake_aws import DICOM, RESULTS, ROLE, SOURCE, Clock, FakeAws, Server
 from tests.handler.state_machine import Machine

@@ -12,10 +12,11 @@ from healthimaging_import import handler, receiving
 from healthimaging_import.aws.clients import Aws
 from healthimaging_import.contract import ResourceType, Verdict
 from healthimaging_import.errors import RetryableError, TerminalError
-from healthimaging_import.importing import job_output, judging, publish, starting
-from healthimaging_import.importing.lifecycle import Mode
-from healthimaging_import.importing.records import Records
-from healthimaging_import.importing.verdict import Counts, ImportResult, Tolerance
+from healthimaging_import.importing import job_output, jobs, publish, starting
+from healthimaging_import.importing.last_runs import read_last_runs
+from healthimaging_import.importing.mode import Mode
+from healthimaging_import.importing.record import Records
+from healthimaging_import.importing.verdict import ImportResult, Tolerance
 from healthimaging_import.resources import datastore, image_set_deletion, tags
 from tests.handler.cloudformation_events import event
 from tests.handler.fake_aws import MANIFEST, RESULTS, SOURCE, TOPIC, Clock, FakeAws
@@ -330,7 +331,7 @@ def test_jobs_that_may_not_be_listed_are_not_started_again(source: FakeAws, depl
 @handled(
     "medical-imaging:GetDICOMImportJob",
     "ResourceNotFoundException",
-    by=judging.poll,
+    by=jobs.poll,
     what="later for 300 seconds after the job was submitted; then its verdict is UNKNOWN",
 )
 def test_a_job_that_is_not_known_may_not_be_known_yet(source: FakeAws, deploy: Any) -> None:
@@ -348,7 +349,7 @@ def test_a_job_that_is_not_known_may_not_be_known_yet(source: FakeAws, deploy: A
 @handled(
     "medical-imaging:GetDICOMImportJob",
     "ResourceNotFoundException",
-    by=judging.confirm,
+    by=jobs.confirm,
     what="of a success that is remembered: stop, unless it was submitted 90 days ago, when HealthImaging forgets jobs",
 )
 @pytest.mark.parametrize(("days", "is_believed"), [(1, False), (90, True)])
@@ -363,11 +364,11 @@ def test_a_success_is_confirmed(source: FakeAws, deploy: Any, days: float, *, is
 
 
 @handled("s3:GetObject", "NoSuchKey", by=Records.load, what="there is no record yet")
-@handled("s3:GetObject", "NoSuchKey", by=Records.last_runs, what="no run was started yet")
+@handled("s3:GetObject", "NoSuchKey", by=read_last_runs, what="no run was started yet")
 def test_what_nobody_has_written_is_not_there(calls: Aws, request_for: Any) -> None:
     records = Records(calls, request_for())
     assert records.load("a" * 64) is None
-    assert (None, None) == (records.last_runs("a" * 64).started, records.last_runs("a" * 64).imported)
+    assert (None, None) == (read_last_runs(records).started, read_last_runs(records).imported)
 
 
 @handled(
@@ -392,7 +393,7 @@ def test_a_record_that_somebody_else_has_changed_is_looked_at_again(source: Fake
 @handled(
     "s3:GetObject",
     "NoSuchKey",
-    by=judging.poll,
+    by=jobs.poll,
     what="of a manifest: later for 120 seconds after the end of the job (10 where it failed); then the verdict is "
     "UNKNOWN (FAILED where it failed)",
 )
@@ -475,18 +476,11 @@ def test_reasons_need_not_be_read(aws: FakeAws, deploy: Any, code: str) -> None:
 @handled("sns:Publish", ANYTHING, by=publish._send, what="logged; metrics and verdict stay", always=True)
 @pytest.mark.parametrize("code", ["AccessDeniedException", "ThrottlingException", "ExpiredToken", "Surprise"])
 def test_a_verdict_that_cannot_be_told_stays(
-    calls: Aws, aws: FakeAws, capsys: pytest.CaptureFixture[str], code: str
+    calls: Aws, aws: FakeAws, request_for: Any, capsys: pytest.CaptureFixture[str], code: str
 ) -> None:
     aws.fail("Events.PutEvents", code, times=99)
     aws.fail("SNS.Publish", code, times=99)
-    publish.publish(
-        calls,
-        import_name="Imaging/Import",
-        datastore_id="d",
-        verdict=Verdict.FAILED,
-        result=ImportResult("j", "COMPLETED", counts=Counts()),
-        topic_arn=TOPIC,
-    )
+    publish.publish(calls, request_for(topic_arn=TOPIC), Verdict.FAILED, ImportResult("j", "COMPLETED"))
     logged = capsys.readouterr().out
     assert ("_aws" in logged, logged.count("not published")) == (True, 2)
     assert ([], []) == (aws.events, aws.notifications)

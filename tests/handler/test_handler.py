@@ -154,11 +154,11 @@ def test_a_rollback_does_not_fail_when_no_execution_can_be_started(aws: FakeAws,
 @pytest.mark.parametrize(("kind", "status"), [("import-create", "FAILED"), ("import-delete", "SUCCESS")])
 def test_fails_with_type_and_place_for_an_error_nobody_foresaw(aws: FakeAws, kind: str, status: str) -> None:
     asked = event(aws, kind)
-    del asked["ResourceProperties"]["RoleArn"]
+    del asked["ResourceProperties"]["StateMachineArn"]
     assert {} == handler.handle(asked, Context())
     assert status == response(aws)["Status"]
     if status == "FAILED":
-        assert response(aws)["Reason"].startswith("the function failed with KeyError at request.py:")
+        assert response(aws)["Reason"].startswith("the function failed with KeyError at handler.py:")
 
 
 # -- one import, from request to response ----------------------------------------------------------------------------

@@ -12,12 +12,18 @@ import pytest
 from healthimaging_import.aws.clients import Aws
 from healthimaging_import.contract import METRIC_UNITS, Notify, Verdict
 from healthimaging_import.importing.publish import publish
+from healthimaging_import.importing.request import ImportRequest
 from healthimaging_import.importing.verdict import Counts, ImportResult
 from tests.conftest import ROOT
 from tests.handler.fake_aws import TOPIC, FakeAws
 
 COUNTS = Counts(10, 6, 3, 1, 2, 1, {"45344": 2})
 NAME = "Imaging/ImportJob8DEEC202"
+
+
+def request(name: str, **options: Any) -> ImportRequest:
+    places = ("data_access_role_arn", "input_bucket", "input_prefix", "output_bucket", "output_prefix")
+    return ImportRequest(scope=name, datastore_id="d", **dict.fromkeys(places, "x"), **options)
 
 
 def tell(
@@ -28,7 +34,7 @@ def tell(
     **options: Any,
 ) -> None:
     result = ImportResult("j", "COMPLETED", "2026-11-24T00:00:00+00:00", counts, "s3://results/m", "s3://r/f", seconds)
-    publish(calls, import_name=NAME, datastore_id="d", verdict=verdict, result=result, **options)
+    publish(calls, request(NAME, **options), verdict, result)
 
 
 def metrics_in(text: str) -> dict[str, Any]:
@@ -239,7 +245,7 @@ def test_people_are_told_what_they_asked_for(
 def test_a_subject_is_no_longer_than_sns_takes(calls: Aws, aws: FakeAws) -> None:
     result = ImportResult("j", "COMPLETED")
     name = "a" * 200
-    publish(calls, import_name=name, datastore_id="d", verdict=Verdict.FAILED, result=result, topic_arn=TOPIC)
+    publish(calls, request(name, topic_arn=TOPIC), Verdict.FAILED, result)
     assert 100 == len(aws.notifications[0]["Subject"])
 
 

@@ -17,8 +17,14 @@ from botocore.stub import Stubber
 from healthimaging_import.aws.clients import Aws
 from healthimaging_import.contract import Verdict
 from healthimaging_import.errors import RetryableError, TerminalError
-from healthimaging_import.importing.record import LONGEST_DOCUMENT, Owner, Record, State
-from healthimaging_import.importing.records import Records, Run, is_current, resolve_run
+from healthimaging_import.importing.last_runs import (
+    is_current,
+    note_imported,
+    note_started,
+    read_last_runs,
+    resolve_run,
+)
+from healthimaging_import.importing.record import LONGEST_DOCUMENT, Owner, Record, Records, State
 from healthimaging_import.importing.request import ImportRequest
 from healthimaging_import.importing.verdict import Counts, ImportResult
 from tests.handler.fake_aws import RESULTS, FakeAws
@@ -388,10 +394,6 @@ def test_the_manifest_of_each_attempt_is_kept_beside_the_record(records: Records
 # -- the last runs ---------------------------------------------------------------------------------------------------
 
 
-def run_of(request: ImportRequest, submitted_at: float = 0.0) -> Run:
-    return Run(request.series, request.run_id, request.intent, submitted_at)
-
-
 def last_key(request: ImportRequest) -> str:
     return f"{FOLDER}{request.store_scope}-last.json"
 
@@ -400,7 +402,7 @@ def test_the_run_that_was_started_last_is_remembered(records: Records, request_f
     assert "" == resolve_run(records, request_for())
     for run_id in ("1", "2", ""):
         request = request_for(run_id=run_id)
-        records.note_started(run_of(request))
+        note_started(records, request)
         assert run_id == resolve_run(records, request_for())
         assert not is_current(records, request, None)  # its record is gone
         records.save(dataclasses.replace(RECORD, intent=request.intent))
@@ -408,22 +410,23 @@ def test_the_run_that_was_started_last_is_remembered(records: Records, request_f
 
 
 def test_what_is_remembered_is_not_written_again(records: Records, aws: FakeAws, request_for: RequestFor) -> None:
-    run = run_of(request_for(run_id="1"), 5.0)
+    run = request_for(run_id="1")
     for _ in range(3):
-        records.note_started(run)
+        note_started(records, run)
     assert 1 == aws.count("S3.PutObject", "-last.json")
     for _ in range(3):
-        records.note_imported(run)
+        note_imported(records, run, 5.0)
     assert 2 == aws.count("S3.PutObject", "-last.json")
 
 
 def test_of_two_runs_that_imported_the_one_submitted_later_is_remembered(
     records: Records, request_for: RequestFor
 ) -> None:
-    late, early = run_of(request_for(run_id="late"), 9.0), run_of(request_for(run_id="early"), 5.0)
-    for run in (late, early):
-        records.note_imported(run)
-    assert late == records.last_runs(late.series).imported
+    for run_id, submitted_at in (("late", 9.0), ("early", 5.0)):
+        note_imported(records, request_for(run_id=run_id), submitted_at)
+    last = read_last_runs(records).imported
+    assert last
+    assert ("late", 9.0) == (last.run_id, last.submitted_at)
 
 
 @pytest.mark.parametrize(
@@ -441,22 +444,22 @@ def test_a_deploy_without_a_run_id_means_the_last_run_unless_it_failed(
     records: Records, request_for: RequestFor, record: dict[str, Any], expected: str
 ) -> None:
     good, last = request_for(run_id="1"), request_for(run_id="2")
-    records.note_imported(run_of(good, 1.0))
-    records.note_started(run_of(last))
+    note_imported(records, good, 1.0)
+    note_started(records, last)
     records.save(dataclasses.replace(RECORD, intent=last.intent, **record))
     assert expected == resolve_run(records, request_for())
 
 
 def test_a_run_of_another_meaning_is_not_meant(records: Records, request_for: RequestFor) -> None:
     other = request_for(input_prefix="other/", run_id="2")
-    records.note_started(run_of(other))
-    records.note_imported(run_of(other, 1.0))
+    note_started(records, other)
+    note_imported(records, other, 1.0)
     assert "" == resolve_run(records, request_for())
     assert not is_current(records, request_for(), None)
 
 
 def test_what_the_deploy_before_asked_for_is_current(records: Records, request_for: RequestFor) -> None:
-    records.note_started(run_of(request_for(run_id="2")))
+    note_started(records, request_for(run_id="2"))
     before = request_for(run_id="1")
     assert is_current(records, request_for(run_id="1"), before)
     assert not is_current(records, request_for(run_id="1"), request_for(run_id="3"))
@@ -465,7 +468,7 @@ def test_what_the_deploy_before_asked_for_is_current(records: Records, request_f
 def test_the_latest_run_of_the_first_version_is_read(records: Records, aws: FakeAws, request_for: RequestFor) -> None:
     aws.put(RESULTS, f"{FOLDER}{request_for().series}-latest.json", b'{"schema": 1, "run_id": "7"}')
     assert "7" == resolve_run(records, request_for())
-    records.note_started(run_of(request_for(run_id="8")))
+    note_started(records, request_for(run_id="8"))
     assert "8" == resolve_run(records, request_for())
 
 

@@ -15,10 +15,10 @@ import pytest
 
 from healthimaging_import.contract import OnEmpty
 from healthimaging_import.errors import RetryableError, TerminalError
-from healthimaging_import.importing import manifest
-from healthimaging_import.importing.lifecycle import Mode
+from healthimaging_import.importing import job_output
+from healthimaging_import.importing.lifecycle import ReplacedError
+from healthimaging_import.importing.mode import Mode
 from healthimaging_import.importing.request import Asset
-from healthimaging_import.importing.runner import ReplacedError
 from healthimaging_import.importing.starting import LEASE_SECONDS
 from healthimaging_import.importing.verdict import NOT_STARTED, NOTHING_TO_IMPORT, Counts, ImportResult, Tolerance
 from healthimaging_import.service_model import Quotas
@@ -841,7 +841,7 @@ def test_an_empty_list_of_warnings_is_none(source: FakeAws, deploy: Deploys, lin
 def test_reasons_of_a_list_that_was_cut_are_said_to_be_of_a_part(
     aws: FakeAws, deploy: Deploys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(manifest, "_LONGEST_LIST", 3 * 64 * 1024)
+    monkeypatch.setattr(job_output, "_LONGEST_LIST", 3 * 64 * 1024)
     aws.put(SOURCE, "studies/1.dcm", NOT_DICOM)
     first = deploy()
     run_job(aws, first)

@@ -15,7 +15,7 @@ from botocore.stub import Stubber
 from healthimaging_import.aws.clients import Aws
 from healthimaging_import.errors import RetryableError, TerminalError
 from healthimaging_import.importing.request import Asset, ImportRequest
-from healthimaging_import.importing.source import Survey, survey
+from healthimaging_import.importing.starting import Survey, survey
 from healthimaging_import.importing.unpack import unpack
 from healthimaging_import.service_model import Quotas
 from tests.handler.fake_aws import SOURCE, FakeAws, StorageFault

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from healthimaging_import.errors import TerminalError
-from healthimaging_import.importing.manifest import causes, lines_of, read_manifest, warning_codes
+from healthimaging_import.importing.job_output import causes, lines_of, read_manifest, warning_codes
 from healthimaging_import.importing.verdict import UNREAD, Counts, Tolerance
 
 SUMMARY: dict[str, Any] = {

@@ -33,6 +33,10 @@ class Crash(BaseException):
     """The function dies here: a time-out, no memory, a sandbox that is gone."""
 
 
+class NoSuchKey(ClientError):
+    """As the S3 client has it in ``exceptions``."""
+
+
 class ExecutionAlreadyExists(ClientError):
     """As the Step Functions client has it in ``exceptions``."""
 
@@ -272,7 +276,8 @@ def error(code: str, operation: str) -> ClientError:
     message = f"s3://{SOURCE}/in/{PATIENT}/1.dcm cannot be read"
     status = code if code.isdecimal() else 500 if code in SERVER_ERRORS else 400
     metadata = {"HTTPStatusCode": int(status)}
-    return ClientError({"Error": {"Code": code, "Message": message}, "ResponseMetadata": metadata}, operation)
+    kind = NoSuchKey if code == "NoSuchKey" else ClientError
+    return kind({"Error": {"Code": code, "Message": message}, "ResponseMetadata": metadata}, operation)
 
 
 def etag(body: bytes) -> str:
@@ -305,6 +310,7 @@ class S3:
     """Amazon S3, as far as an import knows it. Deleting is a violation."""
 
     world: World
+    exceptions = SimpleNamespace(NoSuchKey=NoSuchKey)
 
     def get_object(self, Bucket: str, Key: str, Range: str = "") -> dict[str, Any]:  # noqa: N803 - as in boto3
         def effect() -> dict[str, Any]:

@@ -23,7 +23,7 @@ from healthimaging_import.aws import clients
 from healthimaging_import.cfn import response
 from healthimaging_import.contract import ImportAttribute, ResourceType
 from healthimaging_import.errors import RetryableError
-from healthimaging_import.importing import publish, records
+from healthimaging_import.importing import publish, record
 from healthimaging_import.importing.request import ImportRequest
 from tests.model.fakes import (
     ASSETS,
@@ -203,7 +203,7 @@ class Stage:
         """Put the fakes in place."""
         self._create_client = clients._create_client
         clients._create_client = lambda service, *_: client_of(self.world, service)
-        self._replaced = [(module, module.time) for module in (handler, receiving, response, publish, records)]
+        self._replaced = [(module, module.time) for module in (handler, receiving, response, publish, record)]
         for module, _ in self._replaced:
             module.time = self.world.clock()  # type: ignore[attr-defined]
         self._urllib = response.urllib

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from healthimaging_import.contract import Verdict
-from healthimaging_import.importing.lifecycle import DEPLOYS, Action, Mode, next_action
+from healthimaging_import.importing.lifecycle import Action, next_action
+from healthimaging_import.importing.mode import DEPLOYS, Mode
 from healthimaging_import.importing.record import Owner, Record, Retry, State
 
 NOW = 1000.0

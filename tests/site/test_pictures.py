@@ -11,11 +11,9 @@ from typing import Any
 
 import pytest
 
-from healthimaging_import.importing import runner
-from healthimaging_import.importing.context import ImportContext
+from healthimaging_import.importing import lifecycle
 from healthimaging_import.importing.lifecycle import Action
-from healthimaging_import.importing.record import Record, State
-from healthimaging_import.importing.records import Records
+from healthimaging_import.importing.record import ImportContext, Record, Records, State
 from tests.conftest import ROOT
 from tests.model.fakes import Plans, World
 from tests.model.runs import Stage, filled, properties
@@ -88,7 +86,7 @@ def observed() -> set[tuple[str, str, str]]:
     real = Records.save
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Records, "save", save)
-        patch.setattr(runner, "_DO", {action: watched(action, do) for action, do in runner._DO.items()})
+        patch.setattr(lifecycle, "_DO", {action: watched(action, do) for action, do in lifecycle._DO.items()})
         for path in (*PATHS, empty):
             for crash in (None, *itertools.product(range(0, len(calls(path)), 3), ("before", "after"))):
                 world = World(crash_at=crash, plans=Plans(seconds=5.0))

@@ -18,7 +18,7 @@ from healthimaging_cdk.cli._deployed import DeployedStack, NoSuchStackError, Unk
 
 from healthimaging_import.contract import RECORDS_FOLDER, ResourceType  # isort: skip
 from healthimaging_import.errors import TerminalError  # isort: skip
-from healthimaging_import.importing.manifest import causes, lines_of  # isort: skip
+from healthimaging_import.importing.job_output import causes, lines_of  # isort: skip
 from healthimaging_import.importing.record import LONGEST_DOCUMENT, Record, State, decode_document  # isort: skip
 from healthimaging_import.importing.request import ImportRequest  # isort: skip
 

@@ -1,4 +1,7 @@
-"""The AWS calls of one request: with its role, the packaged service model, and every failure translated."""
+"""The AWS calls of one request: with its role, the packaged service model, and every failure translated.
+
+boto3 is imported with the first client: responding to CloudFormation must not need it.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +10,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, TypeVar
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import boto3
-import botocore.session
-from botocore import xform_name
-from botocore.config import Config
-from botocore.exceptions import ClientError
-
-from healthimaging_import.aws.errors import FAILURES, translate
+from healthimaging_import.errors import ConflictError, TerminalError
 from healthimaging_import.service_model import MODELS
+
+if TYPE_CHECKING:
+    import boto3
+    from botocore.config import Config
 
 T = TypeVar("T")
 CALL_SECONDS = 40
 """How long one call without retries can take: to connect, to one address after the other, and to read."""
-_CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 4}, connect_timeout=5, read_timeout=20)
-_ONCE = _CONFIG.merge(Config(retries={"mode": "standard", "total_max_attempts": 1}))
 _SENT_ONCE = frozenset({"StartDICOMImportJob"})
 """Without retries by botocore: how long such a call may be on its way has to be known."""
 _REUSE_SECONDS = 1200
@@ -72,8 +72,8 @@ class Aws:
         """Call an operation and read its answer.
 
         Args:
-            service: the service's name in botocore.
-            operation: the operation, as AWS names it.
+            service: its name in botocore.
+            operation: as AWS names it.
             read: takes the answer; what it raises for an answer that is not as it should be is translated as well.
             purpose: what the call is about, for a reason that holds no object key.
             if_denied: what else a person has to look at when the call is denied.
@@ -85,7 +85,7 @@ class Aws:
         """
         with self._translating(service, operation, purpose, if_denied):
             client = self.client(service, once=operation in _SENT_ONCE)
-            return read(getattr(client, xform_name(operation))(**parameters))
+            return read(getattr(client, _method(operation))(**parameters))
 
     def read_object(self, bucket: str, key: str, read: Callable[[Any], T], *, purpose: str) -> T | None:
         """Read an S3 object; None while there is none of that key."""
@@ -93,9 +93,7 @@ class Aws:
             client = self.client("s3")
             try:
                 return read(client.get_object(Bucket=bucket, Key=key))
-            except ClientError as failure:
-                if failure.response.get("Error", {}).get("Code") != "NoSuchKey":
-                    raise
+            except client.exceptions.NoSuchKey:
                 return None
 
     def read_bytes(self, bucket: str, key: str, most: int, *, purpose: str) -> tuple[bytes, str] | None:
@@ -103,6 +101,26 @@ class Aws:
         return self.read_object(
             bucket, key, lambda answer: (bytes(answer["Body"].read(most)), str(answer["ETag"])), purpose=purpose
         )
+
+    def write_object(self, bucket: str, key: str, body: bytes, tag: str | None, *, purpose: str) -> str:
+        """Write a JSON object to S3 if it still has that tag; returns its new one.
+
+        An empty tag stands for no such object, None for anything.
+
+        Raises:
+            ConflictError: it has another tag.
+        """
+        condition = {} if tag is None else {"IfMatch": tag} if tag else {"IfNoneMatch": "*"}
+        try:
+            written: str = self.call(
+                "s3", "PutObject", itemgetter("ETag"), purpose=purpose,
+                Bucket=bucket, Key=key, Body=body, ContentType="application/json", **condition,
+            )  # fmt: skip
+        except TerminalError as error:
+            if error.code in ("PreconditionFailed", "NoSuchKey"):
+                raise ConflictError("another execution of the same import is at work") from None
+            raise
+        return written
 
     def pages(
         self,
@@ -116,7 +134,7 @@ class Aws:
     ) -> Iterator[T]:
         """Call a listing operation and read its answer page by page; arguments and errors are those of :meth:`call`."""
         with self._translating(service, operation, purpose, if_denied):
-            for page in self.client(service).get_paginator(xform_name(operation)).paginate(**parameters):
+            for page in self.client(service).get_paginator(_method(operation)).paginate(**parameters):
                 yield read(page)
 
     def client(self, service: str, *, once: bool = False) -> Any:  # noqa: ANN401 - boto3 creates its clients at run time
@@ -125,13 +143,12 @@ class Aws:
         if session is None or time.monotonic() - session.since > _REUSE_SECONDS:
             session = _sessions[self.role_arn] = _RoleSession(time.monotonic(), self._assume_role())
         if (service, once) not in session.clients:
-            config = _ONCE if once else _CONFIG
-            session.clients[service, once] = _create_client(service, config, session.credentials)
+            session.clients[service, once] = _create_client(service, _config(once=once), session.credentials)
         return session.clients[service, once]
 
     def _assume_role(self) -> dict[str, str]:
         with self._translating("sts", "AssumeRole"):
-            answer = _create_client("sts", _CONFIG, {}).assume_role(
+            answer = _create_client("sts", _config(once=False), {}).assume_role(
                 RoleArn=self.role_arn, RoleSessionName="healthimaging-import"
             )["Credentials"]
             return {name: answer[member] for name, member in _CREDENTIALS.items()}
@@ -140,7 +157,11 @@ class Aws:
     def _translating(self, service: str, operation: str, purpose: str = "", if_denied: str = "") -> Iterator[None]:
         try:
             yield
-        except FAILURES as failure:
+        except Exception as failure:
+            from healthimaging_import.aws.errors import FAILURES, translate  # noqa: PLC0415 - it needs botocore
+
+            if not isinstance(failure, FAILURES):
+                raise
             error = translate(
                 failure, service, operation, purpose=purpose, if_denied=if_denied, iam_propagating=self.iam_propagating
             )
@@ -149,12 +170,29 @@ class Aws:
             raise error from None
 
 
+def _method(operation: str) -> str:
+    from botocore import xform_name  # noqa: PLC0415 - as the module says
+
+    name: str = xform_name(operation)
+    return name
+
+
+def _config(*, once: bool) -> Config:
+    from botocore.config import Config  # noqa: PLC0415 - as the module says
+
+    retries = {"mode": "standard", "total_max_attempts": 1 if once else 4}
+    return Config(retries=retries, connect_timeout=5, read_timeout=20)
+
+
 def _create_client(service: str, config: Config, credentials: dict[str, str]) -> Any:  # noqa: ANN401
     return _session().client(service, config=config, **credentials)
 
 
 @cache
 def _session() -> boto3.Session:
+    import boto3  # noqa: PLC0415 - as the module says
+    import botocore.session  # noqa: PLC0415
+
     core = botocore.session.Session()
     # Searched before botocore's own folder: a runtime's boto3 may be older than a member of the request.
     core.set_config_variable("data_path", str(MODELS))

@@ -154,13 +154,7 @@ def translate(
 ) -> StepError:
     """Turn what an AWS call raised into a :class:`RetryableError` or a :class:`TerminalError`.
 
-    Args:
-        failure: one of :data:`FAILURES`.
-        service: the service's name in botocore.
-        operation: the operation, as AWS names it.
-        purpose: what the call was about.
-        if_denied: what else a person has to look at when the call is denied.
-        iam_propagating: whether IAM may not yet know a role or policy, so that a denial can pass.
+    The arguments are those of :meth:`Aws.call`; a denial can pass while ``iam_propagating``.
     """
     action = _ACTIONS.get(operation, operation)
     name = _NAMES.get(service, f"{service}:") + action + (f" ({purpose})" if purpose else "")

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from healthimaging_import.aws.clients import Aws
-from healthimaging_import.aws.objects import write_object
 from healthimaging_import.bulk.settings import Settings
 from healthimaging_import.contract import BULK_FOLDER, RECORDS_FOLDER
 from healthimaging_import.errors import DECODE_ERRORS, TerminalError
@@ -67,7 +66,7 @@ class Folder:
         Raises:
             ConflictError: it has another tag.
         """
-        return write_object(self._aws, self._bucket, self._prefix + name, body, tag, purpose=_PURPOSE)
+        return self._aws.write_object(self._bucket, self._prefix + name, body, tag, purpose=_PURPOSE)
 
     def write_json(self, name: str, document: Mapping[str, Any], tag: str | None = None) -> str:
         """Write a JSON file; arguments and errors are those of :meth:`write`."""

@@ -21,7 +21,7 @@ from healthimaging_import.bulk.settings import Settings
 from healthimaging_import.cfn.request import Request
 from healthimaging_import.contract import BULK_DETAIL_TYPE, EVENT_SOURCE, Verdict
 from healthimaging_import.errors import RetryableError, TerminalError
-from healthimaging_import.importing.lifecycle import Mode
+from healthimaging_import.importing.mode import Mode
 from healthimaging_import.resources.step import mode_of
 
 _RESERVE_SECONDS = 60.0

@@ -11,11 +11,9 @@ from healthimaging_import.bulk.plan import PlannedJob
 from healthimaging_import.bulk.totals import result_document
 from healthimaging_import.contract import Verdict
 from healthimaging_import.errors import RetryableError, TerminalError
-from healthimaging_import.importing.job_output import count_causes, count_warnings, read_manifest_body
+from healthimaging_import.importing.job_output import count_causes, count_warnings, read_manifest, read_manifest_body
 from healthimaging_import.importing.jobs import Job
-from healthimaging_import.importing.judge import MANIFEST_PATIENCE_SECONDS, judge
-from healthimaging_import.importing.manifest import read_manifest
-from healthimaging_import.importing.verdict import Counts, ImportResult, Tolerance
+from healthimaging_import.importing.verdict import MANIFEST_PATIENCE_SECONDS, Counts, ImportResult, Tolerance, judge
 
 
 def judge_job(aws: Aws, planned: PlannedJob, job_id: str, job: Job, now: float) -> dict[str, Any] | None:
@@ -43,8 +41,8 @@ def judge_job(aws: Aws, planned: PlannedJob, job_id: str, job: Job, now: float) 
             warnings = {}
         manifest = replace(manifest, counts=replace(manifest.counts, warnings=warnings))
         causes = count_causes(aws, manifest)
-    verdict, reason = judge(job, manifest, Tolerance(), unread=unread)
     counts = manifest.counts if manifest else None
+    verdict, reason = judge(job.status, counts, Tolerance(), message=job.message, unread=unread)
     return result_document(
         verdict,
         numbers=numbers_of(planned, counts),

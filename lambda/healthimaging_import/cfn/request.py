@@ -56,6 +56,8 @@ class Request:
     resource_properties: Mapping[str, Any] = field(repr=False)
     old_resource_properties: Mapping[str, Any] = field(repr=False)
     physical_resource_id: str
+    role_arn: str
+    """The role with the rights of this request's resource."""
     scope: str
     """Who asks: this resource of this stack. A stack made again under its old name is another one."""
     wait_seconds: float
@@ -76,6 +78,7 @@ class Request:
         kind, resource_type = str(event["RequestType"]), str(event["ResourceType"])
         new, old = event.get("ResourceProperties") or {}, event.get("OldResourceProperties") or {}
         seconds = str(new.get("WaitSeconds") or "")
+        leaves_nothing = kind == "Delete" and resource_type in (ResourceType.IMPORT, ResourceType.TAGS)
         return Request(
             request_type=kind,
             request_id=str(event["RequestId"]),
@@ -86,17 +89,13 @@ class Request:
             resource_properties=new,
             old_resource_properties=old,
             physical_resource_id=str(event.get("PhysicalResourceId") or ""),
+            role_arn=str(new.get("RoleArn")),
             scope=f"{event['StackId']}/{event['LogicalResourceId']}",
             wait_seconds=min(float(seconds) if seconds.isdecimal() else DEFAULT_WAIT_SECONDS, _LONGEST_WAIT_SECONDS),
             respond_by=_sent_at(str(event["ResponseURL"])) + _LONGEST_WAIT_SECONDS,
-            leaves_nothing=kind == "Delete" and resource_type in (ResourceType.IMPORT, ResourceType.TAGS),
-            has_new_rights=any(new.get(name) != old.get(name) for name in _RIGHTS),
+            leaves_nothing=leaves_nothing,
+            has_new_rights=not leaves_nothing and any(new.get(name) != old.get(name) for name in _RIGHTS),
         )
-
-    @property
-    def role_arn(self) -> str:
-        """The role with the rights of this request's resource."""
-        return str(self.resource_properties["RoleArn"])
 
     @cached_property
     def new_physical_resource_id(self) -> str:

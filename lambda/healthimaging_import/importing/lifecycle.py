@@ -1,35 +1,35 @@
 """The life of an import as one state machine: what its record says decides what is done next.
 
-Pure: tests/model enumerates every state, mode, owner and time; docs/life-of-an-import.md shows the table.
+:func:`next_action` is pure: tests/model enumerates every state, mode, owner and time, docs/life-of-an-import.md shows
+them. :func:`run` does one effect and one conditional write at a time. It knows nothing of CloudFormation: whoever calls
+it lets time pass, until its result is not running.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
+from typing import Any
 
+from healthimaging_import import log
 from healthimaging_import.contract import Verdict
-from healthimaging_import.importing.record import Owner, Record, Retry, State
+from healthimaging_import.errors import RetryableError, StepError, TerminalError
+from healthimaging_import.importing.jobs import (
+    UnknownJobError,
+    confirm,
+    get_job,
+    poll,
+    publish_verdict,
+    result_of,
+    write_verdict,
+)
+from healthimaging_import.importing.mode import DEPLOYS, Mode
+from healthimaging_import.importing.record import ImportContext, Owner, Record, Retry, State
+from healthimaging_import.importing.starting import claim, find, refuse, start
+from healthimaging_import.importing.verdict import NEW_RUN, NOTHING_TO_IMPORT, ImportResult
 
-
-class Mode(StrEnum):
-    """Why the function was called."""
-
-    DEPLOY = "DEPLOY"
-    """A create or an update, which waits for the job."""
-    SUBMIT = "SUBMIT"
-    """A create or an update, which does not."""
-    ROLLBACK = "ROLLBACK"
-    """An update that puts back what was there before: it starts nothing and never fails."""
-    DELETE = "DELETE"
-    """A deletion: it starts nothing and never fails."""
-    CLEANUP = "CLEANUP"
-    """The deletion of what an update has replaced, while the stack lives on: it waits, and leaves the record alone."""
-    DETACHED = "DETACHED"
-    """CloudFormation has its response; the job is polled for its verdict."""
-
-
-DEPLOYS = (Mode.DEPLOY, Mode.SUBMIT)
-"""The modes in which a job may be started."""
+_UNJUDGED_SECONDS = 180
+"""How long whoever polls a job may take to judge it: a pause, a step, and a manifest that is late."""
 
 
 class Action(StrEnum):
@@ -81,3 +81,132 @@ def next_action(  # noqa: PLR0911 - one line of the table each
     if record.lease_until == 0:
         return Action.START if mode in DEPLOYS else Action.REFUSE
     return Action.WAIT if now < record.lease_until else Action.FIND
+
+
+class ReplacedError(TerminalError):
+    """A later request owns the import."""
+
+
+class EndedError(TerminalError):
+    """The import has ended, and not with a success."""
+
+
+def run(context: ImportContext) -> ImportResult:
+    """Do what can be done now.
+
+    Returns:
+        What the import has come to; its job may be running.
+
+    Raises:
+        RetryableError: something has to pass first.
+        TerminalError: the import failed, with the reason.
+    """
+    found: Record | ImportResult | None = context.records.load(context.request.intent)
+    if found is None and context.carried.get("owned"):
+        raise TerminalError(f"the record of this import was removed while it was at work; {NEW_RUN}")
+    while not isinstance(found, ImportResult):
+        action = next_action(found, context.mode, context.me, context.clock(), is_current=context.is_current)
+        found = _DO[action](context, found)
+    return found
+
+
+def close(context: ImportContext, reason: str) -> Record | None:
+    """Leave the record as a request ends: say that nothing was sent, or that the verdict is not known.
+
+    A deploy leaves a running job to be polled on. A deletion and a detached request are the last to look.
+
+    Returns:
+        The record, if there is one; another request's stays as it is.
+    """
+    record = context.records.load(context.request.intent)
+    if record is None or record.owner.request_id != context.me.request_id:
+        return record
+    if record.state is State.CLAIMED and record.lease_until == 0:
+        record = refuse(context, record, reason)
+    elif not record.has_ended and context.mode in (Mode.DELETE, Mode.DETACHED):
+        record = _judge_at_last(context, record, reason)
+    if record.state is State.JUDGED and not record.published:
+        record = publish_verdict(context, record)
+    return record
+
+
+def _judge_at_last(context: ImportContext, record: Record, reason: str) -> Record:
+    """Look at the job once more; where that brings no verdict, there will be none."""
+    if record.state is State.RUNNING:
+        try:
+            judged = poll(context, record)
+            if isinstance(judged, Record):
+                return judged
+        except UnknownJobError:
+            record = context.records.save(record, job={}, state=State.CLAIMED)  # another's job has its own verdict
+        except StepError as error:
+            log.line("not judged", reason=str(error))
+    reason = f"{reason}; what became of the job could not be determined; {NEW_RUN}"
+    return write_verdict(context, record, Verdict.UNKNOWN, reason, result_of(record, "UNKNOWN"))
+
+
+# -- whose record it is ----------------------------------------------------------------------------------------------
+
+
+def _take_ownership(context: ImportContext, record: Record) -> Record | ImportResult:
+    try:
+        record = context.records.save(record, owner=context.me)
+    except TerminalError:
+        # Its rights on the records may be gone already: the job is waited for all the same.
+        is_waiting = context.mode is Mode.DELETE and record.state is State.RUNNING
+        if is_waiting and not get_job(context.aws, context.request.datastore_id, record.job["jobId"]).has_ended:
+            return result_of(record)
+        raise
+    context.carried["owned"] = True
+    return record
+
+
+def _stop(_: ImportContext, __: Record) -> ImportResult:
+    raise ReplacedError("a later request for this import replaced this one; a job of it may still be running")
+
+
+def watch(context: ImportContext, record: Record) -> ImportResult:
+    """Wait for a job that another request polls, and for its verdict; where none comes, nobody polls it any more."""
+    if record.state is not State.RUNNING:
+        return _wait(context, record) if context.clock() < record.lease_until else ImportResult()
+    if get_job(context.aws, context.request.datastore_id, record.job["jobId"]).has_ended:
+        since = context.carried.setdefault("ended_since", context.clock())
+        if context.clock() - since >= _UNJUDGED_SECONDS:
+            return ImportResult()
+    return result_of(record)
+
+
+def _wait(context: ImportContext, record: Record) -> ImportResult:
+    raise RetryableError("the start of an import job may be on its way", after=record.lease_until - context.clock())
+
+
+def _respond(context: ImportContext, record: Record | None) -> ImportResult:
+    if record is None:
+        return ImportResult()
+    if record.state is State.RUNNING:
+        return result_of(record, "SUBMITTED")
+    if record.state is State.REFUSED and record.reason == NOTHING_TO_IMPORT:
+        return ImportResult(job_status=NOTHING_TO_IMPORT)
+    if record.state is State.REFUSED and context.mode not in DEPLOYS:
+        return ImportResult()
+    if record.verdict is not Verdict.SUCCEEDED:
+        raise EndedError(record.reason)
+    if record.owner.request_id == context.me.request_id:
+        return record.result
+    log.line("remembered", job_id=record.result.job_id, attempt=record.attempt)
+    return confirm(context, record)
+
+
+_DO: dict[Action, Callable[[ImportContext, Any], Record | ImportResult]] = {
+    Action.CLAIM: claim,
+    Action.TAKE_OWNERSHIP: _take_ownership,
+    Action.STOP: _stop,
+    Action.START: start,
+    Action.WATCH: watch,
+    Action.WAIT: _wait,
+    Action.FIND: find,
+    Action.REFUSE: refuse,
+    Action.POLL: poll,
+    Action.PUBLISH: publish_verdict,
+    Action.RESPOND: _respond,
+}

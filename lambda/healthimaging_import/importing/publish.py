@@ -19,6 +19,7 @@ from healthimaging_import.contract import (
     Verdict,
 )
 from healthimaging_import.errors import RetryableError, TerminalError
+from healthimaging_import.importing.request import ImportRequest
 from healthimaging_import.importing.verdict import ImportResult
 
 _PAUSES = (0.5, 1.0)
@@ -26,54 +27,35 @@ _PAUSES = (0.5, 1.0)
 _LONGEST_SUBJECT = 100
 
 
-def publish(
-    aws: Aws,
-    *,
-    import_name: str,
-    datastore_id: str,
-    verdict: Verdict,
-    result: ImportResult,
-    topic_arn: str = "",
-    notify: Notify = Notify.FAILURES,
-) -> None:
+def publish(aws: Aws, request: ImportRequest, verdict: Verdict, result: ImportResult) -> None:
     """Write the metrics (CloudWatch embedded metric format), put one event, and notify the topic if there is one.
 
     Ids and numbers only. At least once: a step that dies after this is repeated, with the same words. That nobody can
     be told does not change the verdict.
     """
-    write_metrics(import_name, datastore_id, verdict, result)
-    rejected = result.counts.rejected
-    counts = {**asdict(result.counts), "rejected": rejected}
+    name, datastore_id, rejected = request.import_name, request.datastore_id, result.counts.rejected
+    write_metrics(name, datastore_id, verdict, result)
     detail = {
-        "import": import_name,
+        "import": name,
         "datastoreId": datastore_id,
         "jobId": result.job_id,
         "jobStatus": result.job_status,
         "outcome": verdict,
-        "counts": counts,
+        "counts": {**asdict(result.counts), "rejected": rejected},
     }
     entry = {"Source": EVENT_SOURCE, "DetailType": EVENT_DETAIL_TYPE, "Detail": json.dumps(detail, sort_keys=True)}
     _send(aws, result, "events", "PutEvents", Entries=[entry])
-    if topic_arn and is_notified(notify, verdict, rejected):
-        subject = f"DICOM import {verdict}: {import_name}"[:_LONGEST_SUBJECT]
-        message = notification(import_name, datastore_id, verdict, result)
-        _send(aws, result, "sns", "Publish", TopicArn=topic_arn, Subject=subject, Message=message)
-
-
-def is_notified(notify: Notify, verdict: Verdict, rejected: int) -> bool:
-    """Whether people are told of a verdict."""
-    is_rejection = notify is Notify.REJECTIONS and rejected > 0
-    return notify is Notify.OUTCOMES or verdict is not Verdict.SUCCEEDED or is_rejection
-
-
-def notification(import_name: str, datastore_id: str, verdict: Verdict, result: ImportResult) -> str:
-    """Write what people are told."""
-    return (
-        f"DICOM import {import_name}: {verdict}\n"
-        f"{result.counts.sentence()}\n"
-        f"Job {result.job_id or 'unknown'} of data store {datastore_id}, status {result.job_status}\n"
-        "Its manifest and the reasons of rejection are in the folder that GetDICOMImportJob names as outputS3Uri."
-    )
+    is_rejection = request.notify is Notify.REJECTIONS and rejected > 0
+    if request.topic_arn and (request.notify is Notify.OUTCOMES or verdict is not Verdict.SUCCEEDED or is_rejection):
+        subject = f"DICOM import {verdict}: {name}"[:_LONGEST_SUBJECT]
+        message = (
+            f"DICOM import {name}: {verdict}\n"
+            f"{result.counts.sentence()}\n"
+            f"Job {result.job_id or 'unknown'} of data store {datastore_id}, status {result.job_status}\n"
+            "Its manifest and the reasons of rejection are in the folder that GetDICOMImportJob names as outputS3Uri."
+        )
+        _send(aws, result, "sns", "Publish", TopicArn=request.topic_arn, Subject=subject, Message=message)
+    log.line("published", job_id=result.job_id, verdict=verdict)
 
 
 def write_metrics(import_name: str, datastore_id: str, verdict: Verdict, result: ImportResult) -> None:

@@ -10,14 +10,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from healthimaging_import.aws.clients import Aws
 from healthimaging_import.contract import RECORDS_FOLDER, Verdict
 from healthimaging_import.errors import DECODE_ERRORS, TerminalError
+from healthimaging_import.importing.mode import Mode
+from healthimaging_import.importing.request import ImportRequest
 from healthimaging_import.importing.verdict import ImportResult
 
 SCHEMA = 2
@@ -203,3 +207,68 @@ def _is_whole(record: Record, latest: float) -> bool:
     if record.state is State.JUDGED:
         return record.verdict is not None and (has_job or record.verdict is Verdict.UNKNOWN)
     return has_job or record.state is not State.RUNNING
+
+
+@dataclass
+class Records:
+    """The records of one import, in its output bucket: read in bounded size and written by condition only."""
+
+    aws: Aws
+    request: ImportRequest
+
+    def load(self, intent: str) -> Record | None:
+        """Return the record of an intent; None where nobody has claimed it."""
+        found = self.read(f"{intent}.json", "import record")
+        return Record.decode(found[0], intent, time.time(), found[1]) if found else None
+
+    def save(self, record: Record, **changes: Any) -> Record:  # noqa: ANN401 - a Record's fields
+        """Write a record with some fields changed, if what it was read from is still as it was.
+
+        Raises:
+            ConflictError: somebody else has written it; look again.
+        """
+        record = dataclasses.replace(record, **changes)
+        etag = self.write(f"{record.intent}.json", record.encode(), record.etag, "import record")
+        return dataclasses.replace(record, etag=etag)
+
+    def keep_manifest(self, record: Record, body: bytes) -> str:
+        """Keep a job's manifest where no lifecycle rule of this library expires it; returns its S3 URI."""
+        name = f"{record.intent}-{record.attempt}/job-output-manifest.json"
+        self.write(name, body, None, "manifest")
+        return f"s3://{self.request.output_bucket}/{self._key(name)}"
+
+    def read(self, name: str, purpose: str) -> tuple[bytes, str] | None:
+        """Return what is stored under a name, and its tag."""
+        return self.aws.read_bytes(self.request.output_bucket, self._key(name), LONGEST_DOCUMENT + 1, purpose=purpose)
+
+    def write(self, name: str, body: bytes, etag: str | None, purpose: str) -> str:
+        """Write over what has that tag; an empty one stands for nothing, None for anything."""
+        return self.aws.write_object(self.request.output_bucket, self._key(name), body, etag, purpose=purpose)
+
+    def _key(self, name: str) -> str:
+        return f"{self.request.output_prefix}{RECORDS_FOLDER}{name}"
+
+
+@dataclass
+class ImportContext:
+    """What the steps of one import share."""
+
+    request: ImportRequest
+    """What to import, with its run resolved."""
+    aws: Aws
+    records: Records
+    mode: Mode
+    me: Owner
+    clock: Callable[[], float]
+    is_current: bool = False
+    """As in :func:`next_action`."""
+    has_new_rights: bool = False
+    """Whether the deploy has created or changed rights, which IAM takes a while to know everywhere."""
+    is_still_wanted: Callable[[], bool] = lambda: True
+    """Asked after the claim is visible, right before a job is started."""
+    judge_until: float = float("inf")
+    """Jobs that end later are left to a detached request."""
+    time_left: Callable[[], float] = lambda: float("inf")
+    """Returns the seconds that unpacking may take in this invocation."""
+    carried: MutableMapping[str, Any] = field(default_factory=dict)
+    """What the record cannot hold, changed in place: a workflow carries it from step to step as JSON."""

@@ -22,12 +22,6 @@ def unpack(aws: Aws, request: ImportRequest, first: int, time_left: Callable[[],
 
     Reads the zip by range, so neither memory nor disk bounds its size. Writing a member again changes nothing.
 
-    Args:
-        aws: the AWS calls.
-        request: the import, with an asset.
-        first: how many members are done.
-        time_left: returns the seconds that this invocation may still use.
-
     Returns:
         None when all members are there, else the number of the member to go on with.
 

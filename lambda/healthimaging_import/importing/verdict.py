@@ -1,11 +1,18 @@
-"""What a job has come to, and the verdict on it: pure, without a record. ``jobStatus`` says only whether it ran."""
+"""What a job has come to, and the verdict on it: pure, and the same for an import on deploy and for a bulk import.
+
+A job's status says only whether it ran.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from healthimaging_import.aws.redact import redact
+from healthimaging_import.contract import Verdict
 
 NEW_RUN = "deploy again with a run_id not used before to import again"
 RUNNING = ("SUBMITTED", "IN_PROGRESS")
@@ -16,6 +23,13 @@ NOT_STARTED = "NOT_STARTED"
 """Stands where a job's status would stand when no job was started and none is remembered."""
 UNREAD = "unread"
 """Stands among what was counted for a list, or the rest of one, that was not read."""
+MANIFEST_PATIENCE_SECONDS = {"COMPLETED": 120, "FAILED": 10}
+"""How long a manifest may be late. A job that failed early never writes one."""
+_MOST_CAUSES = 3
+_IF_FAILED_EARLY = (
+    "if it failed at once, give the data access role more rights, s3:GetEncryptionConfiguration first, or ask less of "
+    "its trust with trust_conditions (docs/recovering.md)"
+)
 
 
 @dataclass(frozen=True)
@@ -131,3 +145,38 @@ class ImportResult:
 def _members(kind: type[ImportResult | Counts], kept: Mapping[str, Any]) -> dict[str, Any]:
     known = {item.name for item in dataclasses.fields(kind)}
     return {name: value for name, value in kept.items() if name in known}
+
+
+def judge(
+    status: str, counts: Counts | None, tolerance: Tolerance, *, message: str = "", unread: str = ""
+) -> tuple[Verdict, str]:
+    """Return the verdict on a job that has ended, and why it is not SUCCEEDED.
+
+    Args:
+        status: the job's.
+        counts: those of its manifest; None where it left none for as long as it was waited for.
+        tolerance: what may go wrong.
+        message: the job's own words.
+        unread: why the manifest that it left could not be read.
+    """
+    if unread:
+        return Verdict.UNKNOWN, f"ended with {status}, but {unread}"
+    if counts is None:
+        said = f" ({redact(message)})" if message else ""
+        verdict = Verdict.UNKNOWN if status == "COMPLETED" else Verdict.FAILED
+        advice = "" if verdict is Verdict.UNKNOWN else f"; {_IF_FAILED_EARLY}"
+        return verdict, f"ended with {status}{said} and left no manifest{advice}"
+    problems = tolerance.problems(status, counts)
+    if problems:
+        return Verdict.FAILED, f"ended with {status} but {' and '.join(problems)}"
+    return Verdict.SUCCEEDED, ""
+
+
+def describe_causes(causes: Counter[str], failures_uri: str) -> str:
+    """Name the most frequent causes of rejection, and where to read the rest."""
+    if not causes:
+        return ""
+    among = " in the part that was read" if UNREAD in causes else ""
+    known = Counter({cause: count for cause, count in causes.items() if cause != UNREAD})
+    frequent = ", ".join(f"{cause} ({count})" for cause, count in known.most_common(_MOST_CAUSES))
+    return f"; most frequent{among}: {frequent}; all: {failures_uri.rstrip('/')}/failure.ndjson"

@@ -13,7 +13,7 @@ from healthimaging_import.aws.clients import Aws
 from healthimaging_import.cfn.response import Response
 from healthimaging_import.contract import DatastoreAttribute
 from healthimaging_import.errors import RetryableError, TerminalError
-from healthimaging_import.importing.lifecycle import Mode
+from healthimaging_import.importing.mode import Mode
 from healthimaging_import.resources.step import UNKNOWN, StepContext, StepResult
 from healthimaging_import.resources.tags import tag_map
 

@@ -8,23 +8,21 @@ from urllib.parse import quote, unquote
 from healthimaging_import import log
 from healthimaging_import.cfn.request import Request
 from healthimaging_import.cfn.response import Response
-from healthimaging_import.contract import Completion, ImportProperties, Verdict
-from healthimaging_import.errors import RetryableError, StepError, TerminalError
-from healthimaging_import.importing.context import ImportContext
-from healthimaging_import.importing.judging import tell
-from healthimaging_import.importing.lifecycle import Mode
-from healthimaging_import.importing.record import Owner
-from healthimaging_import.importing.records import Records, is_current, resolve_run
+from healthimaging_import.contract import Completion, ImportAttribute, ImportProperties, Verdict
+from healthimaging_import.errors import StepError, TerminalError
+from healthimaging_import.importing.last_runs import is_current, read_last_runs, resolve_run
+from healthimaging_import.importing.lifecycle import EndedError, ReplacedError, close, run, watch
+from healthimaging_import.importing.mode import Mode
+from healthimaging_import.importing.publish import publish
+from healthimaging_import.importing.record import ImportContext, Owner, Records
 from healthimaging_import.importing.request import ImportRequest
-from healthimaging_import.importing.runner import EndedError, ReplacedError, close, run, watch
-from healthimaging_import.importing.verdict import RUNNING, ImportResult
-from healthimaging_import.resources.import_attributes import attributes
-from healthimaging_import.resources.step import StepContext, StepResult
+from healthimaging_import.importing.starting import upload_command
+from healthimaging_import.importing.verdict import NOT_STARTED, NOTHING_TO_IMPORT, RUNNING, ImportResult
+from healthimaging_import.resources.step import UNKNOWN, StepContext, StepResult
 
 _RUN = "-run-"
 _LONGEST_RUN = 500
-_LATE_SECONDS = 30
-"""How much later than its timeout a request may take its last step; one that is later comes from a lost step."""
+_FIRST_PAUSE, _SHORTEST_PAUSE = 2.0, 5.0
 _SHORTEST_DETACHED_PAUSE = 60.0
 """A day of shorter ones is more than the history of an execution holds."""
 
@@ -73,7 +71,7 @@ def _is_undone_job_running(context: StepContext) -> bool:
             log.line("undone", reason=str(error))
     elif context.mode is Mode.DELETE:
         imports = _import_context(context)
-        started = imports.records.last_runs(imports.request.series).started
+        started = read_last_runs(imports.records).started
         record = imports.records.load(started.intent) if started and started.intent != imports.request.intent else None
         return record is not None and not record.has_ended and watch(imports, record).is_running
     return False
@@ -93,7 +91,8 @@ def give_up(context: StepContext, reason: str, *, is_lost: bool = False) -> Resp
     is_mine = record is None or record.owner.request_id == request.request_id
     may_run = is_mine and not (record and record.has_ended)
     if record is None and (is_lost or carried.get("owned")) and context.mode in (Mode.DELETE, Mode.DETACHED):
-        tell(_import_context(context), Verdict.UNKNOWN, ImportResult(job_status=Verdict.UNKNOWN))
+        unknown = ImportResult(job_status=Verdict.UNKNOWN)
+        publish(context.aws, _import_context(context).request, Verdict.UNKNOWN, unknown)
     known = record.job.get("jobId", "") if record else str(carried.get("job_id", ""))
     job_id = known if may_run and (record or context.mode is Mode.DEPLOY) else ""
     is_left = completion is Completion.SUBMIT or (is_over and completion is Completion.DETACH)
@@ -126,7 +125,7 @@ def _response(context: StepContext, result: ImportResult, failure: str = "", *, 
     return Response(
         success=not failure,
         reason=failure,
-        data={} if failure else attributes(context, result),
+        data={} if failure else _attributes(context, result),
         physical_resource_id=_physical_id(context) if is_new and request.request_type != "Delete" else "",
         detached=detached,
     )
@@ -155,12 +154,13 @@ def _import_context(context: StepContext, *, undone: bool = False) -> ImportCont
     old = request.old_resource_properties
     properties = cast("ImportProperties", old if undone and old else request.resource_properties)
     key, given = "undone_run_id" if undone else "run_id", properties.get("RunId")
-    wanted = ImportRequest.read(request.scope, properties, carried.get(key, ""))
+    wanted = ImportRequest.read(request.scope, properties, carried.get(key, str(given or "")))
     records = Records(context.aws, wanted)
     if key not in carried:
         run_id = _known_run(context) if given is None and not undone else given
         carried[key] = resolve_run(records, wanted) if run_id is None else str(run_id)
-        wanted = wanted.for_run(carried[key])
+        if carried[key] != wanted.run_id:
+            wanted = wanted.for_run(carried[key])
     if "is_current" not in carried and context.mode is Mode.DEPLOY:
         before = _deployed_before(request, wanted.run_id)
         carried["is_current"] = is_current(records, wanted, before, is_plain=given is None)
@@ -174,7 +174,7 @@ def _import_context(context: StepContext, *, undone: bool = False) -> ImportCont
         clock=context.clock,
         is_current=bool(carried.get("is_current")),
         has_new_rights=request.has_new_rights,
-        is_still_wanted=lambda: _is_still_wanted(context),
+        is_still_wanted=context.is_still_wanted,
         judge_until=context.deadline if is_deploy and completion is Completion.DETACH else float("inf"),
         time_left=lambda: min(context.time_left(), context.deadline - context.clock()),
         carried={} if undone else carried,
@@ -211,31 +211,74 @@ def _known_run(context: StepContext) -> str | None:
     return None if is_undone else run_id
 
 
-def _is_still_wanted(context: StepContext) -> bool:
-    """Whether CloudFormation still does what this request is part of.
-
-    Raises:
-        RetryableError: it does nothing with the stack, as far as it says.
-        TerminalError: it does something else, or waits for this request no more.
-    """
-    if context.clock() > context.deadline + _LATE_SECONDS:
-        raise TerminalError(
-            "no job was started in the time that the request has: deploy again, with a longer timeout or, where local "
-            "files took too long to be unpacked, from a bucket"
-        )
-    deploy = context.describe_deploy()
-    if deploy.is_over:
-        raise RetryableError(f"the stack is {deploy.status}, so nobody waits for this request")
-    if deploy.mark != context.deploy_mark:
-        raise TerminalError("this request was replaced before it started a job: another deploy of the stack has begun")
-    return not deploy.is_undone
-
-
 def _completion(context: StepContext) -> Completion:
     return Completion(str(context.request.resource_properties.get("Completion") or Completion.WAIT))
 
 
 def _pause(context: StepContext) -> float:
-    """A tenth of the time gone by: a two-minute job is noticed within seconds, an hour costs some eighty calls."""
-    shortest = _SHORTEST_DETACHED_PAUSE if context.mode is Mode.DETACHED else 2.0
-    return min(max(shortest, (context.clock() - context.began_at) / 10), 60.0)
+    """A tenth of the time gone by: a two-minute job is noticed within seconds, an hour costs some eighty calls.
+
+    HealthImaging takes 80 to 120 seconds for a small job. The first look, after two, is for a local cloud.
+    """
+    elapsed = context.clock() - context.began_at
+    shortest = _SHORTEST_PAUSE if elapsed >= _FIRST_PAUSE else _FIRST_PAUSE
+    shortest = _SHORTEST_DETACHED_PAUSE if context.mode is Mode.DETACHED else shortest
+    return min(max(shortest, elapsed / 10), 60.0)
+
+
+# -- attributes -------------------------------------------------------------------------------------------------------
+
+
+def _attributes(context: StepContext, result: ImportResult) -> dict[str, str]:
+    """Return every attribute, always: CloudFormation fails a stack that reads one that is missing."""
+    counts, is_running, name = result.counts, result.job_status in RUNNING, ImportAttribute
+    numbers = {
+        name.NUMBER_OF_SCANNED_FILES: counts.scanned,
+        name.NUMBER_OF_IMPORTED_FILES: counts.imported,
+        name.NUMBER_OF_FILES_WITH_CUSTOMER_ERROR: counts.customer_errors,
+        name.NUMBER_OF_FILES_WITH_SERVER_ERROR: counts.server_errors,
+        name.NUMBER_OF_GENERATED_IMAGE_SETS: counts.image_sets,
+        name.NUMBER_OF_PRIMARY_IMAGE_SETS: counts.primary_image_sets,
+        name.NUMBER_OF_NON_PRIMARY_IMAGE_SETS: counts.non_primary_image_sets,
+    }
+    summary, next_step = _summary(context, result)
+    values = {
+        name.DATASTORE_ID: str(context.request.resource_properties.get("DatastoreId")),
+        name.JOB_ID: result.job_id or "none",
+        name.JOB_STATUS: result.job_status,
+        name.SUBMITTED_AT: result.submitted_at or "none",
+        **{key: UNKNOWN if is_running else str(number) for key, number in numbers.items()},
+        name.WARNINGS: UNKNOWN if is_running else counts.warning_list() or "none",
+        name.MANIFEST_URI: result.manifest_uri or "none",
+        name.SUMMARY: summary,
+        name.NEXT_STEP: next_step,
+    }
+    return {key.value: value for key, value in values.items()}
+
+
+def _summary(context: StepContext, result: ImportResult) -> tuple[str, str]:
+    """Say what became of the import in one line, and what to do next."""
+    properties = context.request.resource_properties
+    before, now = context.request.old_resource_properties.get("DatastoreId"), properties.get("DatastoreId")
+    again = properties.get("ImportAgain", "deploy")
+    moved = f"; this is another data store than before: the image sets of {before} stay there"
+    moved = moved if before not in (None, now) else ""
+    if result.job_status in RUNNING:
+        running = f"{result.job_status}: the job is still running; its verdict reaches metrics and events"
+        return running + moved, "its verdict reaches metrics and events; a deploy waits for it while it runs"
+    if result.job_status == NOTHING_TO_IMPORT:
+        bucket = properties.get("InputBucket")
+        next_step = f"{upload_command(str(bucket), str(properties.get('InputPrefix')))}, then: {again}"
+        return f"nothing to import: no file is under the input prefix of bucket {bucket}{moved}", next_step
+    if result.job_status == NOT_STARTED and context.mode is Mode.DEPLOY:
+        return (
+            f"nothing was imported again: nothing of meaning has changed, and the earlier record is gone{moved}",
+            f"to import again: {again}",
+        )
+    if result.job_status == NOT_STARTED:
+        return f"no job was started: the stack was rolled back{moved}", "none"
+    next_step = "none"
+    if result.counts.rejected:
+        folder = result.failures_uri.rstrip("/") or "FAILURE of the job's output folder"
+        next_step = f"read why files were rejected in {folder}/failure.ndjson"
+    return f"{result.job_status}: {result.counts.sentence()}{moved}", next_step

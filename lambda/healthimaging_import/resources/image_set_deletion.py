@@ -10,9 +10,9 @@ from healthimaging_import.aws.clients import Aws
 from healthimaging_import.cfn.response import Response
 from healthimaging_import.contract import OPT_IN_OWNER_TAG, OPT_IN_TAG
 from healthimaging_import.errors import RetryableError, TerminalError
-from healthimaging_import.importing.lifecycle import Mode
+from healthimaging_import.importing.mode import Mode
 from healthimaging_import.resources.step import StepContext, StepResult
-from healthimaging_import.resources.tag_owner import TagOwner
+from healthimaging_import.resources.tags import TagOwner
 
 _SECONDS_PER_DELETION = 5.0
 """DeleteImageSet takes one call in four seconds; a little less leaves room for others."""

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from healthimaging_import.aws.clients import Aws
 from healthimaging_import.cfn.request import Request
 from healthimaging_import.cfn.response import Response
 from healthimaging_import.contract import ResourceType
 from healthimaging_import.errors import RetryableError, TerminalError
-from healthimaging_import.importing.lifecycle import Mode
-
-if TYPE_CHECKING:
-    from healthimaging_import.aws.clients import Aws
+from healthimaging_import.importing.mode import Mode
 
 NOT_IN_PROGRESS = "StackNotInProgress"
 """The code of the error that CloudFormation does nothing with the stack of a request."""
-_IAM_PROPAGATION_SECONDS = 120
+PROPAGATION_SECONDS = 120
+_LATE_SECONDS = 30
+"""How much later than its timeout a request may take its last step; one that is later comes from a lost step."""
 _DETACHED_PATIENCE_SECONDS = 3600.0
 """How long a detached request tries again what is refused: a right may come back."""
 _REFUSED_PATIENCE_SECONDS = 120.0
@@ -59,6 +58,8 @@ class StepContext:
     """One invocation for a request."""
 
     request: Request
+    aws: Aws
+    """The AWS calls, with the rights of this request's resource."""
     mode: Mode
     began_at: float
     deadline: float
@@ -70,17 +71,30 @@ class StepContext:
     carried: MutableMapping[str, Any]
     """What the resource remembers between two steps."""
 
-    @cached_property
-    def aws(self) -> Aws:
-        """The AWS calls, with the rights of this request's resource."""
-        from healthimaging_import.aws.clients import Aws  # noqa: PLC0415 - responding must not need boto3
-
-        is_new = self.clock() - self.began_at < _IAM_PROPAGATION_SECONDS and self.request.has_new_rights
-        return Aws(self.request.role_arn, iam_propagating=is_new and not self.request.leaves_nothing)
-
     def describe_deploy(self) -> Deploy:
         """Ask CloudFormation what it does with the stack."""
         return describe_deploy(self.aws, self.request.stack_id)
+
+    def is_still_wanted(self) -> bool:
+        """Whether CloudFormation still does what this request is part of.
+
+        Raises:
+            RetryableError: it does nothing with the stack, as far as it says.
+            TerminalError: it does something else, or waits for this request no more.
+        """
+        if self.clock() > self.deadline + _LATE_SECONDS:
+            raise TerminalError(
+                "no job was started in the time that the request has: deploy again, with a longer timeout or, where "
+                "local files took too long to be unpacked, from a bucket"
+            )
+        deploy = self.describe_deploy()
+        if deploy.is_over:
+            raise RetryableError(f"the stack is {deploy.status}, so nobody waits for this request")
+        if deploy.mark != self.deploy_mark:
+            raise TerminalError(
+                "this request was replaced before it started a job: another deploy of the stack has begun"
+            )
+        return not deploy.is_undone
 
 
 def describe_deploy(aws: Aws, stack_id: str) -> Deploy:

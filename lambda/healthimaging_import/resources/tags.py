@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from healthimaging_import import log
@@ -10,9 +12,11 @@ from healthimaging_import.aws.clients import Aws
 from healthimaging_import.cfn.response import Response
 from healthimaging_import.contract import TAGS_OWNER_TAG
 from healthimaging_import.errors import TerminalError
-from healthimaging_import.importing.lifecycle import Mode
+from healthimaging_import.importing.mode import Mode
 from healthimaging_import.resources.step import Deploy, StepContext, StepResult
-from healthimaging_import.resources.tag_owner import TagOwner
+
+_EARLIER = "earlier"
+"""Stands for an owner that has left no mark."""
 
 
 def step(context: StepContext) -> StepResult:
@@ -54,3 +58,69 @@ def _change_tags(aws: Aws, datastore_arn: str, *, old: Iterable[str], new: Mappi
     if new:
         aws.call("medical-imaging", "TagResource", bool, resourceArn=datastore_arn, tags=dict(new))
     log.line("tagged", set=len(new), removed=len(removed))
+
+
+@dataclass(frozen=True)
+class TagOwner:
+    """A custom resource that has set tags of a data store, where its construct may have moved.
+
+    A store that is moved in the tree keeps its logical id, but the custom resources beside it have new ones.
+    CloudFormation creates those first and deletes the old ones in its clean-up, or, in a rollback, the new ones. So
+    whoever finds its tags on the store already leaves a mark, and whoever finds the mark of another leaves the tags.
+    """
+
+    aws: Aws
+    datastore_arn: str
+    mark: str
+    """The key of the tag that names the owner."""
+    scope: str
+    """The stack and the logical id of the resource."""
+
+    def claim(self, keys: Iterable[str]) -> dict[str, str]:
+        """Return the mark to set with tags of those keys: none on a store that has none of them."""
+        tags = self.tags()
+        owner = _owner(tags.get(self.mark, ""))
+        if owner == self._own:
+            return {}  # as before
+        if owner or not tags.keys().isdisjoint(keys):
+            return {self.mark: f"{self._own}/{owner or _EARLIER}"}
+        return {}
+
+    def release(self, keys: Iterable[str], *, is_undone: bool) -> list[str]:
+        """Return which of those keys to remove: none where the tags are another's, or are given back to another.
+
+        A rollback (``is_undone``) deletes a resource that its deploy has created.
+        """
+        mark = self.tags().get(self.mark, "")
+        owner, _, previous = mark.partition("/")
+        if owner and owner != self._own:
+            log.line("tags left", reason="another resource of this data store has set them since")
+            return []
+        if not is_undone or not previous:
+            return [*keys, *([self.mark] if mark else [])]
+        # What the one before has set is not set again.
+        if previous == _EARLIER:
+            self.aws.call("medical-imaging", "UntagResource", bool, resourceArn=self.datastore_arn, tagKeys=[self.mark])
+        else:
+            self.aws.call(
+                "medical-imaging", "TagResource", bool, resourceArn=self.datastore_arn, tags={self.mark: previous}
+            )
+        log.line("tags left", reason="they were there before the deploy that is rolled back")
+        return []
+
+    def tags(self) -> dict[str, str]:
+        """Return the tags that the store has."""
+        return self.aws.call(
+            "medical-imaging",
+            "ListTagsForResource",
+            lambda answer: {str(key): str(value) for key, value in answer["tags"].items()},
+            resourceArn=self.datastore_arn,
+        )
+
+    @property
+    def _own(self) -> str:
+        return hashlib.sha256(self.scope.encode()).hexdigest()[:16]
+
+
+def _owner(mark: str) -> str:
+    return mark.partition("/")[0]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from healthimaging_import.aws.clients import Aws
 from healthimaging_import.bulk.folder import Folder
 from healthimaging_import.bulk.plan import Pace, PlanWriter, make_plan
 from healthimaging_import.bulk.planner import Limits, Part, Planner
@@ -83,6 +84,8 @@ class World:
         parameters.pop("purpose", None)
         effect = getattr(self, f"_{operation}")
         return read(self._do(operation, lambda: effect(**parameters)))
+
+    write_object = Aws.write_object
 
     def read_object(self, bucket: str, key: str, read: Callable[[Any], Any], *, purpose: str) -> Any:  # noqa: ARG002
         body = self._do("GetObject", lambda: self.objects.get(f"{bucket}/{key}"))
