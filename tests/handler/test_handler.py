@@ -158,7 +158,7 @@ def test_fails_with_type_and_place_for_an_error_nobody_foresaw(aws: FakeAws, kin
     assert {} == handler.handle(asked, Context())
     assert status == response(aws)["Status"]
     if status == "FAILED":
-        assert response(aws)["Reason"].startswith("the function failed with KeyError at handler.py:")
+        assert response(aws)["Reason"].startswith("the function failed with KeyError at receiving.py:")
 
 
 # -- one import, from request to response ----------------------------------------------------------------------------
