@@ -486,6 +486,7 @@ def test_a_verdict_that_cannot_be_told_stays(
     assert ([], []) == (aws.events, aws.notifications)
 
 
+@pytest.mark.slow
 @handled(
     "medical-imaging:GetDICOMImportJob",
     *DENIALS,

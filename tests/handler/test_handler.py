@@ -302,6 +302,7 @@ def test_a_busy_service_is_asked_until_it_answers(source: FakeAws, machine: Mach
     assert all(1 <= seconds <= 32 for seconds in machine.waited)
 
 
+@pytest.mark.slow
 def test_fails_with_the_last_reason_when_the_time_is_over(source: FakeAws, machine: Machine) -> None:
     source.fail(START, "ServiceQuotaExceededException", 402, "the limit is 20", times=9999)
     began = machine.clock.seconds
@@ -311,6 +312,7 @@ def test_fails_with_the_last_reason_when_the_time_is_over(source: FakeAws, machi
     assert 300 <= machine.clock.seconds - began < 340
 
 
+@pytest.mark.slow
 def test_fails_in_time_while_the_job_runs_and_a_later_deploy_reads_its_verdict(
     source: FakeAws, machine: Machine
 ) -> None:
@@ -334,6 +336,7 @@ def test_fails_in_time_while_the_job_runs_and_a_later_deploy_reads_its_verdict(
     assert (["SUCCEEDED"], 2) == (verdicts(source), len(source.responses))
 
 
+@pytest.mark.slow
 def test_a_job_that_a_deploy_waited_for_in_vain_is_polled_to_its_verdict(source: FakeAws, machine: Machine) -> None:
     source.jobs_may_run.clear()
     state = machine.respond(event(source, "import-create"))
@@ -347,6 +350,7 @@ def test_a_job_that_a_deploy_waited_for_in_vain_is_polled_to_its_verdict(source:
     assert [source.record()["owner"]] == list(source.executions)
 
 
+@pytest.mark.slow
 def test_a_rollback_that_waits_in_vain_for_a_job_ends_well(source: FakeAws, machine: Machine) -> None:
     source.jobs_may_run.clear()
     machine.respond(event(source, "import-create", Completion="submit"))
@@ -363,6 +367,7 @@ def test_a_conflict_is_waited_for_for_two_minutes_at_most(source: FakeAws, machi
     assert 120 < machine.clock.seconds - began < 160
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("completion", ["wait", "detach"])
 def test_a_request_is_responded_to_before_cloudformations_hour_is_over(
     source: FakeAws, machine: Machine, completion: str
@@ -374,6 +379,7 @@ def test_a_request_is_responded_to_before_cloudformations_hour_is_over(
     assert {"wait": "FAILED", "detach": "SUCCESS"}[completion] == response(source)["Status"]
 
 
+@pytest.mark.slow
 def test_looks_become_rarer_with_time(source: FakeAws, machine: Machine) -> None:
     source.jobs_may_run.clear()
     machine.respond(event(source, "import-create", WaitSeconds="3600"))
@@ -521,6 +527,7 @@ def test_a_submitted_job_is_not_looked_at_before_the_response_however_quick_it_i
     assert ["FAILED"] == verdicts(aws)
 
 
+@pytest.mark.slow
 def test_a_detached_job_is_waited_for_and_then_responded_to_as_it_stands(source: FakeAws, machine: Machine) -> None:
     source.jobs_may_run.clear()
     began = machine.clock.seconds
@@ -537,6 +544,7 @@ def test_a_detached_job_that_is_quick_is_responded_to_with_its_result(source: Fa
     assert "1" == response(source)["Data"]["NumberOfImportedFiles"]
 
 
+@pytest.mark.slow
 def test_a_detached_job_that_ended_after_the_deadline_fails_no_deploy(aws: FakeAws, machine: Machine) -> None:
     aws.put(SOURCE, "studies/1.dcm", b"not DICOM")
     aws.jobs_may_run.clear()
@@ -612,6 +620,7 @@ def test_a_job_that_cannot_be_polled_any_more_is_told_of_once(
     assert ("JUDGED", "UNKNOWN") == (source.record()["state"], source.record()["verdict"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", ["S3.GetObject", "S3.PutObject"])
 def test_a_job_whose_record_cannot_be_reached_any_more_is_told_of_once(
     source: FakeAws, machine: Machine, capsys: pytest.CaptureFixture[str], operation: str
@@ -625,6 +634,7 @@ def test_a_job_whose_record_cannot_be_reached_any_more_is_told_of_once(
     assert (0, 1) == (json.loads(metrics)["ImportsSucceeded"], json.loads(metrics)["ImportsFailed"])
 
 
+@pytest.mark.slow
 def test_a_right_that_comes_back_within_an_hour_is_enough(source: FakeAws, machine: Machine) -> None:
     state = left_to_poll(source, machine)
     source.wait_for_jobs()
@@ -734,6 +744,7 @@ def test_a_completed_job_without_a_manifest_is_neither_good_nor_bad(source: Fake
     assert ("UNKNOWN", "COMPLETED") == (detail["outcome"], detail["jobStatus"])
 
 
+@pytest.mark.slow
 def test_a_rollback_that_leaves_a_job_to_run_has_its_loss_told(source: FakeAws, machine: Machine) -> None:
     state = left_to_poll(source, machine)
     source.stack_status = "UPDATE_ROLLBACK_IN_PROGRESS"
@@ -829,6 +840,7 @@ def test_a_rollback_waits_for_the_job_of_the_update_that_it_undoes_which_stops_w
     assert 1 == len(source.jobs())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_lost", [False, True])
 def test_a_job_that_a_rollback_waited_for_in_vain_has_its_verdict(
     source: FakeAws, machine: Machine, *, is_lost: bool

@@ -158,6 +158,7 @@ def test_fails_before_anything_is_deleted_for_more_image_sets_than_one_in_ten_se
     assert (31, 0) == (len(left(going)), going.count(DELETE))
 
 
+@pytest.mark.slow
 def test_as_many_as_can_be_deleted_in_time_are(going: FakeAws, machine: Machine) -> None:
     fill(going, 30)
     machine.request(request(going, "Delete"))
@@ -167,6 +168,7 @@ def test_as_many_as_can_be_deleted_in_time_are(going: FakeAws, machine: Machine)
 # -- locked ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_locked_image_set_does_not_keep_the_others_and_is_named_at_the_end(going: FakeAws, machine: Machine) -> None:
     first, *others = fill(going, 10)
     going.fail(DELETE, "ConflictException", 409, subject=first, times=10_000)
@@ -191,6 +193,7 @@ def test_an_image_set_that_was_locked_for_a_while_is_deleted(going: FakeAws, mac
 # -- gone ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", [0, 1])
 def test_an_image_set_is_gone_when_healthimaging_says_so(going: FakeAws, machine: Machine, kept: float) -> None:
     going.state.settings.image_set_seconds = 60

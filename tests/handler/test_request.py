@@ -107,6 +107,7 @@ def test_bucket_and_prefix_cannot_be_taken_for_one_another() -> None:
     assert REQUEST.intent != shifted.intent
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(requests, st.integers(min_value=1, max_value=10**9))
 def test_a_client_token_is_valid_and_belongs_to_one_attempt(request: ImportRequest, attempt: int) -> None:
@@ -117,6 +118,7 @@ def test_a_client_token_is_valid_and_belongs_to_one_attempt(request: ImportReque
     assert token != request.start_parameters(attempt + 1)["clientToken"]
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(requests)
 def test_the_parameters_are_valid_for_the_model_and_for_botocore(request: ImportRequest) -> None:

@@ -264,6 +264,7 @@ def test_the_pauses_between_tries_fit_into_an_invocation(monkeypatch: pytest.Mon
     assert [1, 2, 4, 8] == slept
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text(min_size=1, max_size=20), st.text(alphabet="aé漢😀", max_size=2000), max_size=16))
 @example({str(number): "é" * 200 for number in range(16)})
 @example({str(number): "a" * 1000 for number in range(16)})

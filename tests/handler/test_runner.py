@@ -344,6 +344,7 @@ def test_the_job_of_the_attempt_before_is_not_taken_for_this_ones(source: FakeAw
     assert 2 == len(source.jobs())
 
 
+@pytest.mark.slow
 def test_a_search_looks_at_no_job_of_others(source: FakeAws, deploy: Deploys) -> None:
     first = deploy(run_id="mine")
     crash(first, "after-call")
@@ -461,6 +462,7 @@ def test_a_start_whose_answer_was_lost_is_looked_for_and_not_sent_again(source: 
     assert 1 == len(tokens(source))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "status"),
     [("ThrottlingException", 429), ("ServiceQuotaExceededException", 402), ("ConflictException", 409)],

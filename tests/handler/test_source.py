@@ -268,6 +268,7 @@ def test_fails_for_two_members_of_one_key_before_anything_is_written(
     assert [] == aws.keys(SOURCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reads", range(3))
 def test_an_asset_that_s3_does_not_hand_over_is_not_taken_for_a_damaged_one(
     calls: Aws, aws: FakeAws, with_asset: RequestFor, reads: int
@@ -341,6 +342,7 @@ def test_nothing_is_unpacked_without_an_asset(calls: Aws, request_for: RequestFo
     assert unpack(calls, request_for(), 0, plenty) is None
 
 
+@pytest.mark.slow
 def test_a_zip_is_read_only_where_it_is_needed(calls: Aws, aws: FakeAws, with_asset: RequestFor) -> None:
     noise = random.Random(1).randbytes(24 * MEGABYTE)
     request = with_asset({"large": noise, "small": b"1"}, zipfile.ZIP_STORED)
@@ -359,6 +361,7 @@ def test_a_large_member_is_streamed_in_parts(calls: Aws, aws: FakeAws, with_asse
     assert max(call.sent for call in aws.calls if call.operation == "S3.GetObject") <= 16 * MEGABYTE
 
 
+@pytest.mark.slow
 def test_many_small_members_need_few_reads(calls: Aws, aws: FakeAws, with_asset: RequestFor) -> None:
     request = with_asset({f"{number}.dcm": b"1" * 100 for number in range(50)})
     unpack(calls, request, 0, plenty)

@@ -260,6 +260,7 @@ def test_warnings_that_cannot_be_read_are_counted(line: bytes) -> None:
 # -- lists as they arrive --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(st.lists(st.binary(max_size=20).filter(lambda line: b"\n" not in line and line.strip())), st.integers(1, 9))
 def test_lines_are_the_same_however_a_list_arrives(written: list[bytes], size: int) -> None:
     body = b"\n".join(written)

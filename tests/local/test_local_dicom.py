@@ -176,6 +176,7 @@ def test_an_image_is_told_in_the_answers_only_as_the_model_allows(imaging: Any, 
     assert "DICOMSeriesInstanceUID" in found["DICOMTags"]
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(data=st.data())
 def test_a_mutated_file_rejects_itself_at_most(data: st.DataObject) -> None:

@@ -25,7 +25,7 @@ from tests.deployment import P10_FILES
 from tests.local.conftest import Imaging
 
 # In the emulator pydicom's warnings are no errors either.
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::UserWarning")]
 
 GOOD = (P10_FILES / "MR_small.dcm").read_bytes()
 # Small ones of different transfer syntaxes, character sets, sequences and encapsulations.

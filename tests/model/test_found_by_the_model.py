@@ -477,6 +477,7 @@ def test_a_deletion_waits_for_as_long_as_a_start_may_be_on_its_way(world, stage)
     assert "SUCCESS" == delete.status
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("hours", "verdict"), [(20, "SUCCEEDED"), (30, "UNKNOWN")])
 def test_a_job_is_followed_for_a_day(world, stage, hours, verdict):
     world.plans = Plans(seconds=hours * 3600)
@@ -485,6 +486,7 @@ def test_a_job_is_followed_for_a_day(world, stage, hours, verdict):
     assert [verdict] == verdicts(world)
 
 
+@pytest.mark.slow
 def test_a_day_of_throttling_fits_into_the_history_of_an_execution(world, stage):
     world.plans = Plans(seconds=30 * 3600)
     stage.request("Create", properties(Completion="submit"))

@@ -92,6 +92,7 @@ def test_stacks_of_two_environments_are_each_told_once(tmp_path: Path) -> None:
     assert [("HI101", "eu-west-1/Store"), ("HI101", "us-east-1/Store")] == _report(tmp_path)
 
 
+@pytest.mark.slow
 def test_this_librarys_import_has_no_finding(tmp_path: Path) -> None:
     app = _app(tmp_path)
     DicomImport(Stack(app, "Images"), "Import")

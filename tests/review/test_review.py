@@ -88,6 +88,7 @@ PAIRS: dict[str, tuple[dict[str, Any], list[str], list[str], ExitCode]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAIRS)
 def test_a_pair_is_reviewed_as_expected(name: str, base: Path, tmp_path: Path) -> None:
     options, data, again, code = PAIRS[name]
@@ -95,6 +96,7 @@ def test_a_pair_is_reviewed_as_expected(name: str, base: Path, tmp_path: Path) -
     assert (data, again, code) == (*_facts(found)[:2], found.exit_code)
 
 
+@pytest.mark.slow
 def test_a_broader_role_is_a_new_right(base: Path, tmp_path: Path) -> None:
     actions = ["medical-imaging:GetImageSet", "medical-imaging:DeleteImageSet"]
     found = review(load_assembly(_app(tmp_path, actions=actions)), load_assembly(base))
@@ -103,6 +105,7 @@ def test_a_broader_role_is_a_new_right(base: Path, tmp_path: Path) -> None:
     assert {"Viewer"} == {name for name, _, _ in new}
 
 
+@pytest.mark.slow
 def test_less_rights_are_no_new_rights(base: Path, tmp_path: Path) -> None:
     actions = ["medical-imaging:GetImageSet", "medical-imaging:DeleteImageSet"]
     found = review(load_assembly(base), load_assembly(_app(tmp_path, actions=actions)))
@@ -267,6 +270,7 @@ def _run(*arguments: object) -> Any:
     return CliRunner().invoke(commands, ["review", *map(str, arguments)])
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_four_facts_first(base: Path, tmp_path: Path) -> None:
     result = _run(_app(tmp_path / "new", store="Archive"), "--against", base)
     assert 4 == result.exit_code, result.output

@@ -607,6 +607,7 @@ def test_starting_jobs_alone_asks_for_no_image_sets() -> None:
     assert [] == findings(template(Store=STORE, Key=KEY, Starter=viewer(START)))
 
 
+@pytest.mark.slow
 def test_the_page_of_the_rules_is_written_from_them(request: pytest.FixtureRequest) -> None:
     path = ROOT / "docs" / "rules.md"
     before, marker, _ = path.read_text(encoding="utf-8").partition("<!-- written by tests/review/test_rules.py -->\n")

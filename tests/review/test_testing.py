@@ -12,6 +12,7 @@ from healthimaging_cdk.testing import assert_imports, assert_no_findings, assert
 from tests.review.rule_examples import EXAMPLES, importing, template, viewer
 
 
+@pytest.mark.slow
 def test_an_import_passes_all_of_them(stack: Stack) -> None:
     DicomImport(stack, "Import")
     synthesized = assertions.Template.from_stack(stack)
@@ -62,6 +63,7 @@ def test_what_a_stack_acknowledges_does_not_count(app: App, tmp_path: Path) -> N
     assert_no_findings(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_stack_is_looked_at_alone(app: App) -> None:
     Datastore(Stack(app, "Other"), "Store", removal_policy=RemovalPolicy.DESTROY)
     stack = Stack(app, "Stack")

@@ -213,6 +213,7 @@ def test_many_items_at_once_are_cut_like_one_after_the_other(seed, limits, layou
     assert planner.any_prefix == single.any_prefix
 
 
+@pytest.mark.slow
 def test_the_planner_holds_no_more_than_a_job_has_files_for_each_folder():
     planner = Planner("bucket", "", Limits(files=50))
     most = 0
@@ -230,6 +231,7 @@ def test_the_bound_is_what_full_jobs_need(files, size):
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(listings(), limits())
 def test_jobs_come_in_the_order_of_the_listing(files, limits):

@@ -238,6 +238,7 @@ def test_jobs_of_others_that_fill_the_slots_are_waited_for():
     check(world, run, plan, options)
 
 
+@pytest.mark.slow
 def test_most_starts_are_not_throttled():
     world = World(lambda *_: (60, "COMPLETED", 10, 10, True), rate=0.25, call_seconds=0.05)
     options = make_settings(world)

@@ -544,6 +544,7 @@ def test_a_list_may_be_whatever_has_items_and_a_length(made):
         assert [] == type_violations("datastores", Sequence[IDatastore], value)
 
 
+@pytest.mark.slow
 def test_a_store_of_somebodys_own_is_imported_into(stack, synthesize):
     DicomImport(stack, "Import", datastore=OwnStore(stack, "Own"))
     assert ID == synthesize(stack).only("Custom::HealthImagingImport")["Properties"]["DatastoreId"]

@@ -58,6 +58,7 @@ def test_minimal_properties(stack, synthesize):
     )
 
 
+@pytest.mark.slow
 def test_all_properties(stack, synthesize):
     key = kms.Key(stack, "Key")
     given = brought(stack)
@@ -128,6 +129,7 @@ def test_nothing_else_is_in_the_template(stack, synthesize):
     ] == synthesize(stack).types()
 
 
+@pytest.mark.slow
 def test_beside_an_import_it_shares_the_function_and_the_role_of_the_state_machines(stack, synthesize):
     first = DicomImport(stack, "Import")
     before = len(synthesize(stack).resources)
@@ -145,6 +147,7 @@ def test_beside_an_import_it_shares_the_function_and_the_role_of_the_state_machi
     assert before + 5 == len(found.resources)
 
 
+@pytest.mark.slow
 def test_only_its_role_and_those_of_imports_may_write_records(stack, synthesize):
     archive = BulkDicomImport(stack, "Archive")
     found = synthesize(stack)
@@ -202,6 +205,7 @@ def test_grants_name_the_state_machine_and_the_reports(stack, synthesize):
     )
 
 
+@pytest.mark.slow
 def test_rules_and_metrics_are_of_this_import(stack, synthesize):
     archive = BulkDicomImport(stack, "Archive")
     topic = sns.Topic(stack, "Topic")

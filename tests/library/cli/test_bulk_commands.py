@@ -103,6 +103,7 @@ def test_the_page_is_whole_and_holds_every_number():
     assert "in/0000" not in page
 
 
+@pytest.mark.slow
 def test_names_in_the_page_are_escaped():
     page = make_page({**a_report(0), "import": "<b>Stack</b>"})
     assert "<b>Stack</b>" not in page

@@ -37,6 +37,7 @@ def test_a_datastore_with_minimal_properties(stack, synthesize):
     assert store.encryption_key is None
 
 
+@pytest.mark.slow
 def test_a_datastore_with_all_properties(stack, synthesize):
     key = kms.Key(stack, "Key")
     authorizer = lambda_.Function.from_function_attributes(
@@ -127,6 +128,7 @@ class Boundary:
             node.add_property_override("PermissionsBoundary", "arn:aws:iam::111122223333:policy/edge")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("context", [{}, {"@aws-cdk/core:aspectStabilization": False}])
 def test_what_serves_the_tags_is_seen_by_other_aspects(synthesize, context):
     stack = Stack(App(context=context), "Stack")
@@ -285,6 +287,7 @@ def test_the_removal_policy_holds_for_such_a_store_too(stack, synthesize, policy
     assert (expected, expected) == (made["DeletionPolicy"], made["UpdateReplacePolicy"])
 
 
+@pytest.mark.slow
 def test_tags_of_such_a_store_are_not_in_its_properties_and_reach_it_in_place(stack, synthesize):
     store = Datastore(stack, "Store", lossless_storage_format=JPEG)
     Tags.of(stack).add("team", "radiology")

@@ -199,12 +199,14 @@ def test_every_verdict_is_known_to_the_tests():
     assert set(VERDICTS) == {name for name in dir(DicomImport) if name.startswith("on_")}
 
 
+@pytest.mark.slow
 def test_an_import_in_a_nested_stack_is_named_by_that_stack(stack, synthesize):
     nested = NestedStack(stack, "Nested")
     rule = DicomImport(nested, "Import").on_judged("Rule")
     assert [name_of(nested, synthesize)] == pattern(nested, rule)["detail"]["import"]
 
 
+@pytest.mark.slow
 def test_a_rule_in_another_stack_names_the_stack_of_the_import(app, stack):
     other = Stack(app, "Other")
     rule = DicomImport(stack, "Import").on_failed("Rule", cross_stack_scope=other)
@@ -212,6 +214,7 @@ def test_a_rule_in_another_stack_names_the_stack_of_the_import(app, stack):
     assert name.startswith("Stack/")
 
 
+@pytest.mark.slow
 def test_the_job_can_be_ordered_after_the_rule(stack, synthesize):
     import_ = DicomImport(stack, "Import")
     rule = import_.on_failed("Rule")
@@ -220,6 +223,7 @@ def test_the_job_can_be_ordered_after_the_rule(stack, synthesize):
     assert stack.get_logical_id(rule.node.default_child) in job["DependsOn"]
 
 
+@pytest.mark.slow
 def test_a_function_that_knows_the_import_can_be_its_target(synthesize):
     stack = Stack(App(), "Stack")
     import_ = DicomImport(stack, "Import")

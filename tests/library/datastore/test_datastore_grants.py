@@ -342,6 +342,7 @@ def test_a_grant_that_a_policy_takes_is_not_warned_of(stack, name):
     assert [] == not_added(stack)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["grant_start", "grant_read_report"])
 def test_so_is_a_grant_of_a_bulk_import(stack, method):
     archive = BulkDicomImport(stack, "Archive")
@@ -486,6 +487,7 @@ def test_the_facade_grants_single_actions_of_a_plain_cfn_datastore(stack):
     )
 
 
+@pytest.mark.slow
 def test_the_key_of_a_plain_cfn_datastore_may_be_in_its_stack(stack):
     key = kms.Key(stack, "Key")
     plain = healthimaging.CfnDatastore(stack, "Plain", kms_key_arn=key.key_arn)

@@ -191,6 +191,7 @@ def test_each_metric_of_an_import_is_that_of_its_own_function(stack, method, exp
     } == described(stack, getattr(import_, method)())
 
 
+@pytest.mark.slow
 def test_the_names_and_dimensions_are_those_that_the_function_writes(stack, capsys):
     import_ = DicomImport(stack, "Import")
     write_metrics(import_.import_name, ID, contract.Verdict.SUCCEEDED, ImportResult(job_id="j", seconds=1))
@@ -212,6 +213,7 @@ def test_an_import_in_a_nested_stack_is_named_by_that_stack(stack):
     assert json.dumps(nested.resolve(nested.stack_name)) in json.dumps(nested.resolve(metric.dimensions["Import"]))
 
 
+@pytest.mark.slow
 def test_the_rate_of_rejected_files_is_in_percent_and_has_ids_of_its_own(stack):
     first, second = DicomImport(stack, "First"), DicomImport(stack, "Second")
     rate = first.metric_rejected_rate(period=Duration.days(30))

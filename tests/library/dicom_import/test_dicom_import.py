@@ -115,6 +115,7 @@ def test_a_dicom_import_with_all_properties(stack, synthesize):
     assert "Outputs" not in found.document
 
 
+@pytest.mark.slow
 def test_a_whole_import_is_a_small_template_with_one_function(stack, synthesize):
     DicomImport(stack, "Import")
     found = synthesize(stack)
@@ -122,6 +123,7 @@ def test_a_whole_import_is_a_small_template_with_one_function(stack, synthesize)
     assert 1 == len(found.of_type("AWS::Lambda::Function"))
 
 
+@pytest.mark.slow
 def test_a_second_import_brings_no_second_function_state_machine_or_log_group(stack, synthesize):
     DicomImport(stack, "One")
     DicomImport(stack, "Two")
@@ -149,6 +151,7 @@ def test_with_everything_brought_only_the_job_and_what_serves_it_is_made(stack, 
     assert expected == synthesize(stack).types()
 
 
+@pytest.mark.slow
 def test_what_is_brought_reaches_the_job(stack, synthesize):
     DicomImport(stack, "Import", **bring_everything(stack), output_prefix="out/", job_name="nightly", run_id="7")
     properties = synthesize(stack).only(IMPORT)["Properties"]
@@ -191,18 +194,21 @@ def test_options_reach_the_job(stack, synthesize, options, expected):
     assert expected == {name: properties[name] for name in expected}
 
 
+@pytest.mark.slow
 def test_members_that_are_not_given_are_not_sent(stack, synthesize):
     DicomImport(stack, "Import")
     absent = {"RunId", "JobName", "InputOwnerAccountId", "MetadataMappings", "AssetBucket", "MaxFiles"}
     assert set() == absent & set(synthesize(stack).only(IMPORT)["Properties"])
 
 
+@pytest.mark.slow
 def test_the_owner_of_a_source_in_another_account_is_sent(stack, synthesize):
     bucket = s3.Bucket.from_bucket_name(stack, "In", "images")
     DicomImport(stack, "Import", source=ImportSource.bucket(bucket, "a/", owner_account_id="444455556666"))
     assert "444455556666" == synthesize(stack).only(IMPORT)["Properties"]["InputOwnerAccountId"]
 
 
+@pytest.mark.slow
 def test_run_id_comes_from_the_context_if_the_code_has_none(synthesize):
     stack = Stack(App(context={"run_id": 7}), "Stack")
     DicomImport(stack, "Import")
@@ -223,6 +229,7 @@ def test_fails_a_run_id_of_the_command_line_that_is_empty():
         DicomImport(stack, "Import")
 
 
+@pytest.mark.slow
 def test_an_empty_run_id_of_the_command_line_is_none_of_an_import_that_has_one(synthesize):
     stack = Stack(App(context={"run_id": ""}), "Stack")
     DicomImport(stack, "Import", run_id="1")
@@ -246,6 +253,7 @@ def test_fails_a_job_name_that_leaves_none_or_has_other_characters(stack, name, 
         DicomImport(stack, "Import", job_name=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("run_id", "expected"),
     [(None, "cdk deploy Prod/Stack -c run_id=ANY_NEW_VALUE"), ("1", "change run_id and cdk deploy Prod/Stack")],
@@ -256,6 +264,7 @@ def test_the_command_that_imports_later_names_the_stack_as_the_cli_does(app, syn
     assert expected == synthesize(stack).only(IMPORT)["Properties"]["ImportAgain"]
 
 
+@pytest.mark.slow
 def test_everything_made_is_encrypted_with_one_rotating_key(stack, synthesize):
     DicomImport(stack, "Import")
     found = synthesize(stack)
@@ -287,6 +296,7 @@ def test_no_key_can_be_chosen(stack, synthesize):
     assert "kms:" not in json.dumps(found.document)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", [RemovalPolicy.RETAIN, RemovalPolicy.DESTROY])
 def test_what_holds_data_and_its_key_share_one_removal_policy(stack, synthesize, policy):
     DicomImport(stack, "Import", removal_policy=policy)
@@ -309,6 +319,7 @@ def test_buckets_are_private_versioned_and_take_tls_only(stack, synthesize):
         assert ("Deny", {"Bool": {"aws:SecureTransport": "false"}}) == (statement["Effect"], statement["Condition"])
 
 
+@pytest.mark.slow
 def test_results_do_not_expire_unless_asked(stack, synthesize):
     DicomImport(stack, "Import")
     rules = [
@@ -319,6 +330,7 @@ def test_results_do_not_expire_unless_asked(stack, synthesize):
     assert [{"AbortIncompleteMultipartUpload", "Status"}] * 2 == [set(rule) for rule in rules]
 
 
+@pytest.mark.slow
 def test_expiring_results_leaves_records_alone(stack, synthesize):
     import_ = DicomImport(stack, "Import", results_expiration=Duration.days(30))
     rules = synthesize(stack).resources["ImportOutputBucket9A090094"]["Properties"]["LifecycleConfiguration"]["Rules"]
@@ -345,6 +357,7 @@ def test_the_jobs_role_names_every_resource(stack, synthesize):
     assert {"Fn::GetAtt": ["ImportDataAccessRole2AD90292", "Arn"]} == passing["Resource"]
 
 
+@pytest.mark.slow
 def test_a_directory_adds_the_rights_to_unpack_it_and_nothing_else(stack, synthesize, tmp_path):
     (tmp_path / "a.dcm").write_bytes(b"x")
     DicomImport(stack, "Plain")
@@ -358,6 +371,7 @@ def test_a_directory_adds_the_rights_to_unpack_it_and_nothing_else(stack, synthe
     assert ".zip" in json.dumps(found.statements_of(roles[1]))
 
 
+@pytest.mark.slow
 def test_a_changed_file_of_a_directory_changes_the_input_prefix(tmp_path, synthesize):
     prefixes = []
     for content in (b"one", b"two", b"one"):
@@ -383,6 +397,7 @@ def test_a_relative_directory_is_that_of_the_working_directory_wherever_it_is(tm
     assert templates[0] == templates[1]
 
 
+@pytest.mark.slow
 def test_the_job_waits_for_policies_added_to_the_data_access_role(stack, synthesize):
     import_ = DicomImport(stack, "Import")
     import_.data_access_role.add_to_policy(iam.PolicyStatement(actions=["s3:GetObject"], resources=["*"]))
@@ -441,6 +456,7 @@ def test_twenty_imports_fit_in_one_stack(stack, synthesize):
         assert len(json.dumps(policy["Properties"]["PolicyDocument"])) < 5_120
 
 
+@pytest.mark.slow
 def test_it_works_in_a_nested_stack(app, synthesize):
     parent = Stack(app, "Parent")
     nested = NestedStack(parent, "Nested")
@@ -458,6 +474,7 @@ def data_and_import(*, with_import: bool) -> dict:
     return dict(assertions.Template.from_stack(data).to_json())
 
 
+@pytest.mark.slow
 def test_the_stack_whose_store_bucket_and_key_are_used_gains_exports_and_tells_its_key_of_cloudwatch_logs():
     alone, used = data_and_import(with_import=False), data_and_import(with_import=True)
     added = {name: output for name, output in used["Outputs"].items() if name not in alone["Outputs"]}
@@ -470,6 +487,7 @@ def test_the_stack_whose_store_bucket_and_key_are_used_gains_exports_and_tells_i
     assert alone["Resources"] == used["Resources"]
 
 
+@pytest.mark.slow
 def test_a_region_without_healthimaging_is_warned_of(app):
     stack = Stack(app, "Stack", env={"region": "eu-central-1"})
     DicomImport(stack, "Import")
@@ -478,6 +496,7 @@ def test_a_region_without_healthimaging_is_warned_of(app):
     assert ["/Stack/Import"] == [warning.id for warning in found]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("region", ["us-east-1", "ap-southeast-2", None])
 def test_no_warning_where_healthimaging_is_or_may_be(app, region):
     stack = Stack(app, "Stack", env={"region": region} if region else None)
@@ -568,6 +587,7 @@ def test_fails_an_empty_or_missing_directory(tmp_path):
         ImportSource.directory(tmp_path / "missing")
 
 
+@pytest.mark.slow
 def test_the_data_access_role_is_limited_to_this_store_by_plain_conditions(stack, synthesize):
     import_ = DicomImport(stack, "Import")
     trust = synthesize(stack).resources["ImportDataAccessRole2AD90292"]["Properties"]["AssumeRolePolicyDocument"]
@@ -598,6 +618,7 @@ def warnings_of(stack: Stack, name: str) -> list[str]:
     return [str(it.entry.data) for it in found]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("construct", [DicomImport, BulkDicomImport])
 def test_one_option_leaves_out_each_condition_of_the_trust(stack, synthesize, construct):
     construct(stack, "Import", trust_conditions=TrustConditions.ACCOUNT)
@@ -659,6 +680,7 @@ def test_fails_a_data_access_role_for_half_a_folder(stack):
         role(stack, input_prefix="a", output_prefix="b")
 
 
+@pytest.mark.slow
 def test_a_new_version_of_the_handler_changes_nothing_of_the_job(stack, synthesize):
     DicomImport(stack, "Import")
     found = synthesize(stack)
@@ -666,6 +688,7 @@ def test_a_new_version_of_the_handler_changes_nothing_of_the_job(stack, synthesi
     assert code not in json.dumps(found.only(IMPORT))
 
 
+@pytest.mark.slow
 def test_the_job_waits_for_what_answers_in_an_emergency(stack, synthesize):
     DicomImport(stack, "Import")
     found = synthesize(stack)
@@ -677,6 +700,7 @@ def test_the_job_waits_for_what_answers_in_an_emergency(stack, synthesize):
     assert found.only("AWS::Events::Rule") == found.resources[rule]
 
 
+@pytest.mark.slow
 def test_the_job_is_deleted_before_its_store_is_emptied(stack, synthesize):
     store = Datastore(stack, "Store", auto_delete_image_sets=True, removal_policy=RemovalPolicy.DESTROY)
     DicomImport(stack, "Import", datastore=store)
@@ -685,6 +709,7 @@ def test_the_job_is_deleted_before_its_store_is_emptied(stack, synthesize):
     assert set(emptying) <= set(found.only(IMPORT)["DependsOn"])
 
 
+@pytest.mark.slow
 def test_a_rule_of_that_name_is_not_taken_for_what_empties_the_store(stack, synthesize):
     store = Datastore(stack, "Store")
     store.on_image_set_deleting("ImageSetDeletion")
@@ -701,6 +726,7 @@ def test_an_import_tells_what_it_did_as_outputs(stack, synthesize):
     assert ["DatastoreId", "JobId", "ManifestUri", "Summary"] == names
 
 
+@pytest.mark.slow
 def test_a_stack_with_more_imports_than_outputs_can_do_without(stack, synthesize):
     import_ = DicomImport(stack, "Import", outputs=False)
     assert "Outputs" not in synthesize(stack).document
@@ -720,6 +746,7 @@ def test_fails_a_store_of_another_region(app):
         DicomImport(stack, "Import", datastore=Datastore.from_datastore_arn(stack, "Store", arn))
 
 
+@pytest.mark.slow
 def test_a_key_for_nothing_is_warned_of(stack):
     key = kms.Key(stack, "Key")
     DicomImport(stack, "Import", encryption_key=key, **bring_everything(stack))
@@ -785,6 +812,7 @@ def test_fails_a_source_that_is_made_by_its_constructor(stack, wrong, message):
         ImportSource(**{"input_bucket": bucket, **wrong})
 
 
+@pytest.mark.slow
 def test_buckets_log_no_accesses_unless_asked(stack, synthesize):
     DicomImport(stack, "Import")
     assert [None, None] == [
@@ -792,6 +820,7 @@ def test_buckets_log_no_accesses_unless_asked(stack, synthesize):
     ]
 
 
+@pytest.mark.slow
 def test_buckets_made_here_log_accesses_to_the_bucket_that_is_given_and_may(stack, synthesize):
     logs = s3.Bucket(stack, "Logs", object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED)
     import_ = DicomImport(stack, "Import", access_logs_bucket=logs)
@@ -826,6 +855,7 @@ def test_buckets_made_here_log_accesses_to_the_bucket_that_is_given_and_may(stac
     assert expected == policy
 
 
+@pytest.mark.slow
 def test_a_bucket_that_is_given_keeps_its_own_logging(stack, synthesize):
     images = s3.Bucket(stack, "Images")
     logs = s3.Bucket.from_bucket_name(stack, "Logs", "access-logs")
@@ -834,6 +864,7 @@ def test_a_bucket_that_is_given_keeps_its_own_logging(stack, synthesize):
     assert [None, "access-logs"] == [given and given["DestinationBucketName"] for given in logging]
 
 
+@pytest.mark.slow
 def test_the_bucket_for_access_logs_may_lie_in_another_stack(app):
     logs = s3.Bucket(Stack(app, "Audit"), "Logs")
     DicomImport(Stack(app, "Images"), "Import", access_logs_bucket=logs)
@@ -874,6 +905,7 @@ def test_an_execution_steps_and_waits_until_it_has_responded_and_nothing_is_left
     assert ["step", "respond"] == [states[name]["Parameters"]["Payload"]["step"] for name in ("Step", "Respond")]
 
 
+@pytest.mark.slow
 def test_a_failed_step_is_responded_for_and_a_failed_response_ends_the_execution(stack, synthesize):
     DicomImport(stack, "Import")
     states = state_machine(synthesize(stack))["States"]
@@ -886,6 +918,7 @@ def test_a_failed_step_is_responded_for_and_a_failed_response_ends_the_execution
 # -- the rescue, and what tells of rights ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_call_that_waited_for_longer_than_any_request_is_given_up(stack, synthesize):
     DicomImport(stack, "Import", timeout=Duration.minutes(1))
     found = synthesize(stack)
@@ -893,6 +926,7 @@ def test_a_call_that_waited_for_longer_than_any_request_is_given_up(stack, synth
     assert oldest < int(found.only(IMPORT)["Properties"]["ServiceTimeout"])
 
 
+@pytest.mark.slow
 def test_only_failures_of_this_function_and_state_machine_are_responded_for(stack, synthesize):
     DicomImport(stack, "Import")
     found = synthesize(stack)
@@ -907,6 +941,7 @@ def test_only_failures_of_this_function_and_state_machine_are_responded_for(stac
     assert [{"Fn::GetAtt": [state_machine, "Arn"]}] == execution["stateMachineArn"]
 
 
+@pytest.mark.slow
 def test_a_change_of_rights_is_told_to_the_function_and_nothing_else_is(synthesize):
     def grants(name: str, **options) -> str:
         stack = Stack(App(analytics_reporting=False), name, stack_name="Imaging")

@@ -42,6 +42,7 @@ def bring_all_but_the_topic(stack: Stack) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_nothing_is_created_or_allowed_unless_asked_for(stack, synthesize):
     import_ = DicomImport(stack, "Import")
     with pytest.raises(ValueError, match=r"there is no notification_topic: pass it, or notify \(at Stack/Import\)"):
@@ -52,6 +53,7 @@ def test_nothing_is_created_or_allowed_unless_asked_for(stack, synthesize):
     assert "sns:Publish" not in rights(import_, synthesize)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("notify", Notify)
 def test_the_function_is_told_the_topic_and_which_verdicts_it_gets(stack, synthesize, notify):
     import_ = DicomImport(stack, "Import", notify=notify)
@@ -65,6 +67,7 @@ def test_the_public_enumerations_have_the_values_that_the_function_knows(name):
     assert {it.name: it.value for it in getattr(contract, name)} == {it.name: it.value for it in public}
 
 
+@pytest.mark.slow
 def test_a_topic_alone_means_failures(stack, synthesize):
     topic = sns.Topic(stack, "Topic")
     import_ = DicomImport(stack, "Import", notification_topic=topic)
@@ -74,6 +77,7 @@ def test_a_topic_alone_means_failures(stack, synthesize):
     synthesize(stack).only(TOPIC)
 
 
+@pytest.mark.slow
 def test_people_are_told_what_the_function_publishes_and_nothing_that_an_event_says(stack, synthesize):
     import_ = DicomImport(stack, "Import", notify=Notify.OUTCOMES)
     found = synthesize(stack)
@@ -86,6 +90,7 @@ def test_people_are_told_what_the_function_publishes_and_nothing_that_an_event_s
     assert [[{"Ref": role}]] == [policy["Properties"]["Roles"] for policy in publishers]
 
 
+@pytest.mark.slow
 def test_the_topic_is_encrypted_as_what_else_is_created_and_takes_tls_only(stack, synthesize):
     import_ = DicomImport(stack, "Import", notify=Notify.FAILURES)
     found = synthesize(stack)
@@ -99,12 +104,14 @@ def test_the_topic_is_encrypted_as_what_else_is_created_and_takes_tls_only(stack
     )
 
 
+@pytest.mark.slow
 def test_without_a_customer_key_the_topic_has_the_one_that_aws_manages(stack, synthesize):
     import_ = DicomImport(stack, "Import", notify=Notify.FAILURES, customer_managed_key=False)
     assert "alias/aws/sns" in json.dumps(synthesize(stack).only(TOPIC)["Properties"]["KmsMasterKeyId"])
     assert "kms:" not in json.dumps(list(rights(import_, synthesize)))
 
 
+@pytest.mark.slow
 def test_a_key_is_created_for_a_topic_though_nothing_else_is_created(stack, synthesize):
     given = bring_all_but_the_topic(stack)
     assert DicomImport(stack, "Silent", **given).encryption_key is None
@@ -130,6 +137,7 @@ def test_the_job_is_submitted_when_the_topic_and_its_policy_are_there(stack, syn
     assert {TOPIC, "AWS::SNS::TopicPolicy"} <= waits_for
 
 
+@pytest.mark.slow
 def test_the_job_does_not_wait_for_who_subscribes_to_a_topic_of_the_user(stack, synthesize):
     topic = sns.Topic(stack, "Topic")
     import_ = DicomImport(stack, "Import", notification_topic=topic)
@@ -164,6 +172,7 @@ def test_fails_a_topic_of_another_region(app):
         DicomImport(stack, "Import", notification_topic=topic_of(stack, region="eu-west-1"))
 
 
+@pytest.mark.slow
 def test_a_topic_of_another_account_is_published_to_by_the_provider_role(app, synthesize):
     stack = Stack(app, "Here", env=HERE)
     topic = topic_of(stack, account="444455556666")

@@ -150,6 +150,7 @@ def test_a_topic_hears_of_every_alarm_and_of_the_end_of_those_that_last(stack, i
     assert [moment, moment, lasting, lasting] == found
 
 
+@pytest.mark.slow
 def test_cloudwatch_may_publish_and_use_the_key_for_alarms_of_this_account(stack, synthesize):
     import_ = DicomImport(stack, "Import", notify=Notify.FAILURES)
     ImportAlarms(stack, "Alarms", import_, notification_topic=import_.notification_topic)
@@ -229,6 +230,7 @@ def test_fails_a_topic_of_another_region(app):
         ImportAlarms(stack, "Alarms", DicomImport(stack, "Import"), notification_topic=topic)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["444455556666:on-call", "111122223333:on-call.fifo"])
 def test_a_topic_of_another_account_and_a_fifo_topic_are_told(app, synthesize, name):
     stack = Stack(app, "Here", env={"account": "111122223333", "region": "us-east-1"})

@@ -17,6 +17,8 @@ from healthimaging_cdk._common.runtime import contract
 from tests.conftest import ROOT
 from tests.library.network.vpcs import HERE, import_vpc
 
+pytestmark = pytest.mark.slow
+
 ENDPOINT = "AWS::EC2::VPCEndpoint"
 FUNCTION = "AWS::Lambda::Function"
 GROUP = "AWS::EC2::SecurityGroup"
