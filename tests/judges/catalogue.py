@@ -259,6 +259,16 @@ def _stays_l1(app: App, _: Path) -> None:
     Mixins.of(stack).apply(RetainDatastores(tags_in_place=True))
 
 
+def _was_l1(app: App, _: Path) -> None:
+    """A store that was deployed as a CfnDatastore, with tags, and is a Datastore from now on."""
+    stack = Stack(app, "WasL1")
+    key = kms.Key(stack, "Key", enable_key_rotation=True)
+    store = Datastore(stack, "Datastore", datastore_name="images", encryption_key=key)
+    store.keep_deployed("Store", tags={"team": "radiology"})
+    Tags.of(stack).add("owner", "imaging")
+    DicomImport(stack, "Import", datastore=store, source=ImportSource.bucket(_bucket(stack, "images", key), "dicom/"))
+
+
 def _grants(app: App, _: Path) -> None:
     stack = Stack(app, "Grants")
     key = kms.Key(stack, "Key", enable_key_rotation=True)
@@ -363,6 +373,7 @@ CATALOGUE: dict[str, Callable[[App, Path], None]] = {
     "tagged datastore": _tagged_datastore,
     "tagged app": _tagged_app,
     "stays L1": _stays_l1,
+    "was L1": _was_l1,
     "bring your own": _bring_your_own,
     "another account": _another_account,
     "bring your own, one bucket": _bring_your_own_one_bucket,
