@@ -30,6 +30,8 @@ class Settings:
     start_rate: float = 0.0
     """StartDICOMImportJob calls per second and account, with or without ``throttling``; 0 is the table's."""
     start_burst: int = 1
+    custom_resources_at_once: bool = False
+    """Whether CloudFormation creates all custom resources of a new stack at once that wait for nothing more."""
     concurrent_executions: int = 0
     """How many invocations of functions run at once in an account and Region; 0 is what the machine bears."""
     stack_tags_reach_stores: bool = False

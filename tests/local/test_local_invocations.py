@@ -24,14 +24,15 @@ import urllib.request
 import boto3
 
 def handle(event, context):
-    if event.get("seconds"):
-        time.sleep(event["seconds"])
+    asked = event.get("ResourceProperties", {})
+    time.sleep(float(event.get("seconds") or asked.get("Seconds") or 0))
     bucket = "calls-" + context.invoked_function_arn.split(":")[4]
     boto3.client("s3").put_object(Bucket=bucket, Key=str(time.time_ns()), Body=json.dumps(event).encode())
     if event.get("fails"):
         raise RuntimeError("broken")
     if "ResponseURL" in event:
-        body = {"Status": "SUCCESS", "PhysicalResourceId": "x", "Data": {}}
+        is_refused = asked.get("Fails") and event["RequestType"] == "Create"
+        body = {"Status": "FAILED" if is_refused else "SUCCESS", "Reason": "no", "PhysicalResourceId": "x", "Data": {}}
         body |= {name: event[name] for name in ("StackId", "RequestId", "LogicalResourceId")}
         request = urllib.request.Request(event["ResponseURL"], data=json.dumps(body).encode(), method="PUT")
         urllib.request.urlopen(request)
@@ -184,14 +185,40 @@ def test_a_rule_tries_a_function_that_fails_three_times(invocations: Invocations
 
 @pytest.mark.patch("custom_resources_call_asynchronously")
 def test_a_custom_resource_whose_function_is_throttled_is_created_later(invocations: Invocations) -> None:
-    cloudformation = invocations.account.client("cloudformation")
     invocations.hold(6)
-    properties = {"ServiceToken": invocations.arn, "ServiceTimeout": 60}
-    template = {"Resources": {"It": {"Type": "Custom::It", "Properties": properties}}}
-    cloudformation.create_stack(StackName="late", TemplateBody=json.dumps(template))
-    status = lambda: cloudformation.describe_stacks(StackName="late")["Stacks"][0]["StackStatus"]  # noqa: E731
+    assert "CREATE_COMPLETE" == deployed(invocations, "late", It={})
+
+
+def deployed(invocations: Invocations, name: str, **resources: dict[str, Any]) -> str:
+    """The status that a stack of custom resources comes to."""
+    cloudformation = invocations.account.client("cloudformation")
+    own = {"ServiceToken": invocations.arn, "ServiceTimeout": 60}
+    template = {"Resources": {it: {"Type": "Custom::It", "Properties": own | more} for it, more in resources.items()}}
+    cloudformation.create_stack(StackName=name, TemplateBody=json.dumps(template))
+    status = lambda: cloudformation.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"]  # noqa: E731
     eventually(lambda: not status().endswith("IN_PROGRESS"), 90)
-    assert "CREATE_COMPLETE" == status()
+    return str(status())
+
+
+def asked(invocations: Invocations) -> list[tuple[str, str]]:
+    """The requests of CloudFormation, in the order in which the function has done them."""
+    return [(it["RequestType"], it["LogicalResourceId"]) for it in invocations.calls() if "RequestType" in it]
+
+
+@pytest.mark.patch("custom_resources_are_created_at_once")
+def test_custom_resources_that_wait_for_nothing_are_created_at_once(invocations: Invocations) -> None:
+    """The one that CloudFormation's order has last is done first, as it takes no time."""
+    invocations.cloud.settings(custom_resources_at_once=True)
+    assert "CREATE_COMPLETE" == deployed(invocations, "together", A={"Seconds": 8}, B={})
+    assert [("Create", "B"), ("Create", "A")] == asked(invocations)
+
+
+@pytest.mark.patch("custom_resources_are_created_at_once")
+def test_what_was_created_beside_a_resource_that_failed_is_deleted(invocations: Invocations) -> None:
+    invocations.cloud.settings(custom_resources_at_once=True)
+    assert "ROLLBACK_COMPLETE" == deployed(invocations, "undone", A={"Fails": "yes"}, B={"Seconds": 5})
+    assert [("Create", "A"), ("Create", "B")] == asked(invocations)[:2]
+    assert {("Delete", "A"), ("Delete", "B")} == set(asked(invocations)[2:])
 
 
 @pytest.mark.patch("throttled_tasks_are_named")

@@ -43,6 +43,7 @@ PATCHES: Mapping[str, Sequence[str]] = {
         "new_stacks_have_no_last_updated_time",
     ),
     "clean_ups": ("clean_ups_follow_the_dependencies",),
+    "parallel_creates": ("custom_resources_are_created_at_once",),
     "machines": (
         "executions_remember_their_place",
         "retries_wait_as_told",

@@ -21,6 +21,9 @@ from healthimaging_local.ports import Json
 _CLEAN_UP = "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS"
 _NEVER_UPDATED = b"<LastUpdatedTime></LastUpdatedTime>"
 
+CREATED_AHEAD = "_created_ahead"
+"""Marks what was created beside a resource whose creation failed: a rollback deletes it, too."""
+
 
 def updates_end_with_a_clean_up() -> None:
     """Show UPDATE_COMPLETE_CLEANUP_IN_PROGRESS, and events, while an update deletes what it no longer needs.
@@ -83,6 +86,7 @@ def _prepare_rollback(stack: Json, operation: Json) -> Json:
     failed = operation.get("failed_logical_id")
     if failed not in created and current.get(failed, {}).get("ResourceStatus") == "CREATE_FAILED":
         created.append(failed)
+    created += [name for name, it in current.items() if it.get(CREATED_AHEAD) and name not in created]
     moved = [name for name in created if _is_moved(current.get(name, {}), previous.get(name))]
     for name in moved:
         previous[name]["PhysicalResourceId"] = current[name]["PhysicalResourceId"]
