@@ -38,8 +38,8 @@ def custom_resources_are_created_at_once() -> None:
         stack_id = stack["StackId"]
         if (stack_id, logical_id) not in begun:
             for name, kind, resolved in _ready(stack):
-                begin = (copy_context().run, provision, kind, name, resolved, stack_name)
-                begun[stack_id, name] = threads.submit(*begin)
+                context = copy_context()
+                begun[stack_id, name] = threads.submit(context.run, provision, kind, name, resolved, stack_name)
         try:
             return begun.pop((stack_id, logical_id)).result()
         except Exception:
