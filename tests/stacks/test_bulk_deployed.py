@@ -74,16 +74,21 @@ def published() -> dict[str, bytes]:
         for _, body in files(source):
             study, instance = ids_of(body)
             known = studies.setdefault(study, {})
-            if len(body) <= LARGEST_FILE and len(known) < FILES_PER_JOB:
+            if len(body) <= LARGEST_FILE and len(known) < FILES_PER_JOB - 1:
                 known.setdefault(instance or f"bad{len(known)}", body)
-    found: dict[str, bytes] = {}
-    folder, room = 0, 0
+    unknown = list(studies.pop("", {}).values())
+    folders: list[list[bytes]] = [[]]
     for bodies in studies.values():
-        if len(bodies) > room:
-            folder, room = folder + 1, FILES_PER_JOB
-        room -= len(bodies)
-        found |= {f"archive/published/{folder:02}/{len(found) + n:04}.dcm": it for n, it in enumerate(bodies.values())}
-    return found
+        if len(folders[-1]) + len(bodies) >= FILES_PER_JOB:
+            folders.append([])
+        folders[-1] += bodies.values()
+    # One in a folder: a job that imports nothing would count as failed.
+    folders = [[*bodies, *unknown[n : n + 1]] for n, bodies in enumerate(folders)]
+    return {
+        f"archive/published/{folder:02}/{number:02}.dcm": body
+        for folder, bodies in enumerate(folders)
+        for number, body in enumerate(bodies)
+    }
 
 
 def ids_of(body: bytes) -> tuple[str, str]:
