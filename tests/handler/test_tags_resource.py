@@ -141,6 +141,33 @@ def test_a_store_that_is_moved_keeps_its_tags(aws: FakeAws, machine: Machine) ->
     assert (["SUCCESS"] * 4, {}) == (statuses(aws), aws.tags())
 
 
+def test_a_tag_that_is_dropped_in_the_deploy_that_moves_a_store_goes(aws: FakeAws, machine: Machine) -> None:
+    aws.state.tags[aws.datastore_arn] = {"foreign": "1"}
+    machine.request(request(aws, "Create", TAGS))
+    machine.request(moved(aws, "Create", {"team": "cardiology", "new": "1"}))
+    aws.stack_status = CLEANUP
+    machine.request(request(aws, "Delete", TAGS))
+    assert {"foreign": "1", "team": "cardiology", "new": "1"} == without_mark(aws)
+
+
+def test_the_mark_of_fifty_tags_fits_into_a_tag(aws: FakeAws, machine: Machine) -> None:
+    many = {f"key-{number}" + "x" * 100: "1" for number in range(47)}
+    machine.request(request(aws, "Create", {**many, "dropped": "1"}))
+    machine.request(moved(aws, "Create", many))
+    assert len(aws.tags()[TAGS_OWNER_TAG]) <= 256
+    aws.stack_status = CLEANUP
+    machine.request(request(aws, "Delete", {**many, "dropped": "1"}))
+    assert many == without_mark(aws)
+
+
+def test_all_tags_stay_where_the_mark_of_an_earlier_version_names_no_keys(aws: FakeAws, machine: Machine) -> None:
+    machine.request(request(aws, "Create", TAGS))
+    aws.state.tags[aws.datastore_arn][TAGS_OWNER_TAG] = "0123456789abcdef/earlier"
+    aws.stack_status = CLEANUP
+    machine.request(request(aws, "Delete", TAGS))
+    assert TAGS == without_mark(aws)
+
+
 def test_a_store_that_is_moved_back_keeps_its_tags(aws: FakeAws, machine: Machine) -> None:
     machine.request(request(aws, "Create", TAGS))
     machine.request(moved(aws, "Create", TAGS))

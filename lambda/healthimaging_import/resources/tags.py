@@ -17,6 +17,9 @@ from healthimaging_import.resources.step import Deploy, StepContext, StepResult
 
 _EARLIER = "earlier"
 """Stands for an owner that has left no mark."""
+_LONGEST_MARK = 256
+_DIGITS = 4
+"""Hexadecimal digits that stand for a key in a mark: those of fifty tags, which a store can have, fit into a value."""
 
 
 def step(context: StepContext) -> StepResult:
@@ -66,7 +69,8 @@ class TagOwner:
 
     A store that is moved in the tree keeps its logical id, but the custom resources beside it have new ones.
     CloudFormation creates those first and deletes the old ones in its clean-up, or, in a rollback, the new ones. So
-    whoever finds its tags on the store already leaves a mark, and whoever finds the mark of another leaves the tags.
+    whoever finds its tags on the store already leaves a mark with the keys that it has set, and whoever finds the mark
+    of another removes only what that one has not set.
     """
 
     aws: Aws
@@ -83,19 +87,23 @@ class TagOwner:
         if owner == self._own:
             return {}  # as before
         if owner or not tags.keys().isdisjoint(keys):
-            return {self.mark: f"{self._own}/{owner or _EARLIER}"}
+            mark = f"{self._own}/{owner or _EARLIER}"
+            with_keys = f"{mark}/{''.join(sorted(_digest(key) for key in keys))}"
+            return {self.mark: with_keys if len(with_keys) <= _LONGEST_MARK else mark}
         return {}
 
     def release(self, keys: Iterable[str], *, is_undone: bool) -> list[str]:
-        """Return which of those keys to remove: none where the tags are another's, or are given back to another.
+        """Return which of those keys to remove: none that another has set since, or that are given back to another.
 
         A rollback (``is_undone``) deletes a resource that its deploy has created.
         """
         mark = self.tags().get(self.mark, "")
-        owner, _, previous = mark.partition("/")
+        owner, previous, set_since, *_ = [*mark.split("/"), "", ""]
         if owner and owner != self._own:
             log.line("tags left", reason="another resource of this data store has set them since")
-            return []
+            digests = {set_since[at : at + _DIGITS] for at in range(0, len(set_since), _DIGITS)}
+            # The mark of an earlier version of this function has no keys.
+            return [key for key in keys if digests and not is_undone and _digest(key) not in digests]
         if not is_undone or not previous:
             return [*keys, *([self.mark] if mark else [])]
         # What the one before has set is not set again.
@@ -120,6 +128,10 @@ class TagOwner:
     @property
     def _own(self) -> str:
         return hashlib.sha256(self.scope.encode()).hexdigest()[:16]
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()[:_DIGITS]
 
 
 def _owner(mark: str) -> str:
