@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.model.fakes import PATIENT, S3, Crash, HealthImaging, Misfortune, Plans
+from tests.model.fakes import PATIENT, S3, SOURCE, Crash, HealthImaging, Misfortune, Plans
 from tests.model.runs import Stage, properties, verdicts, zipped
 
 
@@ -699,3 +699,15 @@ def test_an_execution_that_was_stopped_has_a_verdict_though_its_record_cannot_be
     world.misfortunes = [Misfortune("GetObject", "error", "NoSuchKey", times=40)]
     stop(stage, request.id)
     assert ["SUCCEEDED"] == verdicts(world)
+
+
+def test_a_job_that_failed_at_once_is_not_forgotten_for_a_source_that_is_empty_by_now(world, stage):
+    world.plans = Plans(outcome="failed", seconds=0, manifest_delay=50)
+    world.misfortunes = [Misfortune("*", "crash after", skip=14)]
+    request = stage.request("Create", properties())
+    stage.pass_time(0)
+    for key in [key for key in world.objects if key[0] == SOURCE]:
+        del world.objects[key]
+    stage.settle()
+    assert "FAILED" == request.status
+    assert ["FAILED", "FAILED"] == verdicts(world)

@@ -150,7 +150,7 @@ def _judge_at_last(context: ImportContext, record: Record, reason: str) -> Recor
 
 def _take_ownership(context: ImportContext, record: Record) -> Record | ImportResult:
     try:
-        record = context.records.save(record, owner=context.me)
+        record = context.records.save(record, owner=context.me, retry=Retry.NONE)
     except TerminalError:
         # Its rights on the records may be gone already: the job is waited for all the same.
         is_waiting = context.mode is Mode.DELETE and record.state is State.RUNNING

@@ -61,7 +61,7 @@ def claim(context: ImportContext, record: Record | None) -> Record:
 
 def start(context: ImportContext, record: Record) -> Record | ImportResult:
     """Start the job; what the others can see of it is written before anybody is asked whether it is wanted."""
-    if not context.carried.get("prepared"):
+    if not context.carried.get("prepared") and record.retry is not Retry.DONE:  # which repeats a start as it was
         try:
             _prepare(context)
         except TerminalError as error:
