@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from aws_cdk import App, CfnResource, NestedStack, Stack, Tags
+from aws_cdk import App, CfnOutput, CfnResource, NestedStack, Stack, Tags
 from aws_cdk import aws_s3 as s3
 
 from healthimaging_cdk import Datastore, DicomImport, ImportSource, LosslessStorageFormat
@@ -17,6 +17,7 @@ def parent_and_nested(name: str, bucket: str, *, breaks: bool = False) -> App:
     source = ImportSource.bucket(s3.Bucket.from_bucket_name(parent, "Images", bucket), "dicom/")
     nested = NestedStack(parent, "Nested")
     import_ = DicomImport(nested, "Import", datastore=Datastore(parent, "Store"), source=source)
+    CfnOutput(parent, "Told", value=import_.summary)
     if breaks:
         broken = CfnResource(parent, "Broken", type="AWS::SQS::Queue", properties={"DelaySeconds": "many"})
         broken.node.add_dependency(import_)
@@ -31,7 +32,8 @@ def bucket(account):
 
 
 def test_an_import_in_a_nested_stack_imports_and_goes_with_its_parent(account, bucket):
-    assert "CREATE_COMPLETE" == account.deploy_one(parent_and_nested("Parent", bucket)).status
+    deployed = account.deploy_one(parent_and_nested("Parent", bucket))
+    assert ("CREATE_COMPLETE", True) == (deployed.status, "1 imported" in deployed.outputs["Told"])
     store = account.resource_id("Parent", "AWS::HealthImaging::Datastore")
     assert 1 == len(account.image_sets(store))
     assert "DELETE_COMPLETE" == account.destroy("Parent").status

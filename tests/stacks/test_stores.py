@@ -197,6 +197,7 @@ def at(scope_id: str, team: str) -> App:
     )
     cast("CfnElement", store.node.default_child).override_logical_id("Store")
     Tags.of(store).add("team", team)
+    Tags.of(store).add(f"only-{team}", "1")
     CfnOutput(stack, "Arn", value=store.datastore_arn)
     return app
 
@@ -207,3 +208,4 @@ def test_a_store_that_is_moved_in_the_tree_keeps_its_tags_and_its_opt_in_tag(acc
     assert ("UPDATE_COMPLETE", first.outputs["Arn"]) == (moved.status, moved.outputs["Arn"])
     tags = account.tags(moved.outputs["Arn"])
     assert ("b", "true") == (tags["team"], tags["healthimaging-cdk:auto-delete-image-sets"])
+    assert ["only-b"] == [key for key in tags if key.startswith("only-")]
