@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -45,7 +46,7 @@ def test_the_functions_asset_is_published_once_for_both_stages_by_a_role_of_its_
         for it in pipeline["Resources"].values()
         if it["Type"] == "AWS::IAM::Policy" and any(role in json.dumps(it["Properties"]["Roles"]) for role in roles)
     ]
-    assumed = [it for it in sum(policies, []) if it["Action"] == "sts:AssumeRole"]
+    assumed = [it for it in itertools.chain.from_iterable(policies) if it["Action"] == "sts:AssumeRole"]
     assert assumed
     assert all("file-publishing-role" in json.dumps(it["Resource"]) for it in assumed)
 
