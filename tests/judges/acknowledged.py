@@ -304,6 +304,13 @@ ACKNOWLEDGED = [
         ("bare datastore", "tagged datastore", "emptied with the stack"),
     ),
     Acknowledgement(
+        ("HealthImagingChecks: HI102",),
+        "AWS::HealthImaging::Datastore",
+        "keep_deployed keeps the tags that the store was deployed with as a CfnDatastore exactly as they were: to take "
+        "them out of the template is what would replace it. Further tags change in place.",
+        ("was L1",),
+    ),
+    Acknowledgement(
         ("HealthImagingChecks: HI101",),
         "AWS::HealthImaging::Datastore",
         _REMOVED,
