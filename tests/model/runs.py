@@ -297,7 +297,9 @@ class Stage:
                 world.violation("an import that must not be skipped was skipped")
         elif status == "NOTHING_TO_IMPORT":
             started = any(started_by == request.id for started_by, _ in world.starts)
-            if started and not self._saw_its_attempt_fail_by_another(request):
+            # Where a later request owns the import, this one answers nobody.
+            is_heard = not self._is_replaced(request) and not self._saw_its_attempt_fail_by_another(request)
+            if started and is_heard:
                 world.violation("a job was started and the answer said that there was nothing to import")
         elif job is None or not self._asks_for(request, job):
             world.violation(f"the answer named a job that is not this import's: {data}")
