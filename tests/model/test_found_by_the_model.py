@@ -711,3 +711,21 @@ def test_a_job_that_failed_at_once_is_not_forgotten_for_a_source_that_is_empty_b
     stage.settle()
     assert "FAILED" == request.status
     assert ["FAILED", "FAILED"] == verdicts(world)
+
+
+def test_no_attempt_begins_while_a_job_runs_whose_verdict_is_unknown(world, stage):
+    world.plans = Plans(seconds=400)
+    stage.request("Create", properties())
+    stage.pass_time(10)
+    world.stack_status = "ROLLBACK_IN_PROGRESS"
+    stage.request("Delete", properties())
+    stage.settle()
+    assert ["UNKNOWN"] == verdicts(world)
+    world.stack_status = "CREATE_IN_PROGRESS"
+    world.plans = Plans()
+    world.misfortunes = [Misfortune("GetObject", "error", "NoSuchKey")]
+    again = stage.request("Create", properties())
+    stage.settle()
+    first, second = world.jobs.values()
+    assert first.ends_at <= second.submitted_at
+    assert "SUCCESS" == again.status

@@ -9,9 +9,9 @@ from typing import Any
 
 from healthimaging_import import log
 from healthimaging_import.aws.clients import CALL_SECONDS, Aws
-from healthimaging_import.contract import DEFAULT_INPUT_PREFIX, OnEmpty
+from healthimaging_import.contract import DEFAULT_INPUT_PREFIX, OnEmpty, Verdict
 from healthimaging_import.errors import RetryableError, StepError, TerminalError, UnfinishedError
-from healthimaging_import.importing.jobs import find_job, refuse_unmarked, start_job
+from healthimaging_import.importing.jobs import find_job, get_job, refuse_unmarked, start_job
 from healthimaging_import.importing.last_runs import note_started
 from healthimaging_import.importing.record import ImportContext, Record, Retry, State
 from healthimaging_import.importing.request import ImportRequest
@@ -36,13 +36,15 @@ def claim(context: ImportContext, record: Record | None) -> Record:
     """Begin an attempt.
 
     Raises:
-        RetryableError: it repeats one whose rights IAM may not know yet.
+        RetryableError: it repeats one whose rights IAM may not know yet, or whose job still runs.
     """
     attempt = record.attempt + 1 if record else 1
     is_retry = record is not None and record.retry is Retry.DUE and record.owner == context.me
     wait = context.me.began_at + _IAM_PROPAGATION_SECONDS - context.clock()
     if record is not None and is_retry and wait > 0:
         raise RetryableError(f"{record.reason}; it would have been started once more", after=wait)
+    if record is not None and record.verdict is Verdict.UNKNOWN and record.job:
+        _check_ended(context, record.job["jobId"])
     claimed = Record(
         intent=context.request.intent,
         attempt=attempt,
@@ -57,6 +59,20 @@ def claim(context: ImportContext, record: Record | None) -> Record:
     context.carried["owned"] = True
     log.line("claimed", intent=claimed.intent, attempt=attempt)
     return claimed
+
+
+def _check_ended(context: ImportContext, job_id: str) -> None:
+    """Make sure that a job has ended on which a deletion, or whoever polled it, could find no verdict in time."""
+    try:
+        job = get_job(context.aws, context.request.datastore_id, job_id)
+    except TerminalError as error:
+        if error.code != "ResourceNotFoundException":
+            raise
+        return
+    if not job.has_ended:
+        raise RetryableError(
+            f"import job {job_id}, whose verdict is UNKNOWN, is {job.status}; deploy again later"
+        )
 
 
 def start(context: ImportContext, record: Record) -> Record | ImportResult:
