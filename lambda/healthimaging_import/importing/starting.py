@@ -70,9 +70,7 @@ def _check_ended(context: ImportContext, job_id: str) -> None:
             raise
         return
     if not job.has_ended:
-        raise RetryableError(
-            f"import job {job_id}, whose verdict is UNKNOWN, is {job.status}; deploy again later"
-        )
+        raise RetryableError(f"import job {job_id}, whose verdict is UNKNOWN, is {job.status}; deploy again later")
 
 
 def start(context: ImportContext, record: Record) -> Record | ImportResult:
