@@ -16,12 +16,12 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: install install-cloud
 	PYTHONPATH=local python -m healthimaging_local.demo
 
-# What CI runs: everything, and the library once more under every feature flag that `cdk init` writes.
+# Everything, and the library once more under every feature flag that `cdk init` writes: each night and before a release.
 test-all: lint install-cloud install-clients install-docs install-judges
 	$(PYTEST)
 	FEATURE_FLAGS=recommended $(PYTEST) tests/library
 
-# What a change can break, but for what takes minutes by its nature.
+# What CI runs: what a change can break, but for what takes minutes by its nature.
 test: lint install-cloud install-docs install-judges
 	$(PYTEST) -m "not long"
 

@@ -1,4 +1,4 @@
-"""Every test is in a tier: what `make test-all` runs, which is what CI runs, leaves nothing out."""
+"""Every test is in a tier: `make test-all`, which runs each night and before a release, leaves nothing out."""
 
 from __future__ import annotations
 
@@ -33,14 +33,19 @@ def selection(target: str) -> Expression:
     return Expression.compile(given[1] if given else "not (a_mark_that_no_test_has)")
 
 
-def test_ci_runs_the_tier_that_leaves_nothing_out() -> None:
+def test_ci_runs_the_command_of_the_readme() -> None:
+    assert (ROOT / ".ci" / "run").read_text(encoding="utf-8").endswith("\nexec make test\n")
+    assert re.search(r"^make test +# what CI runs", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_the_largest_tier_leaves_nothing_out_and_runs_before_each_release() -> None:
     everything, once_more = commands("test-all")
     assert "" == everything
     assert " tests/library" == once_more
     (program,) = re.findall(r"^PYTEST := (.*)$", MAKEFILE, re.MULTILINE)
     assert not SELECTING.search(f"{program} {SETTINGS['addopts']}")
     assert ["tests"] == SETTINGS["testpaths"]
-    for file in (".ci/run", "README.md", "CONTRIBUTING.md", ".github/workflows/release.yml"):
+    for file in ("README.md", "CONTRIBUTING.md", ".github/workflows/release.yml", ".github/workflows/nightly.yml"):
         assert "make test-all" in (ROOT / file).read_text(encoding="utf-8"), file
 
 

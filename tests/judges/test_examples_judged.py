@@ -17,7 +17,7 @@ from tests.judges.acknowledged_examples import OF_EXAMPLES, SAME_AS
 from tests.judges.catalogue import CATALOGUE, Template, read_templates
 from tests.judges.findings import Acknowledgement, Finding, unanswered
 
-pytestmark = pytest.mark.judges
+pytestmark = [pytest.mark.judges, pytest.mark.long]
 
 CONTEXT = {"another-account": {"images_key_arn": "arn:aws:kms:us-east-1:444455556666:key/1"}}
 """What an example is told so that it creates all of its stacks."""
@@ -69,7 +69,6 @@ def left_by_the_catalogue(findings: list[Finding]) -> list[Finding]:
     return [renamed[item] for item in unanswered(renamed, ACKNOWLEDGED)]
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_no_judge_finds_in_the_example_what_is_not_acknowledged(name: str, example_findings: list[Finding]) -> None:
     found = [item for item in example_findings if item.example == name]

@@ -19,7 +19,7 @@ from healthimaging_local.service import HealthImaging
 from tests.conftest import ROOT
 from tests.deployment import P10_FILES
 
-pytestmark = pytest.mark.cloud
+pytestmark = [pytest.mark.cloud, pytest.mark.long]
 
 CLIENTS = ROOT / ".clients" / "bin"
 
@@ -94,7 +94,6 @@ def aws(healthimaging_account: Account) -> Cli:
     return Cli(healthimaging_account)
 
 
-@pytest.mark.long
 def test_the_aws_cli_does_every_command(aws: Cli, tmp_path: Path) -> None:
     store, job = import_with(aws, "CT_small.dcm", "MR_small.dcm")
     assert "COMPLETED" == job["jobStatus"]

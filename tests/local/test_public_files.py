@@ -16,7 +16,7 @@ from tests.local.conftest import Imaging
 from tests.public_files import PACKAGES, SOURCES, files
 
 # In the emulator pydicom's warnings are no errors either.
-pytestmark = [pytest.mark.cloud, pytest.mark.filterwarnings("ignore::UserWarning")]
+pytestmark = [pytest.mark.cloud, pytest.mark.long, pytest.mark.filterwarnings("ignore::UserWarning")]
 
 PAGE = ROOT / "docs" / "local-cloud.md"
 TABLE = re.compile(r"(<!-- public files -->\n\n).*?(\n\n<!-- end -->)", re.DOTALL)
@@ -59,7 +59,6 @@ def results() -> dict[str, Result]:
     return {name: Result(folder) for name, folder in SOURCES.items()}
 
 
-@pytest.mark.long
 def test_every_file_is_accepted_or_refused_by_itself(results: dict[str, Result]) -> None:
     for name, result in results.items():
         summary = result.summary

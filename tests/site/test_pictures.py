@@ -15,7 +15,7 @@ from healthimaging_import.importing import lifecycle
 from healthimaging_import.importing.lifecycle import Action
 from healthimaging_import.importing.record import ImportContext, Record, Records, State
 from tests.conftest import ROOT
-from tests.model.fakes import Plans, World
+from tests.model.fakes import Crash, Plans, World
 from tests.model.runs import Stage, filled, properties
 from tests.model.test_every_crash import PATHS, calls
 
@@ -69,11 +69,16 @@ def observed() -> set[tuple[str, str, str]]:
         def watch(context: ImportContext, record: Record | None) -> Any:
             before = str(record.state) if record else "no record"
             written.append([])
+            is_cut_off = False
             try:
                 return do(context, record)
+            except Crash:
+                is_cut_off = True
+                raise
             finally:
                 states = written.pop()
-                seen.add((before, str(action), str(states[-1]) if states else before))
+                if states or not is_cut_off:
+                    seen.add((before, str(action), str(states[-1]) if states else before))
 
         return watch
 

@@ -60,6 +60,7 @@ def files_of(ended: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.long
 class TestAnotherAccount:
     """The source is a bucket of another account, under that account's key."""
 

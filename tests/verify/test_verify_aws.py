@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -133,12 +134,27 @@ def test_what_a_killed_run_left_is_removed_with_its_content(session: boto3.Sessi
 def test_a_run_that_is_killed_in_the_middle_leaves_nothing_that_is_not_removed(
     how: signal.Signals, session: boto3.Session, tmp_path: Path
 ) -> None:
-    program = "import sys; from healthimaging_cdk.cli import main; main()"
+    program = textwrap.dedent("""
+        import pathlib, time
+        from healthimaging_cdk._verify.lab import Lab
+        from healthimaging_cdk.cli import main
+
+        deploy = Lab.deploy
+
+        def deploy_and_wait_for_the_end(*arguments, **options):
+            deploy(*arguments, **options)
+            pathlib.Path("deployed").touch()
+            time.sleep(3600)
+
+        Lab.deploy = deploy_and_wait_for_the_end
+        main()
+    """)
     arguments = ["verify-aws", "empty-prefix", "client-token", "--yes", "--pause", "0.1", "--report", "report.md"]
     folders = os.pathsep.join(str(ROOT / name) for name in ("constructs", "lambda", "local"))
     environment = os.environ | {"PYTHONPATH": folders, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen([sys.executable, "-c", program, *arguments], cwd=tmp_path, env=environment) as process:
-        assert eventually(lambda: stacks(session) != [], 120)
+        assert eventually((tmp_path / "deployed").exists)
+        assert [] != stacks(session)
         process.send_signal(how)
     assert 0 != process.returncode
     if how is signal.SIGKILL:
