@@ -340,13 +340,17 @@ def test_the_commands_watch_report_and_retry(account, monkeypatch, tmp_path):
     watched = run("watch", "BulkCommands")
     assert 1 == watched.exit_code, watched.output
     assert "3 succeeded, 1 failed" in watched.output
+    assert 1 == run("watch", execution).exit_code
     reported = run("report", execution, "--output", str(page), "--no-open")
     assert 1 == reported.exit_code, reported.output
     assert "<svg" in page.read_text()
     archive.account.s3.delete_object(Bucket=archive.images, Key="archive/p02/one-too-many")
     retried = run("retry", archive.machine)
     assert 0 == retried.exit_code, retried.output
-    assert "SUCCEEDED" == archive.wait(retried.stdout.splitlines()[0])["status"]
+    again = retried.stdout.splitlines()[0]
+    assert 0 == run("watch", again, "--once").exit_code
+    assert 0 == run("watch", again, "--every", "0.2").exit_code
+    assert "SUCCEEDED" == archive.wait(again)["status"]
     report = run("report", "BulkCommands", "--format", "json")
     assert (0, 4 * 12 - 1) == (report.exit_code, json.loads(report.stdout)["files"]["imported"])
     assert "nothing to retry" in run("retry", "BulkCommands").output

@@ -135,10 +135,12 @@ def test_a_run_that_is_killed_in_the_middle_leaves_nothing_that_is_not_removed(
     how: signal.Signals, session: boto3.Session, tmp_path: Path
 ) -> None:
     program = textwrap.dedent("""
-        import pathlib, time
+        import pathlib, signal, time
         from healthimaging_cdk._verify.lab import Lab
         from healthimaging_cdk.cli import main
 
+        # What is started in the background of a script ignores it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         deploy = Lab.deploy
 
         def deploy_and_wait_for_the_end(*arguments, **options):
