@@ -13,9 +13,9 @@ from benchmarks.page import Table
 from tests.model.fakes import World, client_of
 from tests.model.runs import Stage, filled, properties
 
-_JOBS = {"20 s": 20, "100 s": 100, "10 min": 600, "50 min": 3000}
+_JOBS = {"20 s": 20, "100 s": 100, "10 min": 600, "45 min": 2700}
 _SPREAD = 0.2
-"""Jobs take up to this part longer than said."""
+"""Jobs take up to this part longer than said; the longest ends within the hour that CloudFormation waits."""
 _GOLDEN = 0.6180339887
 """Multiples of it spread evenly and never fall into step with the polls."""
 _WAIT_SECONDS = "3600"  # CloudFormation's longest, so that the longest job ends before the response
