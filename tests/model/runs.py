@@ -377,7 +377,10 @@ class Stage:
             "OldResourceProperties"
         )
         is_silent = job is not None and (job.manifest_at is None or job.manifest_at > job.ends_at)
-        return job is not None and is_new and job.status == "FAILED" and is_silent and job.ends_at < request.at + 300
+        execution = self.executions.get(request.id)
+        # The first call that could begin may be minutes later than the request.
+        began_at = json.loads(execution.input)["began_at"] if execution else request.at
+        return job is not None and is_new and job.status == "FAILED" and is_silent and job.ends_at < began_at + 300
 
     # -- Lambda --------------------------------------------------------------------------------------------------------
 
