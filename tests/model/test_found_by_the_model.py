@@ -729,3 +729,18 @@ def test_no_attempt_begins_while_a_job_runs_whose_verdict_is_unknown(world, stag
     first, second = world.jobs.values()
     assert first.ends_at <= second.submitted_at
     assert "SUCCESS" == again.status
+
+
+def test_a_job_that_a_rollback_may_not_judge_has_a_verdict_all_the_same(world, stage):
+    stage.request("Create", properties())
+    stage.settle()
+    world.plans = Plans(manifest_delay=50.0)
+    stage.request("Update", properties(RunId="1"), properties())
+    stage.pass_time(40)
+    world.misfortunes = [Misfortune("GetObject", "error", "AccessDenied", 1, 1)]
+    world.stack_status = "UPDATE_ROLLBACK_IN_PROGRESS"
+    rollback = stage.request("Rollback", properties(), properties(RunId="1"))
+    stage.settle()
+    assert "SUCCESS" == rollback.status
+    assert 2 == len(world.jobs)
+    assert 2 == len(verdicts(world))

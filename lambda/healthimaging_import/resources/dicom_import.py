@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 from urllib.parse import quote, unquote
 
@@ -66,15 +67,27 @@ def _is_undone_job_running(context: StepContext) -> bool:
         try:
             return run(_import_context(context, undone=True)).is_running
         except TerminalError as error:
-            if context.mode is Mode.DETACHED and not isinstance(error, ReplacedError | EndedError):
+            if isinstance(error, ReplacedError | EndedError):
+                log.line("undone", reason=str(error))
+            elif context.mode is Mode.DETACHED:
                 raise
-            log.line("undone", reason=str(error))
+            else:
+                _judge_undone(context, str(error))
     elif context.mode is Mode.DELETE:
         imports = _import_context(context)
         started = read_last_runs(imports.records).started
         record = imports.records.load(started.intent) if started and started.intent != imports.request.intent else None
         return record is not None and not record.has_ended and watch(imports, record).is_running
     return False
+
+
+def _judge_undone(context: StepContext, reason: str) -> None:
+    """Look at the job of what a rollback undoes for the last time: the rollback owns it and can poll it no longer."""
+    log.line("undone", reason=reason)
+    try:
+        close(replace(_import_context(context, undone=True), mode=Mode.DETACHED), reason)
+    except TerminalError as error:
+        log.line("not closed", reason=str(error))
 
 
 def give_up(context: StepContext, reason: str, *, is_lost: bool = False) -> Response:
