@@ -117,7 +117,7 @@ class Planner:
     @property
     def last_key(self) -> str:
         """The last key that was taken; empty before the first."""
-        return self._folders.last_key
+        return self._folders.last
 
     def _sort(self, items: list[Item], prefixes: list[Piece]) -> list[Part]:
         """Sort what is certain now into parts and causes."""

@@ -8,38 +8,27 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
+from healthimaging_import.bulk.cutter import Cutter, OpenPrefix
 from healthimaging_import.bulk.parts import Item, Limits, Piece, Tally
 
 
 @dataclass(slots=True)
-class _Prefix:
-    """A prefix of the last item: all of it that has been seen so far."""
-
-    length: int
-    files: int = 0
-    bytes: int = 0
-    folders: int = 0
+class _Prefix(OpenPrefix):
     own_files: int = 0
     """Files whose whole key it is."""
     own_bytes: int = 0
-    fits: bool = True
-    held: list[Piece] = field(default_factory=list)
-    """What it is cut into if it does not fit; empty once that is known."""
 
 
-class PrefixCutter:
+class PrefixCutter(Cutter[_Prefix, Piece]):
     """Takes folders and files in order, and gives prefixes as soon as they are certain."""
 
     def __init__(self, root_length: int, limits: Limits) -> None:
         """Take how long the prefix is that all keys begin with, and how much one job takes."""
-        self._limits = limits
-        self._stack = [_Prefix(root_length)]
-        self._last = ""
-        self._cut: list[Piece] = []
+        super().__init__(root_length, limits)
         self.loose = Tally()
         """Files that one job takes and that no prefix holds: their key begins too many others."""
 
@@ -55,34 +44,22 @@ class PrefixCutter:
             start = end
         return self._take_cut()
 
-    def finish(self) -> list[Piece]:
-        """Return the rest."""
-        while len(self._stack) > 1:
-            self._close()
-        root = self._stack[0]
-        if root.fits and root.files:
-            self._cut.append(Piece(self._last[: root.length], root.files, root.bytes, root.folders))
-        return self._take_cut()
-
     def save(self) -> dict[str, Any]:
         """Write down where the cutter is, as JSON."""
         stack = [
             [it.length, it.files, it.bytes, it.folders, it.own_files, it.own_bytes, it.fits, list(map(list, it.held))]
             for it in self._stack
         ]
-        return {"last": self._last, "stack": stack, "loose": [self.loose.files, self.loose.bytes]}
+        return {"last": self.last, "stack": stack, "loose": [self.loose.files, self.loose.bytes]}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Go on where another cutter was saved."""
-        self._last = saved["last"]
-        self._stack = [_Prefix(*node) for node in saved["stack"]]
-        for prefix in self._stack:
-            prefix.held = [Piece(*piece) for piece in prefix.held]
+        self.last = saved["last"]
+        self._stack = [
+            _Prefix(length, files, size, folders, fits, [Piece(*piece) for piece in held], own_files, own_bytes)
+            for length, files, size, folders, own_files, own_bytes, fits, held in saved["stack"]
+        ]
         self.loose.add(*saved["loose"])
-
-    def _take_cut(self) -> list[Piece]:
-        cut, self._cut = self._cut, []
-        return cut
 
     # -- many items at once ----------------------------------------------------------------------------------------
 
@@ -121,7 +98,7 @@ class PrefixCutter:
                 ends.pop()
                 continue
             name = pieces[start].prefix
-            length = 1 + max(self._common(name), _common(name, pieces[ends[-1] - 1].prefix))
+            length = 1 + max(self._common(name, len(name)), _common(name, pieces[ends[-1] - 1].prefix))
             if length >= len(name):
                 self._take(items[start])
                 start += 1
@@ -148,8 +125,8 @@ class PrefixCutter:
         else:
             name, files, size, folders = item.key, 1, item.size, 0
             fits = not item.is_archived and size <= self._limits.file_bytes
-        top = self._move_to(name)
-        self._last = name
+        top = self._move_to(name, len(name))
+        self.last = name
         if fits:
             top.files += files
             top.bytes += size
@@ -159,44 +136,20 @@ class PrefixCutter:
         if top.fits and not (fits and self._limits.fit(top.files, top.bytes)):
             self._break_up()
 
-    def _move_to(self, name: str) -> _Prefix:
-        """Close the prefixes that do not contain the name, and open its own."""
-        common = self._common(name)
-        while self._stack[-1].length > common:
-            self._close(at_least=common)
-        if self._stack[-1].length < len(name):
-            self._stack.append(_Prefix(len(name)))
-        return self._stack[-1]
+    # -- prefixes --------------------------------------------------------------------------------------------------
 
-    def _common(self, name: str) -> int:
-        """How many characters the name and the last one have in common."""
-        return max(self._stack[0].length, _common(name, self._last))
+    def _open(self, length: int) -> _Prefix:
+        return _Prefix(length)
 
-    def _close(self, at_least: int = 0) -> None:
-        """Merge the last prefix into the one around it, which is made if none of that length is open."""
-        last, child, parent = self._last, self._stack.pop(), self._stack[-1]
-        if parent.length < at_least:
-            parent = _Prefix(at_least)
-            self._stack.append(parent)
-        parent.files += child.files
-        parent.bytes += child.bytes
-        parent.folders += child.folders + last.count("/", parent.length, child.length)
-        if parent.fits and not (child.fits and self._limits.fit(parent.files, parent.bytes, parent.folders)):
-            self._break_up()
-        if child.fits and child.files:
-            # Of the prefixes that hold the same files, the outermost.
-            end = parent.length + 1
-            piece = Piece(last[:end], child.files, child.bytes, child.folders + last.count("/", end, child.length))
-            (parent.held if parent.fits else self._cut).append(piece)
+    def _common(self, name: str, length: int) -> int:  # noqa: ARG002 - a prefix may end anywhere
+        return max(self._stack[0].length, _common(name, self.last))
 
-    def _break_up(self) -> None:
-        """The last prefix does not fit, so that none around it does: give what is in them, the outermost first."""
-        for prefix in self._stack:
-            if prefix.fits:
-                prefix.fits = False
-                self.loose.add(prefix.own_files, prefix.own_bytes)
-                self._cut += prefix.held
-                prefix.held = []
+    def _shortest_end(self, length: int) -> int:
+        return length + 1
+
+    def _break(self, prefix: _Prefix) -> None:
+        super()._break(prefix)
+        self.loose.add(prefix.own_files, prefix.own_bytes)
 
 
 def _common(one: str, other: str) -> int:
