@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import Any
 
 from healthimaging_import import log
-from healthimaging_import.aws.clients import Aws
+from healthimaging_import.aws.clients import IAM_PROPAGATION_SECONDS, Aws
 from healthimaging_import.cfn.request import Request
 from healthimaging_import.cfn.response import Response, send
 from healthimaging_import.contract import RESPONDED_FAILED, ResourceType
@@ -30,7 +30,7 @@ from healthimaging_import.receiving import (
     start_execution,
     try_patiently,
 )
-from healthimaging_import.resources.step import PROPAGATION_SECONDS, StepContext, must_succeed, patience_for
+from healthimaging_import.resources.step import StepContext, must_succeed, patience_for
 
 _RESOURCES: dict[str, str] = {
     ResourceType.DATASTORE: "datastore",
@@ -230,7 +230,7 @@ def _context(state: State, context: Any) -> StepContext:  # noqa: ANN401
     until = began_at + _LONGEST_DETACHED_SECONDS
     if mode is not Mode.DETACHED:
         until = min(began_at + request.wait_seconds, request.respond_by)
-    is_new = time.time() - began_at < PROPAGATION_SECONDS
+    is_new = time.time() - began_at < IAM_PROPAGATION_SECONDS
     return StepContext(
         request=request,
         aws=Aws(request.role_arn, iam_propagating=is_new and request.has_new_rights),

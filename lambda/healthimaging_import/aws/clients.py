@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 CALL_SECONDS = 40
 """How long one call without retries can take: to connect, to one address after the other, and to read."""
+IAM_PROPAGATION_SECONDS = 120
+"""How long IAM may not know new rights everywhere."""
 _SENT_ONCE = frozenset({"StartDICOMImportJob"})
 """Without retries by botocore: how long such a call may be on its way has to be known."""
 _REUSE_SECONDS = 1200

@@ -8,11 +8,9 @@ from healthimaging_import.bulk.context import RunContext
 from healthimaging_import.bulk.judging import judge_job, lost_job
 from healthimaging_import.bulk.pace import poll_interval
 from healthimaging_import.bulk.state import RunningJob
-from healthimaging_import.errors import TerminalError
-from healthimaging_import.importing.jobs import Job, get_job, list_running
+from healthimaging_import.importing.jobs import UNKNOWN_JOB_PATIENCE_SECONDS, Job, get_known_job, list_running
 
 _NEW_JOB_SECONDS = 5.0
-_UNKNOWN_JOB_PATIENCE_SECONDS = 300.0
 _LOOK_AGAIN_SECONDS = 5.0
 
 
@@ -68,15 +66,9 @@ class Poller:
     def _check(self, running: RunningJob, now: float) -> None:
         if running not in self._context.state.running:
             return
-        try:
-            job = get_job(self._context.aws, self._context.settings.datastore_id, running["job_id"])
-        except TerminalError as error:
-            if error.code != "ResourceNotFoundException":
-                raise
-            if now - running["at"] > _UNKNOWN_JOB_PATIENCE_SECONDS:
-                self._ended[running["job_id"]] = (now, None)
-            return
-        if job.has_ended:
+        job = get_known_job(self._context.aws, self._context.settings.datastore_id, running["job_id"])
+        is_lost = job is None and now - running["at"] > UNKNOWN_JOB_PATIENCE_SECONDS
+        if is_lost or (job and job.has_ended):
             self._ended[running["job_id"]] = (now, job)
 
     def _judge(self, job_id: str, now: float) -> None:

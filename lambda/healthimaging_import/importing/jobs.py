@@ -29,7 +29,7 @@ _ARCHIVED_SECONDS = 89 * 24 * 3600
 """HealthImaging lists jobs for 90 days."""
 _NEW_RIGHTS_SECONDS = 300
 """A job that failed so long after the request began, and left no manifest, may have been refused new rights."""
-_UNKNOWN_JOB_PATIENCE_SECONDS = 300
+UNKNOWN_JOB_PATIENCE_SECONDS = 300
 """How long HealthImaging may say that it does not know a job it has just answered with."""
 
 
@@ -62,6 +62,16 @@ def start_job(aws: Aws, parameters: Mapping[str, Any]) -> dict[str, str]:
 def get_job(aws: Aws, datastore_id: str, job_id: str) -> Job:
     """Look at a job."""
     return aws.call("medical-imaging", "GetDICOMImportJob", _job, datastoreId=datastore_id, jobId=job_id)
+
+
+def get_known_job(aws: Aws, datastore_id: str, job_id: str) -> Job | None:
+    """Look at a job; None where HealthImaging does not know it, not yet or not any more."""
+    try:
+        return get_job(aws, datastore_id, job_id)
+    except TerminalError as error:
+        if error.code != "ResourceNotFoundException":
+            raise
+        return None
 
 
 def find_job(aws: Aws, datastore_id: str, name: str, since: float) -> dict[str, str] | None:
@@ -149,13 +159,10 @@ def _job(answer: Mapping[str, Any]) -> Job:
 def poll(context: ImportContext, record: Record) -> Record | ImportResult:
     """Look at the job; when it has ended, judge it."""
     job_id, now = record.job["jobId"], context.clock()
-    try:
-        job = get_job(context.aws, context.request.datastore_id, job_id)
-    except TerminalError as error:
-        if error.code != "ResourceNotFoundException":
-            raise
-        if now - record.submitted_at < _UNKNOWN_JOB_PATIENCE_SECONDS:
-            raise RetryableError(f"import job {job_id} is not known yet") from None
+    job = get_known_job(context.aws, context.request.datastore_id, job_id)
+    if job is None:
+        if now - record.submitted_at < UNKNOWN_JOB_PATIENCE_SECONDS:
+            raise RetryableError(f"import job {job_id} is not known yet")
         reason = f"import job {job_id} is not known any more; {NEW_RUN}"
         return write_verdict(context, record, Verdict.UNKNOWN, reason, result_of(record, "UNKNOWN"))
     _check_job(context, record, job)
@@ -256,15 +263,12 @@ def confirm(context: ImportContext, record: Record) -> ImportResult:
     result = replace(result, failures_uri=result.failures_uri if result.failures_uri.startswith(folder) else "")
     if record.verdict is Verdict.SUCCEEDED and result.counts.imported == 0:
         raise TerminalError(f"the record of this import calls a job that imported nothing a success; {NEW_RUN}")
-    try:
-        job = get_job(context.aws, context.request.datastore_id, job_id)
-    except TerminalError as error:
-        if error.code != "ResourceNotFoundException":
-            raise
+    job = get_known_job(context.aws, context.request.datastore_id, job_id)
+    if job is None:
         if context.clock() - record.submitted_at > _ARCHIVED_SECONDS:
             return result
         msg = f"the record of this import names job {job_id}, which HealthImaging does not know; {NEW_RUN}"
-        raise TerminalError(msg) from None
+        raise TerminalError(msg)
     _check_job(context, record, job)
     said = f"the record of this import says that job {job_id} is {result.job_status}"
     if job.status != result.job_status:

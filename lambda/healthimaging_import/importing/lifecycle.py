@@ -110,10 +110,10 @@ def run(context: ImportContext) -> ImportResult:
     return found
 
 
-def close(context: ImportContext, reason: str) -> Record | None:
+def close(context: ImportContext, reason: str, *, is_last: bool) -> Record | None:
     """Leave the record as a request ends: say that nothing was sent, or that the verdict is not known.
 
-    A deploy leaves a running job to be polled on. A deletion and a detached request are the last to look.
+    A running job is left to be polled on, unless this request is the last to look (``is_last``).
 
     Returns:
         The record, if there is one; another request's stays as it is.
@@ -123,7 +123,7 @@ def close(context: ImportContext, reason: str) -> Record | None:
         return record
     if record.state is State.CLAIMED and record.lease_until == 0:
         record = refuse(context, record, reason)
-    elif not record.has_ended and context.mode in (Mode.DELETE, Mode.DETACHED):
+    elif not record.has_ended and is_last:
         record = _judge_at_last(context, record, reason)
     if record.state is State.JUDGED and not record.published:
         record = publish_verdict(context, record)

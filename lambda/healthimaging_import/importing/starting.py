@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from healthimaging_import import log
-from healthimaging_import.aws.clients import CALL_SECONDS, Aws
+from healthimaging_import.aws.clients import CALL_SECONDS, IAM_PROPAGATION_SECONDS, Aws
 from healthimaging_import.contract import DEFAULT_INPUT_PREFIX, OnEmpty, Verdict
 from healthimaging_import.errors import RetryableError, StepError, TerminalError, UnfinishedError
-from healthimaging_import.importing.jobs import find_job, get_job, refuse_unmarked, start_job
+from healthimaging_import.importing.jobs import find_job, get_known_job, refuse_unmarked, start_job
 from healthimaging_import.importing.last_runs import note_started
 from healthimaging_import.importing.record import ImportContext, Record, Retry, State
 from healthimaging_import.importing.request import ImportRequest
@@ -21,7 +21,6 @@ from healthimaging_import.service_model import Quotas
 
 LEASE_SECONDS = 60
 """A start takes 25 seconds at most; the rest is for HealthImaging to list the job, and for clocks that differ."""
-_IAM_PROPAGATION_SECONDS = 120
 _REPLAY_SECONDS = 60
 """A job that was submitted so long before its attempt was claimed is an earlier one, which its token brought back."""
 _SECONDS_WITH_SLOT = 20
@@ -40,7 +39,7 @@ def claim(context: ImportContext, record: Record | None) -> Record:
     """
     attempt = record.attempt + 1 if record else 1
     is_retry = record is not None and record.retry is Retry.DUE and record.owner == context.me
-    wait = context.me.began_at + _IAM_PROPAGATION_SECONDS - context.clock()
+    wait = context.me.began_at + IAM_PROPAGATION_SECONDS - context.clock()
     if record is not None and is_retry and wait > 0:
         raise RetryableError(f"{record.reason}; it would have been started once more", after=wait)
     if record is not None and record.verdict is Verdict.UNKNOWN and record.job:
@@ -63,13 +62,8 @@ def claim(context: ImportContext, record: Record | None) -> Record:
 
 def _check_ended(context: ImportContext, job_id: str) -> None:
     """Make sure that a job has ended on which a deletion, or whoever polled it, could find no verdict in time."""
-    try:
-        job = get_job(context.aws, context.request.datastore_id, job_id)
-    except TerminalError as error:
-        if error.code != "ResourceNotFoundException":
-            raise
-        return
-    if not job.has_ended:
+    job = get_known_job(context.aws, context.request.datastore_id, job_id)
+    if job and not job.has_ended:
         raise RetryableError(f"import job {job_id}, whose verdict is UNKNOWN, is {job.status}; deploy again later")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import cast
 from urllib.parse import quote, unquote
 
@@ -85,7 +84,7 @@ def _judge_undone(context: StepContext, reason: str) -> None:
     """Look at the job of what a rollback undoes for the last time: the rollback owns it and can poll it no longer."""
     log.line("undone", reason=reason)
     try:
-        close(replace(_import_context(context, undone=True), mode=Mode.DETACHED), reason)
+        close(_import_context(context, undone=True), reason, is_last=True)
     except TerminalError as error:
         log.line("not closed", reason=str(error))
 
@@ -96,14 +95,15 @@ def give_up(context: StepContext, reason: str, *, is_lost: bool = False) -> Resp
     Where a step was lost (``is_lost``) it may have done more than is known.
     """
     request, carried, is_undoing = context.request, context.carried, _is_undoing(context)
+    is_last = context.mode in (Mode.DELETE, Mode.DETACHED)
     is_over, completion, record = context.clock() >= context.deadline, _completion(context), None
     try:
-        record = close(_import_context(context, undone=is_undoing), reason)
+        record = close(_import_context(context, undone=is_undoing), reason, is_last=is_last)
     except StepError as error:
         log.line("not closed", reason=str(error))
     is_mine = record is None or record.owner.request_id == request.request_id
     may_run = is_mine and not (record and record.has_ended)
-    if record is None and (is_lost or carried.get("owned")) and context.mode in (Mode.DELETE, Mode.DETACHED):
+    if record is None and (is_lost or carried.get("owned")) and is_last:
         unknown = ImportResult(job_status=Verdict.UNKNOWN)
         publish(context.aws, _import_context(context).request, Verdict.UNKNOWN, unknown)
     known = record.job.get("jobId", "") if record else str(carried.get("job_id", ""))

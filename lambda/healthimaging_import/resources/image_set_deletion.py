@@ -42,7 +42,7 @@ def step(context: StepContext) -> StepResult:
     if deploy.status not in ("DELETE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS"):
         log.line("not emptied", reason=f"the stack is {deploy.status}")
         return Response(success=True)
-    if not _is_marked(aws, arn):
+    if not _is_marked(owner):
         return Response(success=True)
     listed = _list(aws, datastore_id)
     requested: list[str] = context.carried.setdefault("requested", [])
@@ -113,16 +113,13 @@ def _list(aws: Aws, datastore_id: str) -> list[str]:
     return [image_set_id for page in pages for image_set_id in page]
 
 
-def _is_marked(aws: Aws, datastore_arn: str) -> bool:
+def _is_marked(owner: TagOwner) -> bool:
     """Whether the live store is marked; a store that is gone is not."""
     try:
-        tags = aws.call(
-            "medical-imaging", "ListTagsForResource", lambda answer: dict(answer["tags"]), resourceArn=datastore_arn
-        )
+        return owner.tags().get(OPT_IN_TAG) == "true"
     except TerminalError:
         log.line("not emptied", reason="the data store is gone, or its tags cannot be read")
         return False
-    return str(tags.get(OPT_IN_TAG)) == "true"
 
 
 def _remove_mark(owner: TagOwner, *, is_undone: bool) -> None:

@@ -15,7 +15,6 @@ from healthimaging_import.importing.mode import Mode
 
 NOT_IN_PROGRESS = "StackNotInProgress"
 """The code of the error that CloudFormation does nothing with the stack of a request."""
-PROPAGATION_SECONDS = 120
 _LATE_SECONDS = 30
 """How much later than its timeout a request may take its last step; one that is later comes from a lost step."""
 _DETACHED_PATIENCE_SECONDS = 3600.0
