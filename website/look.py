@@ -1,7 +1,7 @@
 """Looks at the built site in a headless Chromium, at the width of a desktop and of a phone, light and dark.
 
 ``python website/look.py FOLDER [PAGE ...]`` leaves screenshots of pages in a folder, for somebody to look at.
-tests/site measures every page.
+tests/site measures some: those with pictures, and those with the widest tables.
 """
 
 from __future__ import annotations

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.site_build import load
 
 WIDEST = ["index.html", "quotas-and-cost.html", "permissions.html", "judges.html", "constructs/DicomImport.html"]
 
 
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("look", ROOT / "website" / "look.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-LOOK = _load()
+LOOK = load("look")
 pytestmark = [pytest.mark.site, pytest.mark.skipif(LOOK.CHROMIUM is None, reason="no Chromium is installed")]
 
 

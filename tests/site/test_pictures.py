@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -18,18 +17,14 @@ from tests.conftest import ROOT
 from tests.model.fakes import Crash, Plans, World
 from tests.model.runs import Stage, filled, properties
 from tests.model.test_every_crash import PATHS, calls
+from tests.site_build import load
 
 pytestmark = pytest.mark.site
 
 
 @pytest.fixture(scope="module")
 def pictures() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("pictures", ROOT / "website" / "pictures.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("pictures")
 
 
 def test_the_pictures_are_those_of_the_code(pictures: ModuleType) -> None:

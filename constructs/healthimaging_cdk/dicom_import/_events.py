@@ -42,24 +42,18 @@ class ImportEvents(ImportResults):
 
     def on_succeeded(self, construct_id: str, **options: Unpack[OnEventOptions]) -> cdk.aws_events.Rule:
         """A rule for jobs that imported files, within the import's tolerance; see :meth:`on_judged`."""
-        return self._make_rule(
-            construct_id, options, contract.EVENT_DETAIL_TYPE, {"outcome": [contract.Verdict.SUCCEEDED.value]}
-        )
+        return self._verdict_rule(construct_id, options, {"outcome": [contract.Verdict.SUCCEEDED.value]})
 
     def on_failed(self, construct_id: str, **options: Unpack[OnEventOptions]) -> cdk.aws_events.Rule:
         """A rule for jobs that imported nothing, went beyond the tolerance, or whose verdict could not be determined.
 
         See :meth:`on_judged`.
         """
-        return self._make_rule(
-            construct_id, options, contract.EVENT_DETAIL_TYPE, {"outcome": list(contract.BAD_VERDICTS)}
-        )
+        return self._verdict_rule(construct_id, options, {"outcome": list(contract.BAD_VERDICTS)})
 
     def on_files_rejected(self, construct_id: str, **options: Unpack[OnEventOptions]) -> cdk.aws_events.Rule:
         """A rule for jobs that rejected files, however many and whatever the verdict; see :meth:`on_judged`."""
-        return self._make_rule(
-            construct_id, options, contract.EVENT_DETAIL_TYPE, {"counts": {"rejected": [{"numeric": [">", 0]}]}}
-        )
+        return self._verdict_rule(construct_id, options, {"counts": {"rejected": [{"numeric": [">", 0]}]}})
 
     def _verdict_rule(
         self, construct_id: str, options: OnEventOptions, detail: Mapping[str, Any]

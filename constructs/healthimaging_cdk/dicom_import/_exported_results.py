@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import jsii
 from aws_cdk import Annotations, CfnElement, CfnOutput, Stack
 from constructs import Construct, IValidation
 
+from healthimaging_cdk._common.environment import ask_once
 from healthimaging_cdk._common.runtime import contract
 
 _EXPORTS = "Exports"
@@ -49,17 +49,13 @@ class ExportedResults:
         return []
 
 
-_FOUND: WeakKeyDictionary[Stack, list[CfnOutput]] = WeakKeyDictionary()
-
-
+@ask_once
 def _exports_of(stack: Stack) -> list[CfnOutput]:
-    """The exports of a stack and of those that it is nested in: looked for once, after all of them are there."""
-    while stack.nested_stack_parent is not None:
-        stack = stack.nested_stack_parent
-    if stack not in _FOUND:
-        outputs = (it for it in stack.node.find_all() if isinstance(it, CfnOutput))
-        _FOUND[stack] = [it for it in outputs if it.export_name is not None]
-    return _FOUND[stack]
+    """The exports of a stack and of those that it is nested in: asked when all of them are there."""
+    if stack.nested_stack_parent is not None:
+        return _exports_of(stack.nested_stack_parent)
+    outputs = (it for it in stack.node.find_all() if isinstance(it, CfnOutput))
+    return [it for it in outputs if it.export_name is not None]
 
 
 def _attributes(value: Any, logical_id: str) -> Iterator[str]:  # noqa: ANN401 - a part of a template

@@ -10,6 +10,7 @@ from typing import Any
 from healthimaging_cdk.review.finding import Subject
 from healthimaging_cdk.review.reading.assembly import Assembly
 from healthimaging_cdk.review.reading.reader import Reader
+from healthimaging_cdk.review.reading.resource import TemplateResource
 from healthimaging_cdk.review.reading.template import Node, call_of
 from healthimaging_cdk.review.reading.text import Hole, HoleKind, Text
 
@@ -20,22 +21,13 @@ _MAX_DEPTH = 24
 
 
 @dataclass(frozen=True, eq=False)
-class Placed:
+class Placed(TemplateResource):
     """A resource of one of the two assemblies."""
-
-    reader: Reader
-    logical_id: str
-    resource: dict[str, Any]
-
-    @property
-    def type(self) -> str:
-        """Its CloudFormation type."""
-        return str(self.resource["Type"])
 
     @property
     def stack(self) -> str:
         """The name of its template."""
-        return self.reader.template.name
+        return self.template.name
 
     @property
     def properties(self) -> Mapping[str, Any]:

@@ -16,7 +16,8 @@ from healthimaging_cdk.review.reading.definitions import Integration, integratio
 from healthimaging_cdk.review.reading.policies import Policies
 from healthimaging_cdk.review.reading.reach import reach_of
 from healthimaging_cdk.review.reading.reader import Reader
-from healthimaging_cdk.review.reading.template import Node, Template, call_of, is_custom, normalized
+from healthimaging_cdk.review.reading.resource import TemplateResource
+from healthimaging_cdk.review.reading.template import Node, call_of, is_custom, normalized
 from healthimaging_cdk.review.reading.text import Text
 
 STORE_TYPE = "AWS::HealthImaging::Datastore"
@@ -51,50 +52,33 @@ class Place:
 
 
 @dataclass(frozen=True, eq=False)
-class ImportUse:
+class ImportUse(TemplateResource):
     """Something that starts an import job."""
 
-    reader: Reader
-    logical_id: str
-    resource: dict[str, Any]
     kind: ImportKind
     role: Text | None = None
     source: Place | None = None
     output: Place | None = None
 
     @property
-    def template(self) -> Template:
-        """The template that it stands in."""
-        return self.reader.template
-
-    @property
     def is_own(self) -> bool:
         """Whether it is this library's: its function keeps to the service's rates by itself."""
-        return self.resource["Type"] in {contract.ResourceType.IMPORT, contract.ResourceType.BULK_START}
+        return self.type in {contract.ResourceType.IMPORT, contract.ResourceType.BULK_START}
 
 
 @dataclass(frozen=True, eq=False)
-class Store:
+class Store(TemplateResource):
     """A data store: CloudFormation's own, or one that a custom resource makes."""
-
-    reader: Reader
-    logical_id: str
-    resource: dict[str, Any]
-
-    @property
-    def template(self) -> Template:
-        """The template that it stands in."""
-        return self.reader.template
 
     @property
     def is_native(self) -> bool:
         """Whether CloudFormation makes it."""
-        return bool(self.resource["Type"] == STORE_TYPE)
+        return self.type == STORE_TYPE
 
     @property
     def is_own(self) -> bool:
         """Whether it is this library's custom resource."""
-        return bool(self.resource["Type"] == contract.ResourceType.DATASTORE)
+        return self.type == contract.ResourceType.DATASTORE
 
     @property
     def keys(self) -> list[Text]:
