@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import IO, Any
 
 from healthimaging_import.aws.clients import Aws
-from healthimaging_import.errors import RetryableError, TerminalError
+from healthimaging_import.errors import StepError, TerminalError
 from healthimaging_import.importing.request import Asset, ImportRequest
 
 _DAMAGED = "the zip of local files is damaged, encrypted or compressed in an unknown way; build the asset again"
@@ -28,12 +28,11 @@ def unpack(aws: Aws, request: ImportRequest, first: int, time_left: Callable[[],
     Raises:
         TerminalError: the zip cannot be read, or a name in it leaves its folder or is that of another member.
     """
-    asset = request.asset
-    if asset is None:
+    if request.asset is None:
         return None
-    file = _RangedObject(aws, asset)
-    with _unzipping(file):
-        archive = zipfile.ZipFile(io.BufferedReader(file))
+    file = _RangedObject(aws, request.asset)
+    with _unzipping():
+        archive = zipfile.ZipFile(io.BufferedReader(file, _READ_AHEAD))
     members = [member for member in archive.infolist() if not member.is_dir()]
     keys = [request.input_prefix + _relative(member.filename) for member in members]
     if len(set(keys)) < len(keys):
@@ -43,24 +42,24 @@ def unpack(aws: Aws, request: ImportRequest, first: int, time_left: Callable[[],
     for number, member in enumerate(members[first:], start=first):
         if time_left() <= 0:
             return number
-        with _unzipping(file):
+        with _unzipping():
             body = archive.open(member)
         with body:
             aws.call(
                 "s3", "UploadFileobj", bool, purpose="input bucket",
-                Fileobj=_Stream(body, file), Bucket=request.input_bucket, Key=keys[number],
+                Fileobj=_Stream(body), Bucket=request.input_bucket, Key=keys[number],
             )  # fmt: skip
     return None
 
 
 @contextmanager
-def _unzipping(file: _RangedObject) -> Iterator[None]:
+def _unzipping() -> Iterator[None]:
     """Tell a zip that cannot be read from one that S3 did not hand over."""
     try:
         yield
+    except StepError:
+        raise
     except Exception:  # noqa: BLE001 - zipfile and what it decompresses with raise some ten kinds, with names in them
-        if file.failure:
-            raise file.failure from None
         raise TerminalError(_DAMAGED) from None
 
 
@@ -74,28 +73,22 @@ def _relative(name: str) -> str:
 class _Stream:
     """A file that can only be read on: one that can seek is read twice, once to find its end."""
 
-    def __init__(self, member: IO[bytes], file: _RangedObject) -> None:
-        self._member, self._file = member, file
+    def __init__(self, member: IO[bytes]) -> None:
+        self._member = member
 
     def read(self, size: int = -1) -> bytes:
-        with _unzipping(self._file):
+        with _unzipping():
             return self._member.read(size)
 
 
 class _RangedObject(io.RawIOBase):
-    """An S3 object as a file that can be read from anywhere, by ranged requests of a few MiB that are kept."""
+    """An S3 object as a file that can be read from anywhere: each read is a ranged request."""
 
     def __init__(self, aws: Aws, asset: Asset) -> None:
         super().__init__()
         self._aws, self._object = aws, {"Bucket": asset.bucket, "Key": asset.key}
-        self._size = aws.call(
-            "s3", "HeadObject", lambda answer: int(answer["ContentLength"]), purpose="asset", **self._object
-        )
-        self.failure: TerminalError | RetryableError | None = None
-        """What a read failed with: zipfile takes a lost connection for the end of a broken zip."""
+        self._size = aws.call("s3", "HeadObject", lambda it: int(it["ContentLength"]), purpose="asset", **self._object)
         self._position = 0
-        self._window_at = 0
-        self._window = b""
 
     def readable(self) -> bool:
         return True
@@ -103,34 +96,19 @@ class _RangedObject(io.RawIOBase):
     def seekable(self) -> bool:
         return True
 
-    def tell(self) -> int:
-        return self._position
-
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
         self._position = base + offset
         return self._position
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - a writable buffer, which typing cannot name before 3.12
-        begin = self._position - self._window_at
-        if not 0 <= begin < len(self._window):
-            if self._position >= self._size:
-                return 0
-            self._fetch(max(len(buffer), _READ_AHEAD))
-            begin = 0
-        data = self._window[begin : begin + len(buffer)]
+        end = min(self._position + len(buffer), self._size)
+        if self._position >= end:
+            return 0
+        data = self._aws.call(
+            "s3", "GetObject", lambda answer: bytes(answer["Body"].read()), purpose="asset",
+            Range=f"bytes={self._position}-{end - 1}", **self._object,
+        )  # fmt: skip
         buffer[: len(data)] = data
         self._position += len(data)
         return len(data)
-
-    def _fetch(self, wanted: int) -> None:
-        last = min(self._position + wanted, self._size) - 1
-        try:
-            self._window = self._aws.call(
-                "s3", "GetObject", lambda answer: bytes(answer["Body"].read()), purpose="asset",
-                Range=f"bytes={self._position}-{last}", **self._object,
-            )  # fmt: skip
-            self._window_at = self._position
-        except (TerminalError, RetryableError) as failure:
-            self.failure = failure
-            raise
