@@ -246,7 +246,7 @@ def test_tags_that_cannot_be_removed_stay(aws: FakeAws, machine: Machine, operat
     "cloudformation:DescribeStacks",
     "AccessDenied",
     "AccessDeniedException",
-    by=tags._deploy,
+    by=tags.step,
     what="in a deletion of tags they stay",
 )
 @pytest.mark.parametrize("code", ["AccessDenied", "AccessDeniedException"])

@@ -12,10 +12,9 @@ from healthimaging_import import log
 from healthimaging_import.aws.clients import Aws
 from healthimaging_import.cfn.response import Response
 from healthimaging_import.contract import DatastoreAttribute
-from healthimaging_import.errors import RetryableError, TerminalError
+from healthimaging_import.errors import RetryableError, StepError, TerminalError
 from healthimaging_import.importing.mode import Mode
 from healthimaging_import.resources.step import UNKNOWN, StepContext, StepResult
-from healthimaging_import.resources.tags import tag_map
 
 _DATASTORE_ID = re.compile(r"[0-9a-z]{32}")
 _SETTINGS = {
@@ -29,53 +28,42 @@ _SETTINGS = {
 
 def step(context: StepContext) -> StepResult:
     """Do the next step of a store's creation, of its comparison with what is wanted, or of its deletion."""
-    request, aws = context.request, context.aws
+    request, carried = context.request, context.carried
     if context.mode is Mode.DELETE:
         return _delete(context)
-    wanted, before = _settings(request.resource_properties), _settings(request.old_resource_properties)
-    if request.request_type == "Create" and "datastore_id" not in context.carried:
-        context.carried["datastore_id"] = _create(context, wanted)
-    datastore_id = str(context.carried.get("datastore_id") or request.physical_resource_id)
+    if request.request_type == "Create" and "datastore_id" not in carried:
+        # A failure tells this id all the same, so that CloudFormation can take away what was created.
+        carried["datastore_id"] = _create(context)
+    datastore_id = str(carried.get("datastore_id") or request.physical_resource_id)
     try:
-        live = _describe(aws, datastore_id)
-        # What was refused changed nothing, so there is nothing to undo: a refusal would only block the rollback.
-        if wanted != (before or wanted) and context.mode is not Mode.ROLLBACK:
-            _check_unchanged(live, wanted, before)
-    except TerminalError as error:
-        if context.mode is Mode.ROLLBACK:
-            # A rollback must not fail, nor the stack for an attribute that is missing.
-            live = {"datastoreArn": _arn(request.stack_id, datastore_id), "datastoreStatus": UNKNOWN.upper()}
-            return _response(datastore_id, live)
-        # Its id is told all the same, so that CloudFormation can take away what was created.
-        return Response(success=False, reason=str(error), physical_resource_id=datastore_id)
-    return _response(datastore_id, live)
-
-
-def _response(datastore_id: str, live: Mapping[str, Any]) -> Response:
-    attributes = {
-        DatastoreAttribute.DATASTORE_ID: datastore_id,
-        DatastoreAttribute.DATASTORE_ARN: str(live["datastoreArn"]),
-        DatastoreAttribute.DATASTORE_STATUS: str(live["datastoreStatus"]),
-        DatastoreAttribute.CREATED_AT: _timestamp(live.get("createdAt")),
-        DatastoreAttribute.UPDATED_AT: _timestamp(live.get("updatedAt")),
+        live = _describe(context.aws, datastore_id)
+    except TerminalError:
+        if context.mode is not Mode.ROLLBACK:
+            raise
+        # A rollback must not fail, nor the stack for an attribute that is missing.
+        _, partition, _, region, account, *_ = request.stack_id.split(":")
+        arn = f"arn:{partition}:medical-imaging:{region}:{account}:datastore/{datastore_id}"
+        live = {"datastoreArn": arn, "datastoreStatus": UNKNOWN.upper()}
+    # What was refused changed nothing, so there is nothing to undo: a refusal would only block the rollback.
+    if request.request_type == "Update" and context.mode is not Mode.ROLLBACK:
+        _check_unchanged(live, _settings(request.resource_properties), _settings(request.old_resource_properties))
+    data = {
+        DatastoreAttribute.DATASTORE_ID.value: datastore_id,
+        DatastoreAttribute.DATASTORE_ARN.value: str(live["datastoreArn"]),
+        DatastoreAttribute.DATASTORE_STATUS.value: str(live["datastoreStatus"]),
+        DatastoreAttribute.CREATED_AT.value: _timestamp(live.get("createdAt")),
+        DatastoreAttribute.UPDATED_AT.value: _timestamp(live.get("updatedAt")),
     }
-    data = {name.value: value for name, value in attributes.items()}
     return Response(success=True, data=data, physical_resource_id=datastore_id)
 
 
-def _arn(stack_id: str, datastore_id: str) -> str:
-    """Return the ARN of a store of the stack's account and Region."""
-    _, partition, _, region, account, *_ = stack_id.split(":")
-    return f"arn:{partition}:medical-imaging:{region}:{account}:datastore/{datastore_id}"
-
-
-def _create(context: StepContext, settings: Mapping[str, str]) -> str:
+def _create(context: StepContext) -> str:
     """Create a data store and return its id; the same request gets the same store."""
+    properties = context.request.resource_properties
     token = hashlib.sha256(f"datastore:{context.request.request_id}".encode()).hexdigest()
-    tags = tag_map({"Tags": context.request.resource_properties.get("OwnerTag")})
     datastore_id = context.aws.call(
         "medical-imaging", "CreateDatastore", lambda answer: str(answer["datastoreId"]),
-        clientToken=token, tags=tags, **settings,
+        clientToken=token, tags=properties.get("OwnerTag") or {}, **_settings(properties),
     )  # fmt: skip
     log.line("created", datastore_id=datastore_id)
     return datastore_id
@@ -138,11 +126,9 @@ def _delete(context: StepContext) -> StepResult:
             log.line("deletion requested", datastore_id=datastore_id)
         # Its key must outlive it.
         status = str(_get(context.aws, datastore_id).get("datastoreStatus"))
-    except TerminalError as error:
+    except StepError as error:
         if error.code == "ResourceNotFoundException":
             return Response(success=True)
-        raise
-    except RetryableError as error:
         if error.code == "ConflictException":
             raise TerminalError(
                 f"data store {datastore_id} holds image sets or runs a job, so it cannot be deleted: delete them "

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from healthimaging_import import log
 from healthimaging_import.aws.clients import Aws
 from healthimaging_import.cfn.response import Response
@@ -27,12 +24,11 @@ def step(context: StepContext) -> StepResult:
 
     Every guard is asked again in every step: what a step carries is input.
     """
-    properties, aws = context.request.resource_properties, context.aws
+    request, aws, properties = context.request, context.aws, context.request.resource_properties
     arn, datastore_id = str(properties["DatastoreArn"]), str(properties["DatastoreId"])
-    owner = TagOwner(aws, arn, OPT_IN_OWNER_TAG, context.request.scope)
+    owner = TagOwner(aws, arn, OPT_IN_OWNER_TAG, request.scope)
     if context.mode is not Mode.DELETE:
-        mark = owner.claim([OPT_IN_TAG]) if context.request.request_type == "Create" else {}
-        aws.call("medical-imaging", "TagResource", bool, resourceArn=arn, tags={OPT_IN_TAG: "true", **mark})
+        owner.tag({OPT_IN_TAG: "true"}, is_new=request.request_type == "Create")
         return Response(success=True)
     deploy = context.describe_deploy()
     if deploy.is_update:
@@ -44,7 +40,12 @@ def step(context: StepContext) -> StepResult:
         return Response(success=True)
     if not _is_marked(owner):
         return Response(success=True)
-    listed = _list(aws, datastore_id)
+    pages = aws.pages(
+        "medical-imaging", "SearchImageSets",
+        lambda page: [str(item["imageSetId"]) for item in page["imageSetsMetadataSummaries"]],
+        datastoreId=datastore_id,
+    )  # fmt: skip
+    listed = [image_set_id for page in pages for image_set_id in page]
     requested: list[str] = context.carried.setdefault("requested", [])
     if not requested:
         _check_count(datastore_id, len(listed), context.deadline - context.clock())
@@ -54,19 +55,46 @@ def step(context: StepContext) -> StepResult:
     return _SECONDS_PER_DELETION
 
 
+def _is_marked(owner: TagOwner) -> bool:
+    """Whether the live store is marked; a store that is gone is not."""
+    try:
+        return owner.read().get(OPT_IN_TAG) == "true"
+    except TerminalError:
+        log.line("not emptied", reason="the data store is gone, or its tags cannot be read")
+        return False
+
+
+def _remove_mark(owner: TagOwner, *, is_undone: bool) -> None:
+    try:
+        owner.untag([OPT_IN_TAG], is_undone=is_undone)
+    except TerminalError:
+        log.line("mark left", reason="the data store is gone or may not be untagged any more")
+
+
+def _check_count(datastore_id: str, count: int, seconds: float) -> None:
+    """Refuse to begin what cannot be finished in time: none was touched."""
+    most = int(seconds // _SECONDS_PER_STEP)
+    log.line("counted", image_sets=count, most=most)
+    if count > most:
+        raise TerminalError(
+            f"data store {datastore_id} holds {count} image sets; {most} of them can be deleted while CloudFormation "
+            "waits, so none was: delete them beforehand (docs/moving-a-data-store.md has the loop), or retain the "
+            "store, then delete the stack again"
+        )
+
+
 def _delete_next(context: StepContext, datastore_id: str, listed: list[str], requested: list[str]) -> None:
     """Request the deletion of one image set; one that is locked waits until all others are requested.
 
     Raises:
         RetryableError: only locked ones are left.
     """
-    locked: list[str] = context.carried.setdefault("locked", [])
-    image_set_id = next((it for it in listed if it not in requested and it not in locked), None)
-    if image_set_id is None:
-        locked_now = [it for it in locked if it in listed]
-        if not locked_now:
-            return
-        image_set_id = locked_now[0]
+    waiting = [it for it in listed if it not in requested]
+    if not waiting:
+        return
+    context.carried["locked"] = locked = [it for it in context.carried.get("locked", ()) if it in waiting]
+    others = [it for it in waiting if it not in locked]
+    image_set_id = (others or locked)[0]
     try:
         context.aws.call("medical-imaging", "DeleteImageSet", bool, datastoreId=datastore_id, imageSetId=image_set_id)
     except TerminalError as error:
@@ -75,15 +103,13 @@ def _delete_next(context: StepContext, datastore_id: str, listed: list[str], req
     except RetryableError as error:
         if error.code != "ConflictException":
             raise
-        if image_set_id in locked:
-            locked.append(locked.pop(locked.index(image_set_id)))  # the next one has its turn
-            named = ", ".join(locked[:_MOST_NAMED])
-            msg = f"{len(locked)} image sets of data store {datastore_id} are locked by other requests: {named}"
-            raise RetryableError(f"{msg}; wait for those to end, then delete the stack again") from None
-        locked.append(image_set_id)
-        return
-    if image_set_id in locked:
-        locked.remove(image_set_id)
+        if others:
+            locked.append(image_set_id)
+            return
+        locked.append(locked.pop(0))  # the next one has its turn
+        named = ", ".join(locked[:_MOST_NAMED])
+        msg = f"{len(locked)} image sets of data store {datastore_id} are locked by other requests: {named}"
+        raise RetryableError(f"{msg}; wait for those to end, then delete the stack again") from None
     requested.append(image_set_id)
     log.line("image set deletion requested", image_set_id=image_set_id, left=len(listed) - 1)
 
@@ -103,45 +129,3 @@ def _confirm_gone(aws: Aws, datastore_id: str, requested: list[str]) -> StepResu
         if state == "DELETED":
             requested.remove(image_set_id)
     return 1.0 if requested else Response(success=True)
-
-
-def _list(aws: Aws, datastore_id: str) -> list[str]:
-    def read(page: Mapping[str, Any]) -> list[str]:
-        return [str(item["imageSetId"]) for item in page["imageSetsMetadataSummaries"]]
-
-    pages = aws.pages("medical-imaging", "SearchImageSets", read, datastoreId=datastore_id)
-    return [image_set_id for page in pages for image_set_id in page]
-
-
-def _is_marked(owner: TagOwner) -> bool:
-    """Whether the live store is marked; a store that is gone is not."""
-    try:
-        return owner.tags().get(OPT_IN_TAG) == "true"
-    except TerminalError:
-        log.line("not emptied", reason="the data store is gone, or its tags cannot be read")
-        return False
-
-
-def _remove_mark(owner: TagOwner, *, is_undone: bool) -> None:
-    try:
-        keys = owner.release([OPT_IN_TAG], is_undone=is_undone)
-        if keys:
-            owner.aws.call("medical-imaging", "UntagResource", bool, resourceArn=owner.datastore_arn, tagKeys=keys)
-    except TerminalError:
-        log.line("mark left", reason="the data store is gone or may not be untagged any more")
-
-
-def _check_count(datastore_id: str, count: int, seconds: float) -> None:
-    """Refuse to begin what cannot be finished in time.
-
-    Raises:
-        TerminalError: more image sets than can be deleted; none was touched.
-    """
-    most = int(seconds // _SECONDS_PER_STEP)
-    log.line("counted", image_sets=count, most=most)
-    if count > most:
-        raise TerminalError(
-            f"data store {datastore_id} holds {count} image sets; {most} of them can be deleted while CloudFormation "
-            "waits, so none was: delete them beforehand (docs/moving-a-data-store.md has the loop), or retain the "
-            "store, then delete the stack again"
-        )

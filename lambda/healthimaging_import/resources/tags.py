@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from healthimaging_import import log
 from healthimaging_import.aws.clients import Aws
@@ -13,7 +12,7 @@ from healthimaging_import.cfn.response import Response
 from healthimaging_import.contract import TAGS_OWNER_TAG
 from healthimaging_import.errors import TerminalError
 from healthimaging_import.importing.mode import Mode
-from healthimaging_import.resources.step import Deploy, StepContext, StepResult
+from healthimaging_import.resources.step import StepContext, StepResult
 
 _EARLIER = "earlier"
 """Stands for an owner that has left no mark."""
@@ -24,43 +23,22 @@ _DIGITS = 4
 
 def step(context: StepContext) -> StepResult:
     """Set or remove the tags."""
-    request, aws = context.request, context.aws
+    request = context.request
     new, old = request.resource_properties, request.old_resource_properties
-    arn, tags = str(new["DatastoreArn"]), tag_map(new)
-    owner = TagOwner(aws, arn, TAGS_OWNER_TAG, request.scope)
-    if context.mode is Mode.DELETE:
-        deploy = _deploy(context)
-        # When the whole stack goes, a store that is retained keeps its tags.
-        if deploy.is_update:
-            _change_tags(aws, arn, old=owner.release(tags, is_undone=deploy.is_undone), new={})
+    owner = TagOwner(context.aws, str(new["DatastoreArn"]), TAGS_OWNER_TAG, request.scope)
+    tags: dict[str, str] = new.get("Tags") or {}
+    if context.mode is not Mode.DELETE:
+        before = old.get("Tags") or {} if old.get("DatastoreArn") == owner.datastore_arn else {}
+        owner.tag(tags, before=before, is_new=request.request_type == "Create")
         return Response(success=True)
-    before = tag_map(old) if old.get("DatastoreArn") == arn else {}
-    mark = owner.claim(tags) if request.request_type == "Create" and tags else {}
-    _change_tags(aws, arn, old=before, new={**tags, **mark})
-    return Response(success=True)
-
-
-def tag_map(properties: Mapping[str, Any]) -> dict[str, str]:
-    """Return the tags among a resource's properties."""
-    return {str(key): str(value) for key, value in (properties.get("Tags") or {}).items()}
-
-
-def _deploy(context: StepContext) -> Deploy:
-    """Return what CloudFormation does; where it cannot be found out nothing is known to be taken out of the stack."""
     try:
-        return context.describe_deploy()
+        deploy = context.describe_deploy()
     except TerminalError:
-        return Deploy("", "")
-
-
-def _change_tags(aws: Aws, datastore_arn: str, *, old: Iterable[str], new: Mapping[str, str]) -> None:
-    """Set the tags in ``new`` and remove those of ``old`` that are not in it; other tags stay as they are."""
-    removed = sorted(set(old) - set(new))
-    if removed:
-        aws.call("medical-imaging", "UntagResource", bool, resourceArn=datastore_arn, tagKeys=removed)
-    if new:
-        aws.call("medical-imaging", "TagResource", bool, resourceArn=datastore_arn, tags=dict(new))
-    log.line("tagged", set=len(new), removed=len(removed))
+        return Response(success=True)  # nothing is known to be taken out of the stack
+    # When the whole stack goes, a store that is retained keeps its tags.
+    if deploy.is_update:
+        owner.untag(tags, is_undone=deploy.is_undone)
+    return Response(success=True)
 
 
 @dataclass(frozen=True)
@@ -80,50 +58,61 @@ class TagOwner:
     scope: str
     """The stack and the logical id of the resource."""
 
-    def claim(self, keys: Iterable[str]) -> dict[str, str]:
-        """Return the mark to set with tags of those keys: none on a store that has none of them."""
-        tags = self.tags()
-        owner = _owner(tags.get(self.mark, ""))
-        if owner == self._own:
-            return {}  # as before
-        if owner or not tags.keys().isdisjoint(keys):
-            mark = f"{self._own}/{owner or _EARLIER}"
-            with_keys = f"{mark}/{''.join(sorted(_digest(key) for key in keys))}"
-            return {self.mark: with_keys if len(with_keys) <= _LONGEST_MARK else mark}
-        return {}
+    def read(self) -> dict[str, str]:
+        """Return the tags that the store has."""
+        return self.aws.call(
+            "medical-imaging", "ListTagsForResource", lambda answer: dict(answer["tags"]),
+            resourceArn=self.datastore_arn,
+        )  # fmt: skip
 
-    def release(self, keys: Iterable[str], *, is_undone: bool) -> list[str]:
-        """Return which of those keys to remove: none that another has set since, or that are given back to another.
+    def tag(self, tags: Mapping[str, str], *, before: Iterable[str] = (), is_new: bool) -> None:
+        """Set tags and remove those of ``before`` that are not among them; other tags stay as they are.
+
+        A resource that is created (``is_new``) leaves its mark on a store that has some of its tags already.
+        """
+        mark = self._new_mark(tags) if is_new and tags else {}
+        self._change(removed=set(before) - set(tags), new={**tags, **mark})
+
+    def untag(self, keys: Iterable[str], *, is_undone: bool) -> None:
+        """Remove tags: none that another has set since, or that are given back to another.
 
         A rollback (``is_undone``) deletes a resource that its deploy has created.
         """
-        mark = self.tags().get(self.mark, "")
+        mark = self.read().get(self.mark, "")
         owner, previous, set_since, *_ = [*mark.split("/"), "", ""]
         if owner and owner != self._own:
             log.line("tags left", reason="another resource of this data store has set them since")
             digests = {set_since[at : at + _DIGITS] for at in range(0, len(set_since), _DIGITS)}
             # The mark of an earlier version of this function has no keys.
-            return [key for key in keys if digests and not is_undone and _digest(key) not in digests]
-        if not is_undone or not previous:
-            return [*keys, *([self.mark] if mark else [])]
-        # What the one before has set is not set again.
-        if previous == _EARLIER:
-            self.aws.call("medical-imaging", "UntagResource", bool, resourceArn=self.datastore_arn, tagKeys=[self.mark])
+            is_known = bool(digests) and not is_undone
+            self._change(removed=[key for key in keys if is_known and _digest(key) not in digests])
+        elif is_undone and previous:
+            log.line("tags left", reason="they were there before the deploy that is rolled back")
+            # What the one before has set is not set again.
+            if previous == _EARLIER:
+                self._change(removed=[self.mark])
+            else:
+                self._change(new={self.mark: previous})
         else:
-            self.aws.call(
-                "medical-imaging", "TagResource", bool, resourceArn=self.datastore_arn, tags={self.mark: previous}
-            )
-        log.line("tags left", reason="they were there before the deploy that is rolled back")
-        return []
+            self._change(removed=[*keys, *([self.mark] if mark else [])])
 
-    def tags(self) -> dict[str, str]:
-        """Return the tags that the store has."""
-        return self.aws.call(
-            "medical-imaging",
-            "ListTagsForResource",
-            lambda answer: {str(key): str(value) for key, value in answer["tags"].items()},
-            resourceArn=self.datastore_arn,
-        )
+    def _new_mark(self, keys: Iterable[str]) -> dict[str, str]:
+        """Return the mark to set with tags of those keys: none on a store that has none of them."""
+        tags = self.read()
+        owner = tags.get(self.mark, "").partition("/")[0]
+        if owner == self._own or (not owner and tags.keys().isdisjoint(keys)):
+            return {}
+        mark = f"{self._own}/{owner or _EARLIER}"
+        with_keys = f"{mark}/{''.join(sorted(_digest(key) for key in keys))}"
+        return {self.mark: with_keys if len(with_keys) <= _LONGEST_MARK else mark}
+
+    def _change(self, *, removed: Iterable[str] = (), new: Mapping[str, str] | None = None) -> None:
+        keys, tags = sorted(set(removed)), dict(new or {})
+        if keys:
+            self.aws.call("medical-imaging", "UntagResource", bool, resourceArn=self.datastore_arn, tagKeys=keys)
+        if tags:
+            self.aws.call("medical-imaging", "TagResource", bool, resourceArn=self.datastore_arn, tags=tags)
+        log.line("tagged", set=len(tags), removed=len(keys))
 
     @property
     def _own(self) -> str:
@@ -132,7 +121,3 @@ class TagOwner:
 
 def _digest(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()[:_DIGITS]
-
-
-def _owner(mark: str) -> str:
-    return mark.partition("/")[0]
