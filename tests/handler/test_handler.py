@@ -873,6 +873,19 @@ def test_a_request_that_was_replaced_before_its_start_starts_nothing(
     assert 0 == source.count(START)
 
 
+def test_a_request_of_an_earlier_deploy_whose_first_call_comes_late_starts_nothing(
+    source: FakeAws, machine: Machine
+) -> None:
+    sent = event(source, "import-update")
+    signed = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(machine.clock.seconds))
+    sent["ResponseURL"] += f"&X-Amz-Date={signed}"
+    machine.clock.seconds += 180
+    source.stack_updated = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(machine.clock.seconds))
+    call_as_lambda_does(sent, machine.clock)
+    assert "another deploy of the stack has begun" in response(source)["Reason"]
+    assert 0 == source.count(START)
+
+
 def test_a_request_that_nobody_waits_for_any_more_starts_nothing(source: FakeAws, machine: Machine) -> None:
     state = machine.receive(event(source, "import-update"))
     machine.clock.seconds += 300 + 31

@@ -124,7 +124,7 @@ class World:
     tells_ends: bool = True
     """Whether HealthImaging says when a job ended."""
     stack_status: str = "CREATE_IN_PROGRESS"
-    stack_updated: str = ""
+    stack_updated: datetime = datetime(2026, 1, 1, tzinfo=UTC)
     events: list[dict[str, Any]] = field(default_factory=list)
     notifications: list[dict[str, str]] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
@@ -552,7 +552,7 @@ class CloudFormation:
 
         def effect() -> dict[str, Any]:
             mark = world.stack_updated
-            return {"Stacks": [{"StackStatus": world.stack_status, "CreationTime": "0", "LastUpdatedTime": mark}]}
+            return {"Stacks": [{"StackStatus": world.stack_status, "LastUpdatedTime": mark}]}
 
         return world.call("DescribeStacks", effect)
 

@@ -14,6 +14,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -225,16 +226,16 @@ class Stage:
     ) -> Request:  # fmt: skip
         """Send a request: its event is delivered as soon as time passes."""
         self.world.now += 3  # between two requests CloudFormation has to hear an answer, and somebody to deploy
-        name = f"{kind}-{len(self.requests)}"
+        name, sent_at = f"{kind}-{len(self.requests)}", datetime.fromtimestamp(self.world.now, UTC)
         if kind in ("Create", "Update"):
-            self.world.stack_updated = name  # a deploy of its own
+            self.world.stack_updated = sent_at  # a deploy of its own
         event = {
             "RequestType": {"Rollback": "Update", "Cleanup": "Delete"}.get(kind, kind),
             "RequestId": name,
             "StackId": f"arn:aws:cloudformation:us-east-1:111122223333:stack/Imaging/{stack}",
             "LogicalResourceId": "Import",
             "ResourceType": ResourceType.IMPORT.value,
-            "ResponseURL": f"{ANSWERS}/{name}?Signature=secret",
+            "ResponseURL": f"{ANSWERS}/{name}?X-Amz-Date={sent_at:%Y%m%dT%H%M%SZ}&Signature=secret",
             "ResourceProperties": json.loads(json.dumps(new)),
         }
         if old is not None:
@@ -358,8 +359,6 @@ class Stage:
     def _was_undone(self, request_id: str) -> bool:
         """Whether a later deletion or rollback of the same resource has its answer."""
         request = self.requests[request_id]
-        if request.came_late:
-            return False
         return any(
             one.forgiving and one.answers and one.at > request.at and one.scope == request.scope
             for one in self.requests.values()

@@ -233,7 +233,7 @@ def test_a_request_that_the_first_version_began_is_finished_by_this_one():
     filled(world)
     with stage.installed():
         created = stage.request("Create", properties(), deliver=False)
-        assert created.event == golden["state"]["event"]
+        assert created.event == {**golden["state"]["event"], "ResponseURL": created.event["ResponseURL"]}
         world.at_work.append(created.id)
         record = golden["record"]
         world.written[record["parameters"]["clientToken"]] = record

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -393,7 +394,7 @@ def test_an_update_that_is_still_unpacking_when_the_next_deploy_begins_starts_no
             world.stack_status = "UPDATE_ROLLBACK_IN_PROGRESS"
             stage.request("Rollback", good, bad)
             stage.pass_time(40)
-            world.stack_status, world.stack_updated = "UPDATE_IN_PROGRESS", "the next deploy"
+            world.stack_status, world.stack_updated = "UPDATE_IN_PROGRESS", datetime.fromtimestamp(world.now, UTC)
         upload(self, *what)
 
     monkeypatch.setattr(S3, "upload_fileobj", while_it_unpacks)
@@ -744,3 +745,21 @@ def test_a_job_that_a_rollback_may_not_judge_has_a_verdict_all_the_same(world, s
     assert "SUCCESS" == rollback.status
     assert 2 == len(world.jobs)
     assert 2 == len(verdicts(world))
+
+
+def test_a_request_is_not_replaced_by_an_earlier_one_whose_first_call_comes_later(world, stage):
+    """Lambda makes a first call again after minutes, while the next request may have become the owner."""
+    world.plans = Plans(seconds=20)
+    stage.request("Create", properties())
+    stage.pass_time(0)
+    world.stack_status = "ROLLBACK_IN_PROGRESS"
+    world.misfortunes = [Misfortune("DescribeStacks", "crash before")]
+    stage.request("Delete", properties())
+    stage.pass_time(0)
+    world.misfortunes = [Misfortune("GetDICOMImportJob", "crash before", times=7)]
+    last = stage.request("Delete", properties())
+    stage.pass_time(200)
+    world.misfortunes.clear()
+    stage.settle()
+    assert 1 == len(last.answers)
+    stage.check()

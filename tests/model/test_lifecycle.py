@@ -76,11 +76,17 @@ def test_a_later_request_takes_ownership_and_an_earlier_one_never_gets_it_back()
     for record, mode, current in ALL:
         action = decide(record, mode, is_current=current)
         if record and not record.has_ended and record.owner != ME:
-            is_later = record.owner.began_at < ME.began_at and mode not in (Mode.DETACHED, Mode.CLEANUP)
+            is_later = record.owner.sent_at < ME.sent_at and mode not in (Mode.DETACHED, Mode.CLEANUP)
             waits = mode in (Mode.DELETE, Mode.CLEANUP)
             assert (Action.TAKE_OWNERSHIP if is_later else Action.WATCH if waits else Action.STOP) == action
         else:
             assert action not in (Action.TAKE_OWNERSHIP, Action.STOP, Action.WATCH)
+
+
+def test_of_two_requests_of_one_second_the_other_is_the_later():
+    """CloudFormation sends the next request once it has the response to the one before."""
+    record = Record("intent", 1, State.RUNNING, Owner("other", ME.sent_at), {}, job={"jobId": "1"})
+    assert Action.TAKE_OWNERSHIP == decide(record, Mode.DELETE, is_current=True)
 
 
 def test_a_verdict_is_published_before_anything_else_is_done():
@@ -98,7 +104,7 @@ def test_a_success_that_is_current_is_final():
 def test_a_success_that_is_not_current_is_imported_again_by_a_later_deploy_only():
     for record, mode, _ in ALL:
         if record and record.verdict is Verdict.SUCCEEDED and record.published:
-            is_later = record.owner.began_at < ME.began_at
+            is_later = record.owner.sent_at < ME.sent_at
             claims = mode in DEPLOYS and is_later
             assert (Action.CLAIM if claims else Action.RESPOND) == decide(record, mode, is_current=False)
 

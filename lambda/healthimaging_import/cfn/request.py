@@ -62,8 +62,10 @@ class Request:
     """Who asks: this resource of this stack. A stack made again under its old name is another one."""
     wait_seconds: float
     """How long the request may take, once its first call has come."""
+    sent_at: float
+    """When CloudFormation sent the request, by the date in its URL; infinite where the URL has none."""
     respond_by: float
-    """When CloudFormation's hour is nearly over, by the date in its URL; infinite where the URL has none."""
+    """When CloudFormation's hour is nearly over."""
     leaves_nothing: bool
     """Whether this deletes something that leaves nothing behind: it must not keep a stack from being deleted."""
     has_new_rights: bool
@@ -77,7 +79,7 @@ class Request:
         """Take an event apart."""
         kind, resource_type = str(event["RequestType"]), str(event["ResourceType"])
         new, old = event.get("ResourceProperties") or {}, event.get("OldResourceProperties") or {}
-        seconds = str(new.get("WaitSeconds") or "")
+        seconds, sent_at = str(new.get("WaitSeconds") or ""), _sent_at(str(event["ResponseURL"]))
         leaves_nothing = kind == "Delete" and resource_type in (ResourceType.IMPORT, ResourceType.TAGS)
         return Request(
             request_type=kind,
@@ -92,7 +94,8 @@ class Request:
             role_arn=str(new.get("RoleArn")),
             scope=f"{event['StackId']}/{event['LogicalResourceId']}",
             wait_seconds=min(float(seconds) if seconds.isdecimal() else DEFAULT_WAIT_SECONDS, _LONGEST_WAIT_SECONDS),
-            respond_by=_sent_at(str(event["ResponseURL"])) + _LONGEST_WAIT_SECONDS,
+            sent_at=sent_at,
+            respond_by=sent_at + _LONGEST_WAIT_SECONDS,
             leaves_nothing=leaves_nothing,
             has_new_rights=not leaves_nothing and any(new.get(name) != old.get(name) for name in _RIGHTS),
         )

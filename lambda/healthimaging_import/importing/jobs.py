@@ -176,7 +176,7 @@ def poll(context: ImportContext, record: Record) -> Record | ImportResult:
             context.records.save(record, ended_at=now)
         raise RetryableError(f"import job {job_id} is {job.status} and has not written its manifest")
     if body is None and job.status == "FAILED" and record.retry is Retry.NONE and context.has_new_rights:
-        is_early = ended_at < context.me.began_at + _NEW_RIGHTS_SECONDS
+        is_early = ended_at < context.me.sent_at + _NEW_RIGHTS_SECONDS
         record = replace(record, retry=Retry.DUE if is_early else Retry.NONE)
     return _judge(context, record, job, body, is_late=is_late)
 

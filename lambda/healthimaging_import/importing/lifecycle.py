@@ -66,7 +66,7 @@ def next_action(  # noqa: PLR0911 - one line of the table each
     state = record.state
     if state is State.JUDGED and not record.published:
         return Action.PUBLISH
-    is_mine, is_later = record.owner.request_id == me.request_id, me.began_at > record.owner.began_at
+    is_mine, is_later = record.owner.request_id == me.request_id, me.sent_at >= record.owner.sent_at
     if record.retry is Retry.DUE and is_mine and mode is Mode.DEPLOY:
         return Action.CLAIM
     if state in (State.JUDGED, State.REFUSED):

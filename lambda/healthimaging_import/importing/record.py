@@ -53,10 +53,13 @@ class Retry(StrEnum):
 
 @dataclass(frozen=True)
 class Owner:
-    """A request, and when it began: of two requests the later one owns the record."""
+    """A request, and when it was sent: of two requests the later one owns the record.
+
+    Its first call may come minutes later, after that of the next request.
+    """
 
     request_id: str
-    began_at: float
+    sent_at: float
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ class Record:
     def encode(self) -> bytes:
         """Write the record as it is stored."""
         document = {**dataclasses.asdict(self), "schema": SCHEMA}
-        document |= {"owner": self.owner.request_id, "owner_began_at": self.owner.began_at}
+        document |= {"owner": self.owner.request_id, "owner_began_at": self.owner.sent_at}
         del document["etag"]
         return json.dumps(document, sort_keys=True).encode()
 
@@ -189,7 +192,7 @@ def _from_first_version(document: Mapping[str, Any]) -> Record:
 def _is_whole(record: Record, latest: float) -> bool:
     """Whether a record holds what its state promises."""
     texts = (record.intent, record.owner.request_id, record.reason, record.responded_to)
-    numbers = (record.attempt, record.claimed_at, record.lease_until, record.ended_at, record.owner.began_at)
+    numbers = (record.attempt, record.claimed_at, record.lease_until, record.ended_at, record.owner.sent_at)
     if not (
         all(isinstance(text, str) for text in texts)
         and all(type(number) in (int, float) for number in numbers)
@@ -199,7 +202,7 @@ def _is_whole(record: Record, latest: float) -> bool:
         and record.result.job_id in ("", record.job.get("jobId"))
         and record.result.job_status in _JOB_STATUSES
         and all(_WARNING.fullmatch(code) for code in record.result.counts.warnings)
-        and max(record.claimed_at, record.owner.began_at, record.lease_until - _LONGEST_LEASE) <= latest
+        and max(record.claimed_at, record.owner.sent_at, record.lease_until - _LONGEST_LEASE) <= latest
         and bool(datetime.fromisoformat(record.job.get("submittedAt", "2026-01-01")))
     ):
         return False

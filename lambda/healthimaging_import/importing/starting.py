@@ -39,7 +39,7 @@ def claim(context: ImportContext, record: Record | None) -> Record:
     """
     attempt = record.attempt + 1 if record else 1
     is_retry = record is not None and record.retry is Retry.DUE and record.owner == context.me
-    wait = context.me.began_at + IAM_PROPAGATION_SECONDS - context.clock()
+    wait = context.me.sent_at + IAM_PROPAGATION_SECONDS - context.clock()
     if record is not None and is_retry and wait > 0:
         raise RetryableError(f"{record.reason}; it would have been started once more", after=wait)
     if record is not None and record.verdict is Verdict.UNKNOWN and record.job:

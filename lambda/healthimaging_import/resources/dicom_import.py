@@ -158,7 +158,7 @@ def has_responded(context: StepContext) -> bool:
     record = imports.records.load(imports.request.intent)
     if record is None:
         return False
-    return record.owner.began_at > context.began_at or record.responded_to == context.request.request_id
+    return record.owner.sent_at > imports.me.sent_at or record.responded_to == context.request.request_id
 
 
 def _import_context(context: StepContext, *, undone: bool = False) -> ImportContext:
@@ -183,7 +183,7 @@ def _import_context(context: StepContext, *, undone: bool = False) -> ImportCont
         aws=context.aws,
         records=records,
         mode=Mode.SUBMIT if is_deploy and completion is Completion.SUBMIT else context.mode,
-        me=Owner(request.request_id, context.began_at),
+        me=Owner(request.request_id, min(request.sent_at, context.began_at)),
         clock=context.clock,
         is_current=bool(carried.get("is_current")),
         has_new_rights=request.has_new_rights,

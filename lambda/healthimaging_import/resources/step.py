@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from healthimaging_import.aws.clients import Aws
@@ -21,6 +22,9 @@ _DETACHED_PATIENCE_SECONDS = 3600.0
 """How long a detached request tries again what is refused: a right may come back."""
 _REFUSED_PATIENCE_SECONDS = 120.0
 """How long a request that must not fail does so: a job may be running whose verdict nobody would hear of."""
+_CLOCKS_DIFFER_BY = 2.0
+"""The date in a request's URL has no fractions of a second."""
+_REPLACED = "this request was replaced before it started a job: another deploy of the stack has begun"
 UNKNOWN = "unknown"
 """Stands for what is not known (yet) in an attribute, which may not be missing."""
 
@@ -33,8 +37,13 @@ class Deploy:
     """What CloudFormation does with the stack."""
 
     status: str
-    mark: str
-    """When it began: another deploy has another mark."""
+    began: datetime | None
+    """None where CloudFormation does not say."""
+
+    @property
+    def mark(self) -> str:
+        """What no other deploy of the stack has."""
+        return str(self.began or "")
 
     @property
     def is_over(self) -> bool:
@@ -90,16 +99,14 @@ class StepContext:
         if deploy.is_over:
             raise RetryableError(f"the stack is {deploy.status}, so nobody waits for this request")
         if deploy.mark != self.deploy_mark:
-            raise TerminalError(
-                "this request was replaced before it started a job: another deploy of the stack has begun"
-            )
+            raise TerminalError(_REPLACED)
         return not deploy.is_undone
 
 
 def describe_deploy(aws: Aws, stack_id: str) -> Deploy:
     """Ask CloudFormation what it does with a stack."""
     stack = aws.call("cloudformation", "DescribeStacks", lambda answer: dict(answer["Stacks"][0]), StackName=stack_id)
-    return Deploy(str(stack.get("StackStatus")), str(stack.get("LastUpdatedTime") or stack.get("CreationTime") or ""))
+    return Deploy(str(stack.get("StackStatus")), stack.get("LastUpdatedTime") or stack.get("CreationTime"))
 
 
 def mode_of(aws: Aws, request: Request) -> tuple[Mode, str]:
@@ -107,6 +114,7 @@ def mode_of(aws: Aws, request: Request) -> tuple[Mode, str]:
 
     Raises:
         RetryableError: CloudFormation does nothing with the stack: what it says may be about an earlier deploy.
+        TerminalError: the request is of an earlier deploy, which nobody waits for.
     """
     is_delete = request.request_type == "Delete"
     if is_delete and request.resource_type != ResourceType.IMPORT:
@@ -122,6 +130,8 @@ def mode_of(aws: Aws, request: Request) -> tuple[Mode, str]:
     if deploy.is_over:
         reason = f"the stack is {deploy.status}, so nobody waits for this request"
         raise RetryableError(reason, code=NOT_IN_PROGRESS)
+    if deploy.began and request.sent_at < deploy.began.timestamp() - _CLOCKS_DIFFER_BY:
+        raise TerminalError(_REPLACED)
     return Mode.ROLLBACK if deploy.is_undone else Mode.DEPLOY, deploy.mark
 
 
