@@ -763,3 +763,24 @@ def test_a_request_is_not_replaced_by_an_earlier_one_whose_first_call_comes_late
     stage.settle()
     assert 1 == len(last.answers)
     stage.check()
+
+
+@pytest.mark.parametrize(("denials", "verdict"), [(40, "SUCCEEDED"), (10_000, "UNKNOWN")])
+def test_a_rollback_that_may_not_read_the_record_of_what_it_undoes_leaves_the_job_with_a_verdict(
+    world, stage, denials, verdict
+):
+    stage.request("Create", properties())
+    stage.settle()
+    world.plans = Plans(seconds=400)
+    new = properties(RunId="1", WaitSeconds="60")
+    world.stack_status = "UPDATE_IN_PROGRESS"
+    stage.request("Update", new, properties())
+    stage.pass_time(30)
+    world.stack_status = "UPDATE_ROLLBACK_IN_PROGRESS"
+    world.misfortunes = [Misfortune("GetObject", "error", "AccessDenied", times=denials)]
+    rollback = stage.request("Rollback", properties(), new)
+    stage.settle()
+    # Where nobody can read the record, each of the two that polled the job says so, in the same words.
+    assert ("SUCCESS", ["SUCCEEDED", verdict]) == (rollback.status, verdicts(world)[:2])
+    assert len({event["Detail"] for event in world.events[1:]}) == 1
+    stage.check()

@@ -9,7 +9,7 @@ from healthimaging_import import log
 from healthimaging_import.cfn.request import Request
 from healthimaging_import.cfn.response import Response
 from healthimaging_import.contract import Completion, ImportAttribute, ImportProperties, Verdict
-from healthimaging_import.errors import StepError, TerminalError
+from healthimaging_import.errors import StepError
 from healthimaging_import.importing.last_runs import is_current, read_last_runs, resolve_run
 from healthimaging_import.importing.lifecycle import EndedError, ReplacedError, close, run, watch
 from healthimaging_import.importing.mode import Mode
@@ -65,28 +65,14 @@ def _is_undone_job_running(context: StepContext) -> bool:
     if _is_undoing(context):
         try:
             return run(_import_context(context, undone=True)).is_running
-        except TerminalError as error:
-            if isinstance(error, ReplacedError | EndedError):
-                log.line("undone", reason=str(error))
-            elif context.mode is Mode.DETACHED:
-                raise
-            else:
-                _judge_undone(context, str(error))
+        except (ReplacedError, EndedError) as error:
+            log.line("undone", reason=str(error))
     elif context.mode is Mode.DELETE:
         imports = _import_context(context)
         started = read_last_runs(imports.records).started
         record = imports.records.load(started.intent) if started and started.intent != imports.request.intent else None
         return record is not None and not record.has_ended and watch(imports, record).is_running
     return False
-
-
-def _judge_undone(context: StepContext, reason: str) -> None:
-    """Look at the job of what a rollback undoes for the last time: the rollback owns it and can poll it no longer."""
-    log.line("undone", reason=reason)
-    try:
-        close(_import_context(context, undone=True), reason, is_last=True)
-    except TerminalError as error:
-        log.line("not closed", reason=str(error))
 
 
 def give_up(context: StepContext, reason: str, *, is_lost: bool = False) -> Response:
@@ -97,13 +83,15 @@ def give_up(context: StepContext, reason: str, *, is_lost: bool = False) -> Resp
     request, carried, is_undoing = context.request, context.carried, _is_undoing(context)
     is_last = context.mode in (Mode.DELETE, Mode.DETACHED)
     is_over, completion, record = context.clock() >= context.deadline, _completion(context), None
+    may_have_started = is_lost or "owned" in carried
     try:
         record = close(_import_context(context, undone=is_undoing), reason, is_last=is_last)
     except StepError as error:
         log.line("not closed", reason=str(error))
+        may_have_started |= context.mode is Mode.DETACHED
     is_mine = record is None or record.owner.request_id == request.request_id
     may_run = is_mine and not (record and record.has_ended)
-    if record is None and (is_lost or carried.get("owned")) and is_last:
+    if record is None and may_have_started and is_last:
         unknown = ImportResult(job_status=Verdict.UNKNOWN)
         publish(context.aws, _import_context(context).request, Verdict.UNKNOWN, unknown)
     known = record.job.get("jobId", "") if record else str(carried.get("job_id", ""))
