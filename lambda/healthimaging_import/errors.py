@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 DECODE_ERRORS = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 """What decoding a JSON text can raise that is not as it should be."""
 
@@ -15,12 +13,18 @@ class StepError(Exception):
         reason: for the person who deploys: the fact, then what to do.
         code: the error code of AWS where there is one.
         is_refusal: whether it is certain that a call had no effect.
+        after: the seconds to wait at least before another try.
+        patience: for how many seconds it is worth trying again. Default: as long as the request may take.
     """
 
-    def __init__(self, reason: str, *, code: str = "", is_refusal: bool = False) -> None:
+    def __init__(
+        self, reason: str, *, code: str = "", is_refusal: bool = False, after: float = 0, patience: float | None = None
+    ) -> None:
         super().__init__(reason)
         self.code = code
         self.is_refusal = is_refusal
+        self.after = after
+        self.patience = patience
 
 
 class TerminalError(StepError):
@@ -28,19 +32,7 @@ class TerminalError(StepError):
 
 
 class RetryableError(StepError):
-    """The request can go on after a while; its reason becomes that of the failure when the time for it is over.
-
-    Args:
-        reason: as above, and the rest of ``details`` as well.
-        after: the seconds to wait at least.
-        patience: for how many seconds it is worth trying again. Default: as long as the request may take.
-        details: those of a :class:`StepError`.
-    """
-
-    def __init__(self, reason: str, *, after: float = 0, patience: float | None = None, **details: Any) -> None:  # noqa: ANN401
-        super().__init__(reason, **details)
-        self.after = after
-        self.patience = patience
+    """The request can go on after a while; its reason becomes that of the failure when the time for it is over."""
 
 
 class UnfinishedError(RetryableError):

@@ -171,7 +171,7 @@ def test_fails_for_a_key_that_cannot_be_used_with_what_to_do(code: str) -> None:
     assert "the bucket's KMS key is disabled, deleted or in another account: enable it" in str(error)
 
 
-@pytest.mark.parametrize("code", [*sorted(errors._S3), "Surprise"])
+@pytest.mark.parametrize("code", [*sorted(errors._RULES), "Surprise"])
 def test_s3s_words_are_not_repeated_since_they_can_name_an_object(code: str) -> None:
     error = error_of("s3", code, "not found: DOE^JANE.dcm", operation="GetObject")
     assert str(error).startswith(f"s3:GetObject answered {code} (not found ...): ")

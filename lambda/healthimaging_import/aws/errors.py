@@ -8,12 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    HTTPClientError,
-    IncompleteReadError,
-)
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
 from botocore.exceptions import ConnectionError as NoConnectionError
 from botocore.parsers import ResponseParserError
 
@@ -58,9 +53,15 @@ _EXPIRED = ErrorRule("the credentials expired; deploy again", retry=True)
 _KEY = ErrorRule(
     "the bucket's KMS key is disabled, deleted or in another account: enable it, or name another one, then deploy again"
 )
-_HEALTHIMAGING = {
-    "ThrottlingException": _BUSY,
-    "InternalServerException": _BUSY,
+_UNEXPECTED = ErrorRule("this was not expected; look the error up, then deploy again")
+_RULES = {
+    "AccessDenied": _DENIED,
+    "AccessDeniedException": _DENIED,
+    "AuthorizationError": _DENIED,
+    "403": _DENIED,
+    "ExpiredToken": _EXPIRED,
+    "ExpiredTokenException": _EXPIRED,
+    # HealthImaging's
     "ServiceQuotaExceededException": ErrorRule(
         "the data store has no free slot for another import job; wait for running jobs or have the quota raised, "
         "then deploy again",
@@ -72,8 +73,6 @@ _HEALTHIMAGING = {
         retry=True,
         patience=_CONFLICT_PATIENCE_SECONDS,
     ),
-    "AccessDeniedException": _DENIED,
-    "ExpiredTokenException": _EXPIRED,
     "ValidationException": ErrorRule(
         "HealthImaging does not accept the request; correct what it names and deploy again",
         retry_while_propagating=True,
@@ -81,54 +80,38 @@ _HEALTHIMAGING = {
     "ResourceNotFoundException": ErrorRule(
         "the data store or the job is gone, or is in another account or Region; correct the id and deploy again"
     ),
-}
-_S3 = {
-    "AccessDenied": _DENIED_OBJECT,
-    "403": _DENIED_OBJECT,
+    # S3's, and those of KMS, which S3 asks in the name of the caller
     "NoSuchBucket": ErrorRule("the bucket does not exist; correct its name and deploy again"),
-    "SlowDown": _BUSY,
-    "InternalError": _BUSY,
-    "ServiceUnavailable": _BUSY,
-    "RequestTimeout": _BUSY,
-    "ConditionalRequestConflict": _BUSY,
-    # Of KMS, which S3 asks in the name of the caller.
-    "ThrottlingException": _BUSY,
-    "KMS.ThrottlingException": _BUSY,
     "KMS.DisabledException": _KEY,
     "KMS.KMSInvalidStateException": _KEY,
     "KMS.NotFoundException": _KEY,
-    "ExpiredToken": _EXPIRED,
 }
-_OTHERS = {
-    "AccessDenied": _DENIED,
-    "AccessDeniedException": _DENIED,
-    "AuthorizationError": _DENIED,
-    "ExpiredToken": _EXPIRED,
-    "ExpiredTokenException": _EXPIRED,
-    "ThrottlingException": _BUSY,
-    "Throttling": _BUSY,
-}
-_RULES = {"medical-imaging": _HEALTHIMAGING, "s3": _S3}
-_TOO_MANY = {
+"""By error code: none of them means one thing in one service that is called here and another in the next."""
+_BUSY_CODES = {
     "BandwidthLimitExceeded",
+    "ConditionalRequestConflict",
     "ExecutionLimitExceeded",
+    "InternalError",
+    "InternalServerException",
+    "KMS.ThrottlingException",
     "LimitExceededException",
     "PriorRequestNotComplete",
     "RequestLimitExceeded",
     "RequestThrottled",
     "RequestThrottledException",
+    "RequestTimeout",
+    "ServiceUnavailable",
+    "SlowDown",
     "ThrottledException",
+    "Throttling",
+    "ThrottlingException",
     "TooManyRequestsException",
 }
-_UNEXPECTED = ErrorRule("this was not expected; look the error up, then deploy again")
 _TRANSPORT = (NoConnectionError, HTTPClientError, IncompleteReadError, ResponseParserError)
-_UNSENT = ErrorRule(
-    "botocore did not send the request; this is an error in healthimaging-cdk or in the function's settings"
-)
-_UNREACHABLE = ErrorRule("AWS could not be reached; check the function's network, then deploy again", retry=True)
+_UNREACHABLE = "AWS could not be reached; check the function's network, then deploy again"
+_UNSENT = "botocore did not send the request; this is an error in healthimaging-cdk or in the function's settings"
 _NAMES = {"medical-imaging": "", "stepfunctions": "states:"}
 """How the actions of a service begin where the service is not called so."""
-_START = "StartDICOMImportJob"
 _ROLE_REFUSALS = {"AccessDeniedException", "ValidationException"}
 """Which of them HealthImaging answers where it cannot assume the role is not documented."""
 _IF_ROLE_IS_REFUSED = (
@@ -145,8 +128,9 @@ def rule_for(service: str, code: str, status: int = 0) -> ErrorRule:
     A 5xx says nothing about what became of the request, whatever its code: it is looked for before it is repeated.
     Other codes that have no rule end the request.
     """
-    is_busy = status in (_REQUEST_TIMEOUT, _TOO_MANY_REQUESTS) or status >= _FIRST_SERVER_ERROR or code in _TOO_MANY
-    return _RULES.get(service, _OTHERS).get(code, _BUSY if is_busy else _UNEXPECTED)
+    is_busy = status in (_REQUEST_TIMEOUT, _TOO_MANY_REQUESTS) or status >= _FIRST_SERVER_ERROR or code in _BUSY_CODES
+    rule = _RULES.get(code, _BUSY if is_busy else _UNEXPECTED)
+    return _DENIED_OBJECT if rule is _DENIED and service == "s3" else rule
 
 
 def translate(
@@ -158,13 +142,13 @@ def translate(
     """
     action = _ACTIONS.get(operation, operation)
     name = _NAMES.get(service, f"{service}:") + action + (f" ({purpose})" if purpose else "")
+    kind = type(failure).__name__
+    if isinstance(failure, _TRANSPORT):
+        return RetryableError(f"{name} failed with {kind}: {_UNREACHABLE}")
+    if isinstance(failure, BotoCoreError):
+        return TerminalError(f"{name} failed with {kind}: {_UNSENT}", is_refusal=True)
     if not isinstance(failure, ClientError):
-        kind = type(failure).__name__
-        if not isinstance(failure, BotoCoreError | ResponseParserError):
-            return RetryableError(f"{name} answered something that cannot be understood ({kind}): {_BUSY.advice}")
-        rule = _UNREACHABLE if isinstance(failure, _TRANSPORT) else _UNSENT
-        reason = f"{name} failed with {kind}: {rule.advice}"
-        return RetryableError(reason) if rule.retry else TerminalError(reason, is_refusal=True)
+        return RetryableError(f"{name} answered something that cannot be understood ({kind}): {_BUSY.advice}")
     found, metadata = failure.response.get("Error", {}), failure.response.get("ResponseMetadata", {})
     code, status = str(found.get("Code", "Unknown")), int(metadata.get("HTTPStatusCode") or 0)
     rule, message = rule_for(service, code, status), str(found.get("Message") or "")
@@ -175,18 +159,17 @@ def translate(
         advice += [text for text in (denial.remedy, if_denied) if text]
     else:
         message = redact(message)
-    if operation == _START and code in _ROLE_REFUSALS:
+    if operation == "StartDICOMImportJob" and code in _ROLE_REFUSALS:
         advice.append(_IF_ROLE_IS_REFUSED)
     reason = f"{name} answered {code}{f' ({message})' if message else ''}: {'; '.join(advice)}"
-    # A 5xx or a time-out does not say whether the call had its effect.
-    is_refusal = 0 < status < _FIRST_SERVER_ERROR and status != _REQUEST_TIMEOUT
-    if rule.retry or (rule.retry_while_propagating and iam_propagating):
-        after, patience = _retry_after(metadata), rule.patience
-        return RetryableError(reason, after=after, patience=patience, code=code, is_refusal=is_refusal)
-    return TerminalError(reason, code=code, is_refusal=is_refusal)
-
-
-def _retry_after(metadata: dict[str, dict[str, str]]) -> float:
-    """The seconds of a Retry-After header; dates and nonsense count as none."""
-    value = str(metadata.get("HTTPHeaders", {}).get("retry-after", ""))
-    return min(float(value), _LONGEST_RETRY_AFTER) if value.isdecimal() else 0
+    may_pass = rule.retry or (rule.retry_while_propagating and iam_propagating)
+    retry_after = str(metadata.get("HTTPHeaders", {}).get("retry-after", ""))
+    return (RetryableError if may_pass else TerminalError)(
+        reason,
+        code=code,
+        # A 5xx or a time-out does not say whether the call had its effect.
+        is_refusal=0 < status < _FIRST_SERVER_ERROR and status != _REQUEST_TIMEOUT,
+        # Dates and nonsense count as none.
+        after=min(float(retry_after), _LONGEST_RETRY_AFTER) if retry_after.isdecimal() else 0,
+        patience=rule.patience,
+    )
