@@ -15,8 +15,7 @@ from typing import Any
 
 from healthimaging_import import log
 from healthimaging_import.aws.clients import IAM_PROPAGATION_SECONDS, Aws
-from healthimaging_import.cfn.request import Request
-from healthimaging_import.cfn.response import Response, send
+from healthimaging_import.cfn import Request, Response, send
 from healthimaging_import.contract import RESPONDED_FAILED, ResourceType
 from healthimaging_import.errors import RetryableError, StepError, TerminalError, UnfinishedError
 from healthimaging_import.importing.mode import Mode

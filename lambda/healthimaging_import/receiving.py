@@ -12,8 +12,7 @@ from typing import Any
 
 from healthimaging_import import log
 from healthimaging_import.aws.clients import Aws
-from healthimaging_import.cfn.request import Request
-from healthimaging_import.cfn.response import Response, send
+from healthimaging_import.cfn import Request, Response, send
 from healthimaging_import.contract import ResourceType
 from healthimaging_import.errors import RetryableError, StepError, TerminalError
 from healthimaging_import.importing.mode import Mode

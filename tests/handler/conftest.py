@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 from botocore.config import Config
 
-from healthimaging_import import handler, receiving
+from healthimaging_import import cfn, handler, receiving
 from healthimaging_import.aws import clients
 from healthimaging_import.aws.clients import Aws
-from healthimaging_import.cfn import response
 from healthimaging_import.importing import publish
 from healthimaging_import.importing import record as records_module
 from healthimaging_import.importing.last_runs import is_current, resolve_run
@@ -46,7 +45,7 @@ def aws(server: Server, monkeypatch: pytest.MonkeyPatch) -> FakeAws:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setattr(clients, "_create_client", _create_cached_client)
-    monkeypatch.setattr(response, "_PUT_PAUSES", (0, 0, 0, 0))
+    monkeypatch.setattr(cfn, "_PUT_PAUSES", (0, 0, 0, 0))
     monkeypatch.setattr(publish, "_PAUSES", (0, 0))
     clients._sessions.clear()
     monkeypatch.setattr(records_module, "time", server.aws.clock)

@@ -17,15 +17,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from healthimaging_import.cfn import request, response
-from healthimaging_import.cfn.request import Request
-from healthimaging_import.cfn.response import Response, send
+from healthimaging_import import cfn
+from healthimaging_import.cfn import Request, Response, send
 from tests.handler import cloudformation_events
 from tests.handler.fake_aws import STACK_ID, FakeAws
 
 CREATE = cloudformation_events.read("import-create")
 REQUEST = Request.parse(CREATE)
-PUT_PAUSES = response._PUT_PAUSES
+PUT_PAUSES = cfn._PUT_PAUSES
 
 
 # -- requests in -------------------------------------------------------------------------------------------------------
@@ -83,8 +82,8 @@ def test_only_an_update_that_succeeded_changes_the_physical_id(kind: str, *, suc
 
 @pytest.mark.parametrize("kind", ["Tags", "Datastore", "ImageSetDeletion"])
 def test_other_resources_keep_the_physical_id_that_cloudformation_knows(kind: str) -> None:
-    request = dataclasses.replace(with_properties(Grants="other"), resource_type=f"Custom::HealthImaging{kind}")
-    assert "theirs" == request.new_physical_resource_id
+    event = {**CREATE, "PhysicalResourceId": "theirs", "ResourceType": f"Custom::HealthImaging{kind}"}
+    assert "theirs" == Request.parse(event).new_physical_resource_id
 
 
 @pytest.mark.parametrize("change", [{"StackId": "other"}, {"LogicalResourceId": "Other"}])
@@ -214,7 +213,7 @@ def parsed_with(monkeypatch: pytest.MonkeyPatch, url: str) -> Request:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(response, "_PUT_PAUSES", (0, 0, 0, 0))
+    monkeypatch.setattr(cfn, "_PUT_PAUSES", (0, 0, 0, 0))
 
 
 def test_fails_without_telling_the_url_when_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,7 +256,7 @@ def test_a_connection_that_breaks_is_tried_again(monkeypatch: pytest.MonkeyPatch
 
 def test_the_pauses_between_tries_fit_into_an_invocation(monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
-    monkeypatch.setattr(response, "_PUT_PAUSES", PUT_PAUSES)
+    monkeypatch.setattr(cfn, "_PUT_PAUSES", PUT_PAUSES)
     monkeypatch.setattr(time, "sleep", slept.append)
     with pytest.raises(OSError, match="could not be reached"):
         send(parsed_with(monkeypatch, "http://127.0.0.1:9/"), Response(success=True))
@@ -322,7 +321,7 @@ def test_no_response_goes_elsewhere(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], url: str
 ) -> None:
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    monkeypatch.setattr(response.urllib.request, "urlopen", lambda *_, **__: pytest.fail("a response was sent"))
+    monkeypatch.setattr(cfn.urllib.request, "urlopen", lambda *_, **__: pytest.fail("a response was sent"))
     send(Request.parse({**CREATE, "ResponseURL": url}), Response(success=True))
     assert {"step": "not responded", "reason": "the response is not for CloudFormation"} == json.loads(
         capsys.readouterr().out
@@ -367,7 +366,7 @@ def test_cloudformations_own_addresses_are_known(
 def test_the_domains_of_partitions_are_those_of_botocore() -> None:
     session = botocore.session.Session()
     partitions = session.get_data("partitions")["partitions"]
-    assert {it["id"]: it["outputs"]["dnsSuffix"] for it in partitions} == request._DNS_SUFFIXES
+    assert {it["id"]: it["outputs"]["dnsSuffix"] for it in partitions} == cfn._DNS_SUFFIXES
 
 
 @pytest.mark.parametrize("stack_id", ["", "arn", "arn:aws:cloudformation", "arn:nowhere:cloudformation:us-east-1:1:x"])

@@ -87,7 +87,7 @@ def test_every_contract_is_kept() -> None:
         ("healthimaging_cdk/monitoring/import_alarms", "healthimaging_cdk.datastore._tags", PRIVATE),
         ("healthimaging_cdk/datastore/_tags", "healthimaging_cdk.datastore.datastore", CIRCLE),
         ("healthimaging_cdk/_common/runtime", "healthimaging_import.handler", SHARED),
-        ("healthimaging_import/importing/lifecycle", "healthimaging_import.cfn.request", FUNCTION),
+        ("healthimaging_import/importing/lifecycle", "healthimaging_import.cfn", FUNCTION),
         ("healthimaging_import/importing/lifecycle", "healthimaging_import.resources.tags", FUNCTION),
         ("healthimaging_import/aws/clients", "healthimaging_import.importing.jobs", FUNCTION),
         ("healthimaging_import/resources/tags", "healthimaging_import.handler", FUNCTION),

@@ -19,9 +19,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from healthimaging_cdk._provider.state_machine import DEFINITION
-from healthimaging_import import handler, receiving
+from healthimaging_import import cfn, handler, receiving
 from healthimaging_import.aws import clients
-from healthimaging_import.cfn import response
 from healthimaging_import.contract import ImportAttribute, ResourceType
 from healthimaging_import.errors import RetryableError
 from healthimaging_import.importing import publish, record
@@ -204,15 +203,15 @@ class Stage:
         """Put the fakes in place."""
         self._create_client = clients._create_client
         clients._create_client = lambda service, *_: client_of(self.world, service)
-        self._replaced = [(module, module.time) for module in (handler, receiving, response, publish, record)]
+        self._replaced = [(module, module.time) for module in (handler, receiving, cfn, publish, record)]
         for module, _ in self._replaced:
             module.time = self.world.clock()  # type: ignore[attr-defined]
-        self._urllib = response.urllib
-        response.urllib = AnsweringUrls(self.world)  # type: ignore[attr-defined]
+        self._urllib = cfn.urllib
+        cfn.urllib = AnsweringUrls(self.world)  # type: ignore[attr-defined]
 
     def uninstall(self) -> None:
         """Take them away again."""
-        response.urllib = self._urllib  # type: ignore[attr-defined]
+        cfn.urllib = self._urllib  # type: ignore[attr-defined]
         for module, real in self._replaced:
             module.time = real  # type: ignore[attr-defined]
         clients._create_client = self._create_client

@@ -18,7 +18,7 @@ from healthimaging_import.bulk.planning import Planning, find_plan, load_plan
 from healthimaging_import.bulk.report import make_report
 from healthimaging_import.bulk.run import Run
 from healthimaging_import.bulk.settings import Settings
-from healthimaging_import.cfn.request import Request
+from healthimaging_import.cfn import Request
 from healthimaging_import.contract import BULK_DETAIL_TYPE, EVENT_SOURCE, Verdict
 from healthimaging_import.errors import RetryableError, TerminalError
 from healthimaging_import.importing.mode import Mode

@@ -10,7 +10,7 @@ from typing import Any
 
 from healthimaging_import import log
 from healthimaging_import.aws.clients import Aws
-from healthimaging_import.cfn.response import Response
+from healthimaging_import.cfn import Response
 from healthimaging_import.contract import DatastoreAttribute
 from healthimaging_import.errors import RetryableError, StepError, TerminalError
 from healthimaging_import.importing.mode import Mode

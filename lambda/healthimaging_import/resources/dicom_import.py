@@ -6,8 +6,7 @@ from typing import cast
 from urllib.parse import quote, unquote
 
 from healthimaging_import import log
-from healthimaging_import.cfn.request import Request
-from healthimaging_import.cfn.response import Response
+from healthimaging_import.cfn import Request, Response
 from healthimaging_import.contract import Completion, ImportAttribute, ImportProperties, Verdict
 from healthimaging_import.errors import StepError
 from healthimaging_import.importing.last_runs import is_current, read_last_runs, resolve_run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from healthimaging_import import log
 from healthimaging_import.aws.clients import Aws
-from healthimaging_import.cfn.response import Response
+from healthimaging_import.cfn import Response
 from healthimaging_import.contract import OPT_IN_OWNER_TAG, OPT_IN_TAG
 from healthimaging_import.errors import RetryableError, TerminalError
 from healthimaging_import.importing.mode import Mode

@@ -8,8 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from healthimaging_import.aws.clients import Aws
-from healthimaging_import.cfn.request import Request
-from healthimaging_import.cfn.response import Response
+from healthimaging_import.cfn import Request, Response
 from healthimaging_import.contract import ResourceType
 from healthimaging_import.errors import RetryableError, TerminalError
 from healthimaging_import.importing.mode import Mode

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from healthimaging_import import log
 from healthimaging_import.aws.clients import Aws
-from healthimaging_import.cfn.response import Response
+from healthimaging_import.cfn import Response
 from healthimaging_import.contract import TAGS_OWNER_TAG
 from healthimaging_import.errors import TerminalError
 from healthimaging_import.importing.mode import Mode

@@ -1,17 +1,24 @@
-"""A custom resource request, as CloudFormation sends it."""
+"""CloudFormation's side of a custom resource: its request, and our response to it.
+
+The standard library alone, so that CloudFormation gets its response when nothing else works.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
 import os
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from healthimaging_import import log
 from healthimaging_import.contract import DEFAULT_WAIT_SECONDS, MAX_WAIT_SECONDS, RESPONSE_BUCKET, ResourceType
 
 _DNS_SUFFIXES = {
@@ -41,6 +48,9 @@ _RIGHTS = (
     "OutputPrefix",
 )
 """The properties that tell which rights a resource has, and on what."""
+_MAX_RESPONSE_BYTES = 4096
+_LONGEST_REASON = 1600
+_PUT_PAUSES = (1, 2, 4, 8)
 
 
 @dataclass(frozen=True)
@@ -56,6 +66,12 @@ class Request:
     resource_properties: Mapping[str, Any] = field(repr=False)
     old_resource_properties: Mapping[str, Any] = field(repr=False)
     physical_resource_id: str
+    new_physical_resource_id: str
+    """The physical id of what the properties ask for.
+
+    That of an import changes with its rights: CloudFormation then asks for the deletion of the old one before it takes
+    the old rights away, and that request waits for the old job.
+    """
     role_arn: str
     """The role with the rights of this request's resource."""
     scope: str
@@ -79,7 +95,14 @@ class Request:
         """Take an event apart."""
         kind, resource_type = str(event["RequestType"]), str(event["ResourceType"])
         new, old = event.get("ResourceProperties") or {}, event.get("OldResourceProperties") or {}
-        seconds, sent_at = str(new.get("WaitSeconds") or ""), _sent_at(str(event["ResponseURL"]))
+        rights, old_rights = ([properties.get(name) for name in _RIGHTS] for properties in (new, old))
+        seconds = str(new.get("WaitSeconds") or "")
+        scope = f"{event['StackId']}/{event['LogicalResourceId']}"
+        is_import = resource_type == ResourceType.IMPORT
+        meaning = scope + json.dumps(rights) if is_import else scope
+        created_id = f"{event['LogicalResourceId']}-{hashlib.sha256(meaning.encode()).hexdigest()[:16]}"
+        physical_id = str(event.get("PhysicalResourceId") or "")
+        sent_at = _sent_at(str(event["ResponseURL"]))
         leaves_nothing = kind == "Delete" and resource_type in (ResourceType.IMPORT, ResourceType.TAGS)
         return Request(
             request_type=kind,
@@ -90,29 +113,16 @@ class Request:
             response_url=str(event["ResponseURL"]),
             resource_properties=new,
             old_resource_properties=old,
-            physical_resource_id=str(event.get("PhysicalResourceId") or ""),
+            physical_resource_id=physical_id,
+            new_physical_resource_id=created_id if is_import or not physical_id else physical_id,
             role_arn=str(new.get("RoleArn")),
-            scope=f"{event['StackId']}/{event['LogicalResourceId']}",
+            scope=scope,
             wait_seconds=min(float(seconds) if seconds.isdecimal() else DEFAULT_WAIT_SECONDS, _LONGEST_WAIT_SECONDS),
             sent_at=sent_at,
             respond_by=sent_at + _LONGEST_WAIT_SECONDS,
             leaves_nothing=leaves_nothing,
-            has_new_rights=not leaves_nothing and any(new.get(name) != old.get(name) for name in _RIGHTS),
+            has_new_rights=not leaves_nothing and rights != old_rights,
         )
-
-    @cached_property
-    def new_physical_resource_id(self) -> str:
-        """The physical id of what the properties ask for.
-
-        That of an import changes with its rights: CloudFormation then asks for the deletion of the old one before it
-        takes the old rights away, and that request waits for the old job.
-        """
-        text = self.scope
-        if self.resource_type == ResourceType.IMPORT:
-            text += json.dumps([self.resource_properties.get(name) for name in _RIGHTS])
-        elif self.physical_resource_id:
-            return self.physical_resource_id
-        return f"{self.logical_resource_id}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     @property
     def is_from_cloudformation(self) -> bool:
@@ -140,3 +150,63 @@ def _sent_at(response_url: str) -> float:
         return datetime.strptime(signed, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
     except ValueError:
         return float("inf")
+
+
+@dataclass(frozen=True)
+class Response:
+    """What CloudFormation is told."""
+
+    success: bool
+    reason: str = ""
+    data: Mapping[str, str] = field(default_factory=dict)
+    physical_resource_id: str = ""
+    """Where it is not the request's own: the id of what was created."""
+    detached: bool = False
+    """Whether a job may be running, to be polled after the response."""
+
+    def document(self, request: Request) -> bytes:
+        """Write the response's body, never longer than CloudFormation takes."""
+        # A request that fails leaves the resource as it was, under the id it had.
+        own = request.physical_resource_id if not self.success or request.request_type == "Delete" else ""
+        body: dict[str, Any] = {
+            "Status": "SUCCESS" if self.success else "FAILED",
+            "Reason": self.reason[:_LONGEST_REASON],
+            "PhysicalResourceId": self.physical_resource_id or own or request.new_physical_resource_id,
+            "StackId": request.stack_id,
+            "RequestId": request.request_id,
+            "LogicalResourceId": request.logical_resource_id,
+            "Data": dict(self.data),
+        }
+        while len(json.dumps(body).encode()) > _MAX_RESPONSE_BYTES:
+            texts = [(body, "Reason"), *((body["Data"], name) for name in body["Data"])]
+            owner, name = max(texts, key=lambda text: len(text[0][text[1]]))
+            if not owner[name]:
+                body["Data"] = {}  # the names alone are too long; none of ours are
+            owner[name] = owner[name][: len(owner[name]) * 3 // 4]
+        return json.dumps(body).encode()
+
+
+def send(request: Request, response: Response) -> None:
+    """PUT the response to the pre-signed URL, if it is one of CloudFormation's.
+
+    Raises:
+        OSError: it could not be delivered after several tries; the URL is not part of the message.
+    """
+    if not request.is_from_cloudformation:
+        log.line("not responded", reason="the response is not for CloudFormation")
+        return
+    body = response.document(request)
+    for pause in (*_PUT_PAUSES, None):
+        call = urllib.request.Request(  # noqa: S310 - the host was checked above
+            request.response_url, data=body, method="PUT", headers={"Content-Type": ""}
+        )
+        try:
+            with urllib.request.urlopen(call, timeout=10):  # noqa: S310 - as above
+                log.line("responded", success=response.success, request_id=request.request_id)
+                return
+        except (OSError, http.client.HTTPException) as error:
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()
+            if pause is None:
+                raise OSError(f"CloudFormation could not be reached ({type(error).__name__})") from None
+            time.sleep(pause)

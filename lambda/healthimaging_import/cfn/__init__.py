@@ -1,1 +1,0 @@
-"""CloudFormation's side of a custom resource: its requests in, our responses out. Standard library only."""
