@@ -193,9 +193,6 @@ class Verdict(StrEnum):
     """It could not be determined."""
 
 
-BAD_VERDICTS = (Verdict.FAILED.value, Verdict.UNKNOWN.value)
-"""The verdicts that somebody has to look at."""
-
 EVENT_SOURCE = "healthimaging-cdk"
 """The source of the events that tell a verdict."""
 

@@ -1,4 +1,4 @@
-"""The rules that synth and the function share: the service model, the quotas, prefixes and S3 URIs.
+"""The rules that synth and the function share: the service model, the quotas and prefixes.
 
 The model is botocore's own ``service-2.json`` for ``medical-imaging`` (API 2023-07-19), carried along because neither
 a Lambda runtime's boto3 nor a user's is sure to know every member. Standard library only: synth must not need boto3.
@@ -77,22 +77,21 @@ class ServiceModel:
         if allowed and (not isinstance(value, allowed) or (isinstance(value, bool) and kind != "boolean")):
             return [f"{name} must be a {kind}, got {type(value).__name__}"]
         if isinstance(value, str):
-            return list(_string_violations(name, shape, value))
+            return _string_violations(name, shape, value)
         if isinstance(value, dict):
-            return (
-                self._structure_violations(shape, value, path) if kind == "structure" else self._map(name, shape, value)
-            )
+            is_structure = kind == "structure"
+            return self._structure_violations(shape, value, path) if is_structure else self._map(name, shape, value)
         if isinstance(value, (list, tuple)):
-            problems = list(_size_violations(name, shape, len(value), "items"))
+            problems = _size_violations(name, shape, len(value), "items")
             for index, item in enumerate(value):
                 problems += self.violations(shape["member"]["shape"], item, f"{name}[{index}]")
             return problems
         if kind != "boolean" and isinstance(value, (int, float)):
-            return list(_size_violations(name, shape, value, ""))
+            return _size_violations(name, shape, value, "")
         return []
 
     def _map(self, name: str, shape: dict[str, Any], value: dict[str, object]) -> list[str]:
-        problems = list(_size_violations(name, shape, len(value), "entries"))
+        problems = _size_violations(name, shape, len(value), "entries")
         for key, item in value.items():
             problems += self.violations(shape["key"]["shape"], key, f"{name} key {key!r}")
             problems += self.violations(shape["value"]["shape"], item, f"{name}[{key!r}]")
@@ -114,8 +113,7 @@ class ServiceModel:
 
 def _string_violations(name: str, shape: dict[str, Any], value: str) -> list[str]:
     pattern = shape.get("pattern")
-    unit = "digits" if pattern == r"\d+" else "characters"
-    problems = list(_size_violations(name, shape, len(value), unit))
+    problems = _size_violations(name, shape, len(value), "digits" if pattern == r"\d+" else "characters")
     if pattern and not problems and not re.fullmatch(_SAME_PATTERN.get(pattern, pattern), value, re.ASCII):
         problems.append(f"{name} must match {pattern}, got {value!r}")
     if "enum" in shape and value not in shape["enum"]:
@@ -163,8 +161,3 @@ def overlap_violations(input_prefix: str, output_prefix: str) -> list[str]:
         given = f"got {output_prefix!r} inside {input_prefix!r}"
         return [f"{problem}, {given}: the next import would scan its own results, choose a prefix or a bucket outside"]
     return []
-
-
-def s3_uri(bucket: str, prefix: str) -> str:
-    """The URI of a prefix, as StartDICOMImportJob takes it."""
-    return f"s3://{bucket}/{prefix}"

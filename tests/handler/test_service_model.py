@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from healthimaging_import import service_model
-from healthimaging_import.service_model import ServiceModel, overlap_violations, prefix_violations, s3_uri
+from healthimaging_import.service_model import ServiceModel, overlap_violations, prefix_violations
 
 MODEL = ServiceModel.load()
 SMALL = ServiceModel(
@@ -170,8 +170,3 @@ def test_results_outside_of_the_source_are_fine(source: str, results: str) -> No
 def test_fails_for_results_inside_of_the_source(source: str, results: str) -> None:
     (problem,) = overlap_violations(source, results)
     assert "the next import would scan its own results" in problem
-
-
-def test_a_uri_is_bucket_and_prefix() -> None:
-    assert "s3://bucket/a/b/" == s3_uri("bucket", "a/b/")
-    assert "s3://bucket/" == s3_uri("bucket", "")

@@ -69,7 +69,7 @@ class Violations:
     def check_bucket_uri(self, argument: str, bucket_name: str, prefix: str) -> None:
         """Check the S3 URI that a bucket and a prefix make."""
         if not is_unresolved(bucket_name) and not is_unresolved(prefix):
-            self.check_shape(argument, service_model.s3_uri(bucket_name, prefix), "S3Uri")
+            self.check_shape(argument, f"s3://{bucket_name}/{prefix}", "S3Uri")
 
     def check_place(
         self,

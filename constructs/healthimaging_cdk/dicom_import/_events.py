@@ -49,7 +49,8 @@ class ImportEvents(ImportResults):
 
         See :meth:`on_judged`.
         """
-        return self._verdict_rule(construct_id, options, {"outcome": list(contract.BAD_VERDICTS)})
+        verdict = contract.Verdict
+        return self._verdict_rule(construct_id, options, {"outcome": [verdict.FAILED.value, verdict.UNKNOWN.value]})
 
     def on_files_rejected(self, construct_id: str, **options: Unpack[OnEventOptions]) -> cdk.aws_events.Rule:
         """A rule for jobs that rejected files, however many and whatever the verdict; see :meth:`on_judged`."""
