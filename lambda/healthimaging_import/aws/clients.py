@@ -29,11 +29,6 @@ _SENT_ONCE = frozenset({"StartDICOMImportJob"})
 """Without retries by botocore: how long such a call may be on its way has to be known."""
 _REUSE_SECONDS = 1200
 """A role's clients are used again for so long; its credentials last an hour, a step a quarter of one."""
-_CREDENTIALS = {
-    "aws_access_key_id": "AccessKeyId",
-    "aws_secret_access_key": "SecretAccessKey",
-    "aws_session_token": "SessionToken",
-}
 _GONE = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidClientTokenId"})
 
 
@@ -62,14 +57,7 @@ class Aws:
     """Whether IAM may not yet know the role's rights everywhere."""
 
     def call(
-        self,
-        service: str,
-        operation: str,
-        read: Callable[[Any], T],
-        *,
-        purpose: str = "",
-        if_denied: str = "",
-        **parameters: Any,  # noqa: ANN401 - the operation's own
+        self, service: str, operation: str, read: Callable[[Any], T], *, purpose: str = "", **parameters: object
     ) -> T:
         """Call an operation and read its answer.
 
@@ -78,14 +66,13 @@ class Aws:
             operation: as AWS names it.
             read: takes the answer; what it raises for an answer that is not as it should be is translated as well.
             purpose: what the call is about, for a reason that holds no object key.
-            if_denied: what else a person has to look at when the call is denied.
-            **parameters: those of the operation.
+            **parameters: the operation's own.
 
         Raises:
             RetryableError: another try can succeed.
             TerminalError: it cannot; ``code`` is the error code of AWS.
         """
-        with self._translating(service, operation, purpose, if_denied):
+        with self._translating(service, operation, purpose):
             client = self.client(service, once=operation in _SENT_ONCE)
             return read(getattr(client, _method(operation))(**parameters))
 
@@ -132,9 +119,12 @@ class Aws:
         *,
         purpose: str = "",
         if_denied: str = "",
-        **parameters: Any,  # noqa: ANN401 - as above
+        **parameters: object,
     ) -> Iterator[T]:
-        """Call a listing operation and read its answer page by page; arguments and errors are those of :meth:`call`."""
+        """Call a listing operation and read its answer page by page, as :meth:`call` does.
+
+        ``if_denied`` says what else a person has to look at when the call is denied.
+        """
         with self._translating(service, operation, purpose, if_denied):
             for page in self.client(service).get_paginator(_method(operation)).paginate(**parameters):
                 yield read(page)
@@ -153,7 +143,11 @@ class Aws:
             answer = _create_client("sts", _config(once=False), {}).assume_role(
                 RoleArn=self.role_arn, RoleSessionName="healthimaging-import"
             )["Credentials"]
-            return {name: answer[member] for name, member in _CREDENTIALS.items()}
+            return {
+                "aws_access_key_id": answer["AccessKeyId"],
+                "aws_secret_access_key": answer["SecretAccessKey"],
+                "aws_session_token": answer["SessionToken"],
+            }
 
     @contextmanager
     def _translating(self, service: str, operation: str, purpose: str = "", if_denied: str = "") -> Iterator[None]:

@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, Inc
 from botocore.exceptions import ConnectionError as NoConnectionError
 from botocore.parsers import ResponseParserError
 
-from healthimaging_import.aws.redact import Denial, redact
+from healthimaging_import.aws.redact import read_denial, redact
 from healthimaging_import.errors import DECODE_ERRORS, RetryableError, StepError, TerminalError
 
 FAILURES = (ClientError, BotoCoreError, ResponseParserError, *DECODE_ERRORS)
@@ -154,9 +154,8 @@ def translate(
     rule, message = rule_for(service, code, status), str(found.get("Message") or "")
     advice = [rule.advice]
     if rule.is_denial:
-        denial = Denial.read(message)
-        message = denial.text
-        advice += [text for text in (denial.remedy, if_denied) if text]
+        message, remedy = read_denial(message)
+        advice += [text for text in (remedy, if_denied) if text]
     else:
         message = redact(message)
     if operation == "StartDICOMImportJob" and code in _ROLE_REFUSALS:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cache
 
 from healthimaging_import.service_model import ServiceModel
@@ -66,34 +65,27 @@ def redact(text: str, longest: int = 120) -> str:
     return " ".join(kept)[:longest]
 
 
-@dataclass(frozen=True)
-class Denial:
-    """What IAM says of a denied call, and what can be done about it."""
+def read_denial(message: str) -> tuple[str, str]:
+    """Return what IAM says of a denied call, and what can be done about it.
 
-    text: str
-    remedy: str = ""
-
-    @staticmethod
-    def read(message: str) -> Denial:
-        """Keep IAM's own sentence, with resources that can hold no object's name; of any other text the plain words.
-
-        It names who, the action and often the kind of policy to look at, which is what has to be known to allow it.
-        """
-        denied = _DENIED.match(message)
-        if not denied:
-            return Denial(redact(message))
-        text, rest = denied[0], message[denied.end() :]
-        reason = _WHY.search(rest)
-        if rest.startswith(_RESOURCE):
-            named = _TOLD.match(rest)
-            text += named[0] if named else _RESOURCE + _GAP
-            rest = rest[named.end() :] if named else ""
-        # Where an object's name may end, only what IAM itself closes its sentence with can be told from it.
-        if reason:
-            text += reason[0]
-        elif rest.strip():
-            text += f" {redact(rest)}"
-        return Denial(text[:_LONGEST_DENIAL], _remedy(denied["action"], reason))
+    IAM's own sentence is kept, with resources that can hold no object's name; of any other text the plain words. It
+    names who, the action and often the kind of policy to look at, which is what has to be known to allow it.
+    """
+    denied = _DENIED.match(message)
+    if not denied:
+        return redact(message), ""
+    text, rest = denied[0], message[denied.end() :]
+    reason = _WHY.search(rest)
+    if rest.startswith(_RESOURCE):
+        named = _TOLD.match(rest)
+        text += named[0] if named else _RESOURCE + _GAP
+        rest = rest[named.end() :] if named else ""
+    # Where an object's name may end, only what IAM itself closes its sentence with can be told from it.
+    if reason:
+        text += reason[0]
+    elif rest.strip():
+        text += f" {redact(rest)}"
+    return text[:_LONGEST_DENIAL], _remedy(denied["action"], reason)
 
 
 def _remedy(action: str, reason: re.Match[str] | None) -> str:
