@@ -42,8 +42,8 @@ class ProviderProperties(TypedDict, total=False):
     """A digest of the rights of this resource's roles: no request says that only rights have changed."""
 
 
-class ImportProperties(ProviderProperties, total=False):
-    """The properties of an import."""
+class JobProperties(TypedDict, total=False):
+    """What an import and a bulk import alike say of their jobs."""
 
     DatastoreId: str
     DataAccessRoleArn: str
@@ -53,6 +53,11 @@ class ImportProperties(ProviderProperties, total=False):
     OutputBucket: str
     OutputPrefix: str
     JobName: str | None
+
+
+class ImportProperties(ProviderProperties, JobProperties, total=False):
+    """The properties of an import."""
+
     RunId: str | None
     MetadataMappings: list[dict[str, str]] | None
     AssetBucket: str | None
@@ -72,21 +77,13 @@ class ImportProperties(ProviderProperties, total=False):
     Notify: str | None
 
 
-class BulkSettings(TypedDict, total=False):
+class BulkSettings(JobProperties, total=False):
     """What the state machine of a bulk import hands to every step."""
 
     RoleArn: str
     """The role that the function assumes."""
     StateMachineArn: str
-    DatastoreId: str
-    DataAccessRoleArn: str
-    InputBucket: str
-    InputPrefix: str
-    InputOwnerAccountId: str | None
-    OutputBucket: str
-    OutputPrefix: str
     ImportName: str
-    JobName: str | None
     MaxFiles: int
     MaxBytes: int
     MaxFileBytes: int
