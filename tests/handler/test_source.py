@@ -15,7 +15,7 @@ from botocore.stub import Stubber
 from healthimaging_import.aws.clients import Aws
 from healthimaging_import.errors import RetryableError, TerminalError
 from healthimaging_import.importing.request import Asset, ImportRequest
-from healthimaging_import.importing.starting import Survey, survey
+from healthimaging_import.importing.starting import survey
 from healthimaging_import.importing.unpack import unpack
 from healthimaging_import.service_model import Quotas
 from tests.handler.fake_aws import SOURCE, FakeAws, StorageFault
@@ -36,14 +36,13 @@ def test_a_survey_counts_files_and_bytes_under_the_prefix(calls: Aws, aws: FakeA
     aws.put(SOURCE, "studies/deep/er/2.dcm", b"12345")
     aws.put(SOURCE, "studies-old/3.dcm", b"1")
     aws.put(SOURCE, "other.dcm", b"1")
-    assert Survey(files=2, total_bytes=8, largest=5) == survey(calls, request_for())
+    assert 2 == survey(calls, request_for(quotas=Quotas(files=2, total_bytes=8, file_bytes=5)))
 
 
 def test_folder_markers_are_no_files(calls: Aws, aws: FakeAws, request_for: RequestFor) -> None:
     aws.put(SOURCE, "studies/")
     aws.put(SOURCE, "studies/a/")
-    found = survey(calls, request_for())
-    assert Survey() == found
+    assert 0 == survey(calls, request_for())
 
 
 def test_an_object_that_holds_something_is_a_file_whatever_its_name(
@@ -51,51 +50,58 @@ def test_an_object_that_holds_something_is_a_file_whatever_its_name(
 ) -> None:
     aws.put(SOURCE, "studies/odd/", b"1")
     aws.put(SOURCE, "studies/empty.dcm")
-    assert 2 == survey(calls, request_for()).files
+    assert 2 == survey(calls, request_for())
 
 
-@pytest.mark.parametrize(("limit", "pages"), [(3, 2), (4, 3), (5, 3), (99, 50), (100, 50)])
+@pytest.mark.parametrize(("limit", "pages"), [(3, 2), (4, 3), (5, 3), (99, 50)])
 def test_a_survey_stops_one_past_the_limit(
     calls: Aws, aws: FakeAws, request_for: RequestFor, limit: int, pages: int
 ) -> None:
     aws.page_size = 2
     for number in range(100):
         aws.put(SOURCE, f"studies/{number:03}", b"1")
-    found = survey(calls, request_for(quotas=Quotas(files=limit)))
+    with pytest.raises(TerminalError, match=f"at least {limit + 1} files are"):
+        survey(calls, request_for(quotas=Quotas(files=limit)))
     assert pages == aws.count("S3.ListObjectsV2")
-    assert (min(limit + 1, 100), limit == 100) == (found.files, found.complete)
 
 
 def test_a_survey_stops_where_the_bytes_are_too_many(calls: Aws, aws: FakeAws, request_for: RequestFor) -> None:
     aws.page_size = 1
     for number in range(10):
         aws.put(SOURCE, f"studies/{number}", b"12345")
-    found = survey(calls, request_for(quotas=Quotas(total_bytes=9)))
-    assert Survey(files=2, total_bytes=10, largest=5, complete=False) == found
+    with pytest.raises(TerminalError, match="at least 10 bytes are"):
+        survey(calls, request_for(quotas=Quotas(total_bytes=9)))
     assert 2 == aws.count("S3.ListObjectsV2")
 
 
+AT_THE_LIMIT = Quotas(files=4, total_bytes=100, file_bytes=40)
+
+
 @pytest.mark.parametrize(
-    ("found", "expected"),
+    ("sizes", "expected"),
     [
-        (Survey(5, 50, 20), "5 files are under the input prefix, one import job takes 4"),
-        (Survey(5, 50, 20, complete=False), "at least 5 files are under the input prefix, one import job takes 4"),
-        (Survey(4, 101, 20), "101 bytes are under the input prefix, one job takes 100"),
-        (Survey(4, 101, 20, complete=False), "at least 101 bytes are under the input prefix, one job takes 100"),
-        (Survey(1, 41, 41), "a file under the input prefix has 41 bytes, it may have 40"),
+        ([10] * 9, "at least 5 files are under the input prefix, one import job takes 4"),
+        ([40, 40, 21, 1], "at least 101 bytes are under the input prefix, one job takes 100"),
+        ([1, 41], "a file under the input prefix has 41 bytes, it may have 40"),
     ],
 )
-def test_fails_beyond_each_limit_with_the_numbers(found: Survey, expected: str) -> None:
+def test_fails_beyond_each_limit_with_the_numbers(
+    calls: Aws, aws: FakeAws, request_for: RequestFor, sizes: list[int], expected: str
+) -> None:
+    for number, size in enumerate(sizes):
+        aws.put(SOURCE, f"studies/{number}", b"1" * size)
     with pytest.raises(TerminalError) as refused:
-        found.check_quotas(Quotas(files=4, total_bytes=100, file_bytes=40))
+        survey(calls, request_for(quotas=AT_THE_LIMIT))
     advice = "import it with BulkDicomImport, which takes any number, or pass quotas= if AWS has raised yours"
     if expected.startswith("a file"):
         advice = "move it out of the prefix, or pass quotas= if AWS has raised yours"
     assert f"no job was started: {expected}; {advice}" == str(refused.value)
 
 
-def test_what_is_exactly_at_each_limit_is_taken() -> None:
-    Survey(4, 100, 40).check_quotas(Quotas(files=4, total_bytes=100, file_bytes=40))
+def test_what_is_exactly_at_each_limit_is_taken(calls: Aws, aws: FakeAws, request_for: RequestFor) -> None:
+    for number, size in enumerate([40, 40, 10, 10]):
+        aws.put(SOURCE, f"studies/{number}", b"1" * size)
+    assert 4 == survey(calls, request_for(quotas=AT_THE_LIMIT))
 
 
 def test_the_owner_of_a_foreign_bucket_is_checked(calls: Aws, request_for: RequestFor) -> None:
@@ -107,7 +113,7 @@ def test_the_owner_of_a_foreign_bucket_is_checked(calls: Aws, request_for: Reque
             "OptionalObjectAttributes": ["RestoreStatus"],
         }
         stubber.add_response("list_objects_v2", {"IsTruncated": False}, expected)
-        assert Survey() == survey(calls, request_for(input_owner_account_id="444455556666"))
+        assert 0 == survey(calls, request_for(input_owner_account_id="444455556666"))
         stubber.assert_no_pending_responses()
 
 
@@ -123,15 +129,13 @@ def test_fails_for_archived_objects_with_the_numbers_and_what_to_do(
     for number in range(3):
         aws.put(SOURCE, f"studies/{number}", b"1")
     aws.archive("studies/1", storage_class)
-    found = survey(calls, request_for())
-    assert Survey(files=3, total_bytes=3, largest=1, archived=1) == found
     expected = (
         "no job was started: 1 of 3 objects under the input prefix are in the storage class GLACIER or DEEP_ARCHIVE, "
         "which HealthImaging cannot read; restore them (aws s3api restore-object) or move them out of the prefix, then "
         "deploy again"
     )
     with pytest.raises(TerminalError) as raised:
-        found.check_quotas(Quotas())
+        survey(calls, request_for())
     assert expected == str(raised.value)
 
 
@@ -155,13 +159,17 @@ def test_what_can_be_read_is_not_archived(
 ) -> None:
     aws.put(SOURCE, "studies/1", b"1")
     aws.archive("studies/1", storage_class, restore_status and f"<RestoreStatus>{restore_status}</RestoreStatus>")
-    assert archived == survey(calls, request_for()).archived
+    if archived:
+        with pytest.raises(TerminalError, match="1 of 1 objects under the input prefix are in the storage class"):
+            survey(calls, request_for())
+    else:
+        assert 1 == survey(calls, request_for())
 
 
 def test_folder_markers_in_an_archive_are_no_files(calls: Aws, aws: FakeAws, request_for: RequestFor) -> None:
     aws.put(SOURCE, "studies/a/")
     aws.archive("studies/a/")
-    assert Survey() == survey(calls, request_for())
+    assert 0 == survey(calls, request_for())
 
 
 def test_fails_at_once_without_the_bucket(propagating: Aws, request_for: RequestFor) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +16,6 @@ from healthimaging_import.importing.record import ImportContext, Record, Retry, 
 from healthimaging_import.importing.request import ImportRequest
 from healthimaging_import.importing.unpack import unpack
 from healthimaging_import.importing.verdict import NOTHING_TO_IMPORT, ImportResult
-from healthimaging_import.service_model import Quotas
 
 LEASE_SECONDS = 60
 """A start takes 25 seconds at most; the rest is for HealthImaging to list the job, and for clocks that differ."""
@@ -26,9 +24,10 @@ _REPLAY_SECONDS = 60
 _SECONDS_WITH_SLOT = 20
 """How long local files are unpacked at once. A new account runs ten functions at once, and others are to begin, too."""
 _SECONDS_WITHOUT_SLOT = 10.0
-_PREFIX_PLACEHOLDER = "INPUT_PREFIX"
 _ARCHIVED = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 """The storage classes whose objects cannot be read before they are restored."""
+_BULK = "import it with BulkDicomImport, which takes any number"
+_RAISED = "pass quotas= if AWS has raised yours"
 
 
 def claim(context: ImportContext, record: Record | None) -> Record:
@@ -43,8 +42,12 @@ def claim(context: ImportContext, record: Record | None) -> Record:
     if record is not None and is_retry and wait > 0:
         raise RetryableError(f"{record.reason}; it would have been started once more", after=wait)
     if record is not None and record.verdict is Verdict.UNKNOWN and record.job:
-        _check_ended(context, record.job["jobId"])
-    claimed = Record(
+        # A deletion, or whoever polled the job, could find no verdict in time: it may still run.
+        job_id = record.job["jobId"]
+        job = get_known_job(context.aws, context.request.datastore_id, job_id)
+        if job and not job.has_ended:
+            raise RetryableError(f"import job {job_id}, whose verdict is UNKNOWN, is {job.status}; deploy again later")
+    new = Record(
         intent=context.request.intent,
         attempt=attempt,
         state=State.CLAIMED,
@@ -54,17 +57,10 @@ def claim(context: ImportContext, record: Record | None) -> Record:
         retry=Retry.DONE if is_retry else Retry.NONE,
         etag=record.etag if record else "",
     )
-    claimed = context.records.save(claimed)
+    claimed = context.records.save(new)
     context.carried["owned"] = True
     log.line("claimed", intent=claimed.intent, attempt=attempt)
     return claimed
-
-
-def _check_ended(context: ImportContext, job_id: str) -> None:
-    """Make sure that a job has ended on which a deletion, or whoever polled it, could find no verdict in time."""
-    job = get_known_job(context.aws, context.request.datastore_id, job_id)
-    if job and not job.has_ended:
-        raise RetryableError(f"import job {job_id}, whose verdict is UNKNOWN, is {job.status}; deploy again later")
 
 
 def start(context: ImportContext, record: Record) -> Record | ImportResult:
@@ -123,12 +119,10 @@ def _prepare(context: ImportContext) -> None:
         if position is not None:
             reason = "no job was started: the local files were not unpacked in time; use a bucket for so many"
             raise UnfinishedError(reason, after=_SECONDS_WITHOUT_SLOT)
-    found = survey(context.aws, request)
-    log.line("surveyed", files=found.files, bytes=found.total_bytes, complete=found.complete)
-    found.check_quotas(request.quotas)
-    if found.files == 0 and request.on_empty is OnEmpty.SKIP:
+    files = survey(context.aws, request)
+    if files == 0 and request.on_empty is OnEmpty.SKIP:
         raise TerminalError(NOTHING_TO_IMPORT)
-    if found.files == 0:
+    if files == 0:
         raise TerminalError(
             f"nothing to import: no file is under the input prefix of bucket {request.input_bucket}; upload DICOM P10 "
             f"files ({upload_command(request.input_bucket, request.input_prefix)}) and deploy again, or set "
@@ -166,80 +160,57 @@ def upload_command(bucket: str, prefix: str) -> str:
 
     A prefix that the user chose may name a patient, so a placeholder stands for it. The default names nobody.
     """
-    shown = prefix if prefix == DEFAULT_INPUT_PREFIX else _PREFIX_PLACEHOLDER
+    shown = prefix if prefix == DEFAULT_INPUT_PREFIX else "INPUT_PREFIX"
     return f"aws s3 cp --recursive FOLDER s3://{bucket}/{shown}"
 
 
-@dataclass
-class Survey:
-    """What is under the input prefix; ``complete`` is False when listing stopped because it is too much."""
-
-    files: int = 0
-    total_bytes: int = 0
-    largest: int = 0
-    archived: int = 0
-    complete: bool = True
-
-    def exceeds(self, quotas: Quotas) -> bool:
-        """Whether it is more than one job takes."""
-        return self.files > quotas.files or self.total_bytes > quotas.total_bytes or self.largest > quotas.file_bytes
-
-    def check_quotas(self, quotas: Quotas) -> None:
-        """Refuse what one job does not take, with the numbers.
-
-        Raises:
-            TerminalError: too many files, too many bytes, a file too large, or archived objects.
-        """
-        counted = "" if self.complete else "at least "
-        advice = "import it with BulkDicomImport, which takes any number, or pass quotas= if AWS has raised yours"
-        if self.files > quotas.files:
-            problem = f"{counted}{self.files} files are under the input prefix, one import job takes {quotas.files}"
-        elif self.largest > quotas.file_bytes:
-            problem = f"a file under the input prefix has {self.largest} bytes, it may have {quotas.file_bytes}"
-            advice = "move it out of the prefix, or pass quotas= if AWS has raised yours"
-        elif self.total_bytes > quotas.total_bytes:
-            total = f"{counted}{self.total_bytes} bytes"
-            problem = f"{total} are under the input prefix, one job takes {quotas.total_bytes}"
-        elif self.archived:
-            problem = (
-                f"{self.archived} of {self.files} objects under the input prefix are in the storage class GLACIER or "
-                "DEEP_ARCHIVE, which HealthImaging cannot read"
-            )
-            advice = "restore them (aws s3api restore-object) or move them out of the prefix, then deploy again"
-        else:
-            return
-        raise TerminalError(f"no job was started: {problem}; {advice}")
-
-
-def survey(aws: Aws, request: ImportRequest) -> Survey:
+def survey(aws: Aws, request: ImportRequest) -> int:
     """Count the files under the input prefix, and stop one past what a job takes.
+
+    Raises:
+        TerminalError: too many files, too many bytes, a file too large, or archived objects.
+    """
+    quotas, files, total_bytes, archived = request.quotas, 0, 0, 0
+    owner = {"ExpectedBucketOwner": request.input_owner_account_id} if request.input_owner_account_id else {}
+    for page in aws.pages(
+        "s3", "ListObjectsV2", files_of, purpose="input bucket", if_denied=request.cross_account_advice,
+        Bucket=request.input_bucket, Prefix=request.input_prefix, OptionalObjectAttributes=["RestoreStatus"], **owner,
+    ):  # fmt: skip
+        for _, size, is_archived in page:
+            files += 1
+            total_bytes += size
+            archived += is_archived
+            if files > quotas.files:
+                problem = f"at least {files} files are under the input prefix, one import job takes {quotas.files}"
+                raise TerminalError(f"no job was started: {problem}; {_BULK}, or {_RAISED}")
+            if size > quotas.file_bytes:
+                problem = f"a file under the input prefix has {size} bytes, it may have {quotas.file_bytes}"
+                raise TerminalError(f"no job was started: {problem}; move it out of the prefix, or {_RAISED}")
+            if total_bytes > quotas.total_bytes:
+                problem = f"at least {total_bytes} bytes are under the input prefix, one job takes {quotas.total_bytes}"
+                raise TerminalError(f"no job was started: {problem}; {_BULK}, or {_RAISED}")
+    log.line("surveyed", files=files, bytes=total_bytes)
+    if archived:
+        raise TerminalError(
+            f"no job was started: {archived} of {files} objects under the input prefix are in the storage class "
+            "GLACIER or DEEP_ARCHIVE, which HealthImaging cannot read; restore them (aws s3api restore-object) or move "
+            "them out of the prefix, then deploy again"
+        )
+    return files
+
+
+def files_of(page: Mapping[str, Any]) -> list[tuple[str, int, bool]]:
+    """Return key and size of each file of a page, and whether it has to be restored before it can be read.
 
     Folder markers (keys that end in ``/`` and hold nothing) are no files.
     """
-    found = Survey()
-    owner = {"ExpectedBucketOwner": request.input_owner_account_id} if request.input_owner_account_id else {}
-    for files in aws.pages(
-        "s3", "ListObjectsV2", _files, purpose="input bucket", if_denied=request.cross_account_advice,
-        Bucket=request.input_bucket, Prefix=request.input_prefix, OptionalObjectAttributes=["RestoreStatus"], **owner,
-    ):  # fmt: skip
-        for size, is_archived in files:
-            found.files += 1
-            found.total_bytes += size
-            found.largest = max(found.largest, size)
-            found.archived += is_archived
-            if found.exceeds(request.quotas):
-                found.complete = False
-                return found
-    return found
+    return [
+        (item["Key"], item["Size"], item.get("StorageClass") in _ARCHIVED and not _is_restored(item))
+        for item in page.get("Contents", ())
+        if item["Size"] or not item["Key"].endswith("/")
+    ]
 
 
-def _files(page: Mapping[str, Any]) -> list[tuple[int, bool]]:
-    """Return the size of each file of a page, and whether it is archived."""
-    items = page.get("Contents", ())
-    return [(int(it["Size"]), _is_archived(it)) for it in items if int(it["Size"]) or not it["Key"].endswith("/")]
-
-
-def _is_archived(item: Mapping[str, Any]) -> bool:
+def _is_restored(item: Mapping[str, Any]) -> bool:
     restored = item.get("RestoreStatus") or {}
-    is_readable = "RestoreExpiryDate" in restored and not restored.get("IsRestoreInProgress")
-    return item.get("StorageClass") in _ARCHIVED and not is_readable
+    return "RestoreExpiryDate" in restored and not restored.get("IsRestoreInProgress")
