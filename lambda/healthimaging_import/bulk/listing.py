@@ -6,26 +6,16 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from healthimaging_import.bulk.planner import File
+from healthimaging_import.importing import starting
 
 if TYPE_CHECKING:
     from healthimaging_import.aws.clients import Aws
     from healthimaging_import.bulk.settings import Source
 
-_ARCHIVED = frozenset({"GLACIER", "DEEP_ARCHIVE"})
-
 
 def files_of(page: Mapping[str, Any]) -> list[File]:
-    """Return the files of a page of ListObjectsV2. Folder markers (empty, with a key that ends in ``/``) are none."""
-    return [
-        File(item["Key"], item["Size"], item.get("StorageClass") in _ARCHIVED and not _is_restored(item))
-        for item in page.get("Contents", ())
-        if item["Size"] or not item["Key"].endswith("/")
-    ]
-
-
-def _is_restored(item: Mapping[str, Any]) -> bool:
-    restored = item.get("RestoreStatus") or {}
-    return "RestoreExpiryDate" in restored and not restored.get("IsRestoreInProgress")
+    """Return the files of a page of ListObjectsV2."""
+    return [File(*found) for found in starting.files_of(page)]
 
 
 def list_parameters(bucket: str, prefix: str, owner: str | None, after: str) -> dict[str, Any]:
