@@ -45,23 +45,16 @@ class Manifest:
 def read_manifest_body(aws: Aws, folder_uri: str) -> bytes | None:
     """Read a job's manifest; None while it is not there."""
     bucket, folder = _place(folder_uri)
-    return aws.read_object(
-        bucket, f"{folder}job-output-manifest.json", lambda answer: bytes(answer["Body"].read(_LONGEST_MANIFEST)),
-        purpose="job output",
-    )  # fmt: skip
+    found = aws.read_bytes(bucket, f"{folder}job-output-manifest.json", _LONGEST_MANIFEST, purpose="job output")
+    return found[0] if found else None
 
 
 def count_warnings(aws: Aws, manifest: Manifest, *, tolerated: bool, is_late: bool) -> dict[str, int]:
     """Count the files by warning code.
 
     A manifest may name a folder of warnings though there are none: one that proves empty holds none. Where warnings
-    are not tolerated the file is waited for before that is believed.
-
-    Args:
-        aws: the AWS calls.
-        manifest: the job's manifest.
-        tolerated: whether warnings may be; then what cannot be read is told as :data:`UNREAD`.
-        is_late: whether the file has been waited for long enough.
+    are not ``tolerated`` the file is waited for before that is believed, until it ``is_late``; where they are, what
+    cannot be read is told as :data:`UNREAD`.
 
     Raises:
         RetryableError: it may still come.
@@ -69,13 +62,13 @@ def count_warnings(aws: Aws, manifest: Manifest, *, tolerated: bool, is_late: bo
     """
     if not manifest.warnings_uri:
         return {}
-    bucket, folder = _place(manifest.warnings_uri)
     try:
-        found = _count(aws, bucket, f"{folder}warning.ndjson", warning_codes)
+        found = _count(aws, manifest.warnings_uri, "warning.ndjson", warning_codes)
         if found is not None:
             return dict(found)
         if not tolerated and not is_late:
             raise RetryableError("the job has not written its warnings")
+        bucket, folder = _place(manifest.warnings_uri)
         is_empty = aws.call(
             "s3", "ListObjectsV2", lambda answer: not answer.get("Contents"), purpose="job output",
             Bucket=bucket, Prefix=folder, MaxKeys=1,
@@ -89,22 +82,23 @@ def count_warnings(aws: Aws, manifest: Manifest, *, tolerated: bool, is_late: bo
 
 def count_causes(aws: Aws, manifest: Manifest) -> Counter[str]:
     """Count the causes of rejection; what cannot be read must not hide the verdict."""
-    bucket, folder = _place(manifest.failures_uri)
+    if not manifest.failures_uri:
+        return Counter()
     try:
-        found = _count(aws, bucket, f"{folder}failure.ndjson", causes) if bucket else None
+        return _count(aws, manifest.failures_uri, "failure.ndjson", causes) or Counter()
     except StepError:
         return Counter()
-    return found or Counter()
 
 
-def _count(aws: Aws, bucket: str, key: str, count: Callable[[Lines], Counter[str]]) -> Counter[str] | None:
+def _count(aws: Aws, folder_uri: str, name: str, count: Callable[[Lines], Counter[str]]) -> Counter[str] | None:
     """Count what is in the lines of a result file; None while it is not there."""
+    bucket, folder = _place(folder_uri)
 
     def read(answer: Mapping[str, Any]) -> Counter[str]:
         with closing(answer["Body"]) as body:
             return count(lines_of(body.iter_chunks(_CHUNK)))
 
-    return aws.read_object(bucket, key, read, purpose="job output")
+    return aws.read_object(bucket, f"{folder}{name}", read, purpose="job output")
 
 
 def _place(folder_uri: str) -> tuple[str, str]:

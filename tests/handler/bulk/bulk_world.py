@@ -86,6 +86,7 @@ class World:
         return read(self._do(operation, lambda: effect(**parameters)))
 
     write_object = Aws.write_object
+    read_bytes = Aws.read_bytes
 
     def read_object(self, bucket: str, key: str, read: Callable[[Any], Any], *, purpose: str) -> Any:  # noqa: ARG002
         body = self._do("GetObject", lambda: self.objects.get(f"{bucket}/{key}"))
