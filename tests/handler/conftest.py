@@ -46,7 +46,7 @@ def aws(server: Server, monkeypatch: pytest.MonkeyPatch) -> FakeAws:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setattr(clients, "_create_client", _create_cached_client)
     monkeypatch.setattr(cfn, "_PUT_PAUSES", (0, 0, 0, 0))
-    monkeypatch.setattr(publish, "_PAUSES", (0, 0))
+    monkeypatch.setattr(publish, "_PAUSES", (0, 0, 0))
     clients._sessions.clear()
     monkeypatch.setattr(records_module, "time", server.aws.clock)
     return server.aws

@@ -22,8 +22,8 @@ from healthimaging_import.errors import RetryableError, TerminalError
 from healthimaging_import.importing.request import ImportRequest
 from healthimaging_import.importing.verdict import ImportResult
 
-_PAUSES = (0.5, 1.0)
-"""Nobody would ask for an event or a notification again, so each is sent up to three times."""
+_PAUSES = (0, 0.5, 1)
+"""Seconds before each try: nobody would ask for an event or a notification again."""
 _LONGEST_SUBJECT = 100
 
 
@@ -82,14 +82,14 @@ def write_metrics(import_name: str, datastore_id: str, verdict: Verdict, result:
 
 
 def _send(aws: Aws, result: ImportResult, service: str, operation: str, **parameters: Any) -> None:  # noqa: ANN401
-    for pause in (*_PAUSES, None):
+    for pause in _PAUSES:
+        time.sleep(pause)
         try:
-            if not aws.call(service, operation, lambda answer: answer.get("FailedEntryCount"), **parameters):
-                return
+            answer = aws.call(service, operation, dict, **parameters)
         except TerminalError:
             break
         except RetryableError:
-            pass
-        if pause is not None:
-            time.sleep(pause)
+            continue
+        if not answer.get("FailedEntryCount"):
+            return
     log.line("not published", operation=operation, job_id=result.job_id)
