@@ -207,7 +207,7 @@ def test_image_sets_stay_where_the_tags_cannot_be_read(going: FakeAws, machine: 
 @handled(
     "medical-imaging:UntagResource",
     *REFUSALS,
-    by=image_set_deletion._remove_mark,
+    by=image_set_deletion.step,
     what="the mark of a store whose image sets may be deleted stays, and that is logged",
 )
 @pytest.mark.parametrize("code", REFUSALS)

@@ -13,12 +13,7 @@ from typing import Any
 
 from healthimaging_import.contract import MAX_JOB_NAME, ImportProperties, Notify, OnEmpty, import_meaning, import_name
 from healthimaging_import.importing.verdict import Tolerance
-from healthimaging_import.service_model import (
-    Quotas,
-    ServiceModel,
-    overlap_violations,
-    prefix_violations,
-)
+from healthimaging_import.service_model import Quotas, ServiceModel, overlap_violations, prefix_violations
 
 _MARK_DIGITS = 20
 _MARKED = re.compile(rf"-[0-9a-f]{{{_MARK_DIGITS}}}\Z")
@@ -65,9 +60,7 @@ class ImportRequest:
     @staticmethod
     def read(scope: str, properties: ImportProperties, run_id: str = "") -> ImportRequest:
         """Read the request in an import's properties, for one run. CloudFormation sends every number as a string."""
-        asset = None
-        if properties.get("AssetBucket"):
-            asset = Asset(str(properties["AssetBucket"]), str(properties["AssetKey"]))
+        asset_bucket = properties.get("AssetBucket")
         files, percent = properties.get("MaxRejectedFiles"), properties.get("MaxRejectedPercent")
         return ImportRequest(
             scope=scope,
@@ -81,7 +74,7 @@ class ImportRequest:
             input_owner_account_id=properties.get("InputOwnerAccountId"),
             metadata_mappings=tuple(properties.get("MetadataMappings") or ()),
             run_id=run_id,
-            asset=asset,
+            asset=Asset(asset_bucket, str(properties["AssetKey"])) if asset_bucket else None,
             on_empty=OnEmpty(str(properties.get("OnEmpty") or OnEmpty.SKIP)),
             quotas=Quotas(
                 files=int(properties.get("MaxFiles") or Quotas.files),

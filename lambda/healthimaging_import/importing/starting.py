@@ -99,12 +99,7 @@ def start(context: ImportContext, record: Record) -> Record | ImportResult:
 
 
 def _prepare(context: ImportContext) -> None:
-    """Make the source ready, look at it, and note the run as the one that is started last.
-
-    Raises:
-        RetryableError: not all local files are unpacked.
-        TerminalError: there is nothing to start a job for.
-    """
+    """Make the source ready, refuse what no job can be started for, and note the run as started last."""
     request, carried = context.request, context.carried
     # What was given is left out: a prefix may be of a kind that does not belong into a reason.
     problems = [problem.split(", got ")[0] for problem in request.violations()]
@@ -165,11 +160,7 @@ def upload_command(bucket: str, prefix: str) -> str:
 
 
 def survey(aws: Aws, request: ImportRequest) -> int:
-    """Count the files under the input prefix, and stop one past what a job takes.
-
-    Raises:
-        TerminalError: too many files, too many bytes, a file too large, or archived objects.
-    """
+    """Count the files under the input prefix, no further than one past what a job takes, which is refused."""
     quotas, files, total_bytes, archived = request.quotas, 0, 0, 0
     owner = {"ExpectedBucketOwner": request.input_owner_account_id} if request.input_owner_account_id else {}
     for page in aws.pages(

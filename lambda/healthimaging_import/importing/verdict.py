@@ -152,12 +152,8 @@ def judge(
 ) -> tuple[Verdict, str]:
     """Return the verdict on a job that has ended, and why it is not SUCCEEDED.
 
-    Args:
-        status: the job's.
-        counts: those of its manifest; None where it left none for as long as it was waited for.
-        tolerance: what may go wrong.
-        message: the job's own words.
-        unread: why the manifest that it left could not be read.
+    It has no ``counts`` where it left no manifest for as long as that was waited for. ``message`` is what the job says
+    of itself, ``unread`` why the manifest that it left could not be read.
     """
     if unread:
         return Verdict.UNKNOWN, f"ended with {status}, but {unread}"
@@ -177,6 +173,5 @@ def describe_causes(causes: Counter[str], failures_uri: str) -> str:
     if not causes:
         return ""
     among = " in the part that was read" if UNREAD in causes else ""
-    known = Counter({cause: count for cause, count in causes.items() if cause != UNREAD})
-    frequent = ", ".join(f"{cause} ({count})" for cause, count in known.most_common(_MOST_CAUSES))
-    return f"; most frequent{among}: {frequent}; all: {failures_uri.rstrip('/')}/failure.ndjson"
+    known = [f"{cause} ({count})" for cause, count in causes.most_common() if cause != UNREAD]
+    return f"; most frequent{among}: {', '.join(known[:_MOST_CAUSES])}; all: {failures_uri.rstrip('/')}/failure.ndjson"

@@ -76,12 +76,7 @@ def _get(aws: Aws, datastore_id: str) -> dict[str, Any]:
 
 
 def _describe(aws: Aws, datastore_id: str) -> dict[str, Any]:
-    """Return the properties of an active data store.
-
-    Raises:
-        RetryableError: it is being created.
-        TerminalError: it could not be created, or is gone.
-    """
+    """Return the properties of a data store, once it is active."""
     properties = _get(aws, datastore_id)
     status = str(properties.get("datastoreStatus"))
     if status == "CREATING":
@@ -92,12 +87,9 @@ def _describe(aws: Aws, datastore_id: str) -> dict[str, Any]:
 
 
 def _check_unchanged(live: Mapping[str, Any], wanted: Mapping[str, str], before: Mapping[str, str]) -> None:
-    """Refuse to change what a data store is created with.
+    """Refuse to change what a data store is created with, unless the live store has the new value already.
 
     CloudFormation would create a new, empty store and leave this one; that is a move, which somebody has to want.
-
-    Raises:
-        TerminalError: a property was changed and the live store has another value.
     """
     changed = [
         name

@@ -33,7 +33,10 @@ def step(context: StepContext) -> StepResult:
     deploy = context.describe_deploy()
     if deploy.is_update:
         # The option was taken back, or the store was moved or replaced: that is no order to delete images.
-        _remove_mark(owner, is_undone=deploy.is_undone)
+        try:
+            owner.untag([OPT_IN_TAG], is_undone=deploy.is_undone)
+        except TerminalError:
+            log.line("mark left", reason="the data store is gone or may not be untagged any more")
         return Response(success=True)
     if deploy.status not in ("DELETE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS"):
         log.line("not emptied", reason=f"the stack is {deploy.status}")
@@ -64,13 +67,6 @@ def _is_marked(owner: TagOwner) -> bool:
         return False
 
 
-def _remove_mark(owner: TagOwner, *, is_undone: bool) -> None:
-    try:
-        owner.untag([OPT_IN_TAG], is_undone=is_undone)
-    except TerminalError:
-        log.line("mark left", reason="the data store is gone or may not be untagged any more")
-
-
 def _check_count(datastore_id: str, count: int, seconds: float) -> None:
     """Refuse to begin what cannot be finished in time: none was touched."""
     most = int(seconds // _SECONDS_PER_STEP)
@@ -84,11 +80,7 @@ def _check_count(datastore_id: str, count: int, seconds: float) -> None:
 
 
 def _delete_next(context: StepContext, datastore_id: str, listed: list[str], requested: list[str]) -> None:
-    """Request the deletion of one image set; one that is locked waits until all others are requested.
-
-    Raises:
-        RetryableError: only locked ones are left.
-    """
+    """Request the deletion of one image set; one that is locked waits until all others are requested."""
     waiting = [it for it in listed if it not in requested]
     if not waiting:
         return

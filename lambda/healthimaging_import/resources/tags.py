@@ -28,8 +28,8 @@ def step(context: StepContext) -> StepResult:
     owner = TagOwner(context.aws, str(new["DatastoreArn"]), TAGS_OWNER_TAG, request.scope)
     tags: dict[str, str] = new.get("Tags") or {}
     if context.mode is not Mode.DELETE:
-        before = old.get("Tags") or {} if old.get("DatastoreArn") == owner.datastore_arn else {}
-        owner.tag(tags, before=before, is_new=request.request_type == "Create")
+        before = old.get("Tags") if old.get("DatastoreArn") == owner.datastore_arn else None
+        owner.tag(tags, before=before or (), is_new=request.request_type == "Create")
         return Response(success=True)
     try:
         deploy = context.describe_deploy()
