@@ -192,16 +192,15 @@ class Verdict(StrEnum):
 
 EVENT_SOURCE = "healthimaging-cdk"
 """The source of the events that tell a verdict."""
-
 EVENT_DETAIL_TYPE = "DICOM Import Judged"
 """Their detail type."""
+BULK_DETAIL_TYPE = "DICOM Bulk Import Reported"
+"""The detail type of the event that tells how a bulk import ended."""
 
 METRIC_NAMESPACE = "HealthImagingCdk"
 """The CloudWatch namespace of an import's own metrics."""
-
 METRIC_DIMENSIONS = ("DatastoreId", "Import")
 """Each metric is kept twice: for all imports into a store, and for one import, whichever store it goes into."""
-
 METRIC_UNITS = {
     "FilesScanned": "Count",
     "FilesImported": "Count",
@@ -215,31 +214,22 @@ METRIC_UNITS = {
 
 RECORDS_FOLDER = ".healthimaging-cdk/"
 """Where, under the output prefix, an import keeps its records and the manifests they name."""
-
 BULK_FOLDER = "bulk/"
 """Where, in the records folder, bulk imports keep their plans, states, results and reports."""
 
-BULK_DETAIL_TYPE = "DICOM Bulk Import Reported"
-"""The detail type of the event that tells how a bulk import ended."""
-
 OPT_IN_TAG = "healthimaging-cdk:auto-delete-image-sets"
 """The tag of a data store whose image sets may be deleted with its stack."""
-
 OPT_IN_OWNER_TAG = "healthimaging-cdk:auto-delete-owner"
 """The tag that says which resource has set the opt-in tag last, where it was moved."""
-
 TAGS_OWNER_TAG = "healthimaging-cdk:tags-owner"
 """The tag that says which resource has set the tags of a data store last, where it was moved."""
 
 RESPONSE_BUCKET = "cloudformation-custom-resource-response-"
 """How the names of the buckets begin in which CloudFormation takes responses; the Region without dashes follows."""
-
 RESPONDED_FAILED = "RequestFailed"
 """The error of an execution that has responded to CloudFormation with a failure."""
-
 DEFAULT_WAIT_SECONDS = 300
 """How long a request may take that says nothing of it."""
-
 MAX_WAIT_SECONDS = 3600
 """CloudFormation gives a custom resource one hour to respond, at most."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -23,15 +24,11 @@ def moves_of_one_create() -> Counter[tuple[str, str]]:
     def profile(frame: FrameType, event: str, _: object) -> None:
         if event != "call" or not frame.f_code.co_filename.startswith(ROOT):
             return
-        caller = frame.f_back
-        while caller and not caller.f_code.co_filename.startswith((ROOT, TESTS)):
-            caller = caller.f_back
-        if (
-            caller
-            and caller.f_code.co_filename.startswith(ROOT)
-            and caller.f_code.co_filename != frame.f_code.co_filename
-        ):
-            moves[module_of(caller), module_of(frame)] += 1
+        callers = list(callers_of(frame))
+        if not callers or "handler" != module_of(callers[-1]):
+            return  # a test's own question
+        if callers[0].f_code.co_filename != frame.f_code.co_filename:
+            moves[module_of(callers[0]), module_of(frame)] += 1
 
     world = World(plans=Plans(seconds=JOB_SECONDS))
     filled(world)
@@ -45,6 +42,15 @@ def moves_of_one_create() -> Counter[tuple[str, str]]:
             sys.setprofile(None)
     assert "SUCCESS" == request.status
     return moves
+
+
+def callers_of(frame: FrameType) -> Iterator[FrameType]:
+    """Go back through the callers of a call in the package, to the one that a test has called."""
+    caller = frame.f_back
+    while caller and not caller.f_code.co_filename.startswith(TESTS):
+        if caller.f_code.co_filename.startswith(ROOT):
+            yield caller
+        caller = caller.f_back
 
 
 def module_of(frame: FrameType) -> str:
