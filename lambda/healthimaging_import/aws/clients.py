@@ -76,6 +76,11 @@ class Aws:
             client = self.client(service, once=operation in _SENT_ONCE)
             return read(getattr(client, _method(operation))(**parameters))
 
+    def describe_stack(self, stack_id: str) -> dict[str, Any]:
+        """Return what CloudFormation says of a stack."""
+        parameters = {"StackName": stack_id}
+        return self.call("cloudformation", "DescribeStacks", lambda answer: dict(answer["Stacks"][0]), **parameters)
+
     def read_object(self, bucket: str, key: str, read: Callable[[Any], T], *, purpose: str) -> T | None:
         """Read an S3 object; None while there is none of that key."""
         with self._translating("s3", "GetObject", purpose):

@@ -104,7 +104,7 @@ class StepContext:
 
 def describe_deploy(aws: Aws, stack_id: str) -> Deploy:
     """Ask CloudFormation what it does with a stack."""
-    stack = aws.call("cloudformation", "DescribeStacks", lambda answer: dict(answer["Stacks"][0]), StackName=stack_id)
+    stack = aws.describe_stack(stack_id)
     return Deploy(str(stack.get("StackStatus")), stack.get("LastUpdatedTime") or stack.get("CreationTime"))
 
 
