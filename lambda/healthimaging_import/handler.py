@@ -26,7 +26,6 @@ from healthimaging_import.receiving import (
     pause_before,
     reason_of,
     receive,
-    start_execution,
     try_patiently,
 )
 from healthimaging_import.resources.step import StepContext, must_succeed, patience_for
@@ -211,10 +210,11 @@ def _rescue_execution(state: State, status: str) -> None:
         # What its steps carried is lost. A step that is still at work may yet write the record.
         step.carried["owned"] = True
         event = {**state["event"], "ResponseURL": ""}
+        machine_arn = step.request.resource_properties["StateMachineArn"]
         name, carried = f"{step.request.request_id}-detached", {**detached, "event": event}
         try:
             try_patiently(
-                lambda: start_execution(step.aws, step.request, name, carried),
+                lambda: step.aws.start_execution(machine_arn, name, carried),
                 lambda _: float(LONGEST_PATIENCE_SECONDS),
             )
         except StepError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import random
 import time
 import traceback
@@ -14,7 +13,7 @@ from healthimaging_import import log
 from healthimaging_import.aws.clients import Aws
 from healthimaging_import.cfn import Request, Response, send
 from healthimaging_import.contract import ResourceType
-from healthimaging_import.errors import RetryableError, StepError, TerminalError
+from healthimaging_import.errors import RetryableError, StepError
 from healthimaging_import.importing.mode import Mode
 from healthimaging_import.resources.step import NOT_IN_PROGRESS, mode_of, must_succeed
 
@@ -77,10 +76,9 @@ def try_patiently(call: Callable[[], None], patience: Callable[[RetryableError],
 
 def _start_bulk(request: Request, _: State) -> None:
     """Start an execution of a bulk import, which the deploy does not wait for; never in a rollback."""
-    if request.request_type != "Delete":
-        from healthimaging_import.bulk.handler import start_on_deploy  # noqa: PLC0415 - no other call needs it
-
-        start_on_deploy(request.role_arn, request.resource_properties["BulkStateMachineArn"], request)
+    aws = Aws(request.role_arn, iam_propagating=True)
+    if request.request_type != "Delete" and mode_of(aws, request)[0] is not Mode.ROLLBACK:
+        aws.start_execution(request.resource_properties["BulkStateMachineArn"], f"deploy-{request.request_id}", {})
     send(request, Response(success=True))
 
 
@@ -89,20 +87,7 @@ def _start_request(request: Request, state: State) -> None:
     aws = Aws(request.role_arn, iam_propagating=not request.leaves_nothing)
     if "mode" not in state:
         state["mode"], state["deploy"] = mode_of(aws, request)
-    start_execution(aws, request, request.request_id, state)
-
-
-def start_execution(aws: Aws, request: Request, name: str, state: State) -> None:
-    """Start an execution, unless there is one of that name."""
-    try:
-        aws.call(
-            "stepfunctions", "StartExecution", bool, name=name, input=json.dumps(state),
-            stateMachineArn=request.resource_properties["StateMachineArn"],
-        )  # fmt: skip
-    except TerminalError as error:
-        if error.code != "ExecutionAlreadyExists":
-            raise
-        log.line("doubled event", execution=name)
+    aws.start_execution(request.resource_properties["StateMachineArn"], request.request_id, state)
 
 
 def reason_of(error: Exception) -> str:

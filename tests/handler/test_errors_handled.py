@@ -563,7 +563,7 @@ def test_a_first_call_that_could_not_begin_is_made_again_and_starts_the_request(
 @handled(
     "states:StartExecution",
     "ExecutionAlreadyExists",
-    by=receiving.start_execution,
+    by=Aws.start_execution,
     what="done: the request was received before",
     always=True,
 )

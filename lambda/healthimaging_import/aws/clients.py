@@ -5,14 +5,16 @@ boto3 is imported with the first client: responding to CloudFormation must not n
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from healthimaging_import import log
 from healthimaging_import.errors import ConflictError, TerminalError
 from healthimaging_import.service_model import MODELS
 
@@ -76,6 +78,16 @@ class Aws:
             client = self.client(service, once=operation in _SENT_ONCE)
             return read(getattr(client, _method(operation))(**parameters))
 
+    def start_execution(self, state_machine_arn: str, name: str, state: Mapping[str, Any]) -> None:
+        """Start an execution of a state machine, unless there is one of that name."""
+        given = {"stateMachineArn": state_machine_arn, "name": name, "input": json.dumps(state)}
+        try:
+            self.call("stepfunctions", "StartExecution", bool, **given)
+        except TerminalError as error:
+            if error.code != "ExecutionAlreadyExists":
+                raise
+            log.line("doubled event", execution=name)
+
     def describe_stack(self, stack_id: str) -> dict[str, Any]:
         """Return what CloudFormation says of a stack."""
         parameters = {"StackName": stack_id}
@@ -90,8 +102,8 @@ class Aws:
             except client.exceptions.NoSuchKey:
                 return None
 
-    def read_bytes(self, bucket: str, key: str, most: int, *, purpose: str) -> tuple[bytes, str] | None:
-        """Return the first bytes of an S3 object, and its tag; None while there is none of that key."""
+    def read_bytes(self, bucket: str, key: str, most: int | None = None, *, purpose: str) -> tuple[bytes, str] | None:
+        """Return the bytes of an S3 object, or its first ones, and its tag; None while there is none of that key."""
         return self.read_object(
             bucket, key, lambda answer: (bytes(answer["Body"].read(most)), str(answer["ETag"])), purpose=purpose
         )

@@ -32,11 +32,7 @@ class Folder:
 
     def read(self, name: str) -> tuple[bytes, str] | None:
         """Return a file and its tag; None where there is none."""
-
-        def whole(answer: Mapping[str, Any]) -> tuple[bytes, str]:
-            return answer["Body"].read(), str(answer["ETag"])
-
-        return self._aws.read_object(self._bucket, self._prefix + name, whole, purpose=_PURPOSE)
+        return self._aws.read_bytes(self._bucket, self._prefix + name, purpose=_PURPOSE)
 
     def read_json(self, name: str) -> tuple[dict[str, Any], str] | None:
         """Return a JSON file and its tag; None where there is none.

@@ -18,11 +18,8 @@ from healthimaging_import.bulk.planning import Planning, find_plan, load_plan
 from healthimaging_import.bulk.report import make_report
 from healthimaging_import.bulk.run import Run
 from healthimaging_import.bulk.settings import Settings
-from healthimaging_import.cfn import Request
 from healthimaging_import.contract import BULK_DETAIL_TYPE, EVENT_SOURCE, Verdict
 from healthimaging_import.errors import RetryableError, TerminalError
-from healthimaging_import.importing.mode import Mode
-from healthimaging_import.resources.step import mode_of
 
 _RESERVE_SECONDS = 60.0
 _MOST_LOOPS = 2000
@@ -47,27 +44,6 @@ def handle_bulk(event: Mapping[str, Any], context: Any) -> dict[str, Any]:  # no
     except RetryableError as error:
         log.line("later", reason=str(error))
         return {**step.carried(), "next": "wait", "wait_seconds": max(30, round(error.after))}
-
-
-def start_on_deploy(role_arn: str, state_machine_arn: str, request: Request) -> None:
-    """Start an execution for a deploy, unless the stack is taken back.
-
-    Raises:
-        RetryableError: it cannot be started for now.
-        TerminalError: it cannot be started.
-    """
-    aws = Aws(role_arn, iam_propagating=True)
-    mode, _ = mode_of(aws, request)
-    if mode is Mode.ROLLBACK:
-        return
-    try:
-        aws.call(
-            "stepfunctions", "StartExecution", bool, name=f"deploy-{request.request_id}", input="{}",
-            stateMachineArn=state_machine_arn,
-        )  # fmt: skip
-    except TerminalError as error:
-        if error.code != "ExecutionAlreadyExists":
-            raise
 
 
 class _Step:
@@ -152,14 +128,7 @@ def _continue(step: _Step) -> None:
     state = {**step.carried(), "plan": step.plan, "asked_by": step.asked_by, "loops": 0}
     base, _, number = step.execution_name.rpartition("-part")
     name = f"{base}-part{int(number) + 1}" if base and number.isdecimal() else f"{step.execution_name[:70]}-part2"
-    try:
-        step.aws.call(
-            "stepfunctions", "StartExecution", bool, name=name, input=json.dumps(state),
-            stateMachineArn=step.state_machine_arn,
-        )  # fmt: skip
-    except TerminalError as error:
-        if error.code != "ExecutionAlreadyExists":
-            raise
+    step.aws.start_execution(step.state_machine_arn, name, state)
     log.line("continued", execution=name)
 
 

@@ -85,8 +85,9 @@ class World:
         effect = getattr(self, f"_{operation}")
         return read(self._do(operation, lambda: effect(**parameters)))
 
-    write_object = Aws.write_object
     read_bytes = Aws.read_bytes
+    start_execution = Aws.start_execution
+    write_object = Aws.write_object
 
     def read_object(self, bucket: str, key: str, read: Callable[[Any], Any], *, purpose: str) -> Any:  # noqa: ARG002
         body = self._do("GetObject", lambda: self.objects.get(f"{bucket}/{key}"))
