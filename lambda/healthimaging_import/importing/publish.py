@@ -7,17 +7,9 @@ import time
 from dataclasses import asdict
 from typing import Any
 
-from healthimaging_import import log
+from healthimaging_import import contract, log
 from healthimaging_import.aws.clients import Aws
-from healthimaging_import.contract import (
-    EVENT_DETAIL_TYPE,
-    EVENT_SOURCE,
-    METRIC_DIMENSIONS,
-    METRIC_NAMESPACE,
-    METRIC_UNITS,
-    Notify,
-    Verdict,
-)
+from healthimaging_import.contract import Notify, Verdict
 from healthimaging_import.errors import RetryableError, TerminalError
 from healthimaging_import.importing.request import ImportRequest
 from healthimaging_import.importing.verdict import ImportResult
@@ -43,7 +35,7 @@ def publish(aws: Aws, request: ImportRequest, verdict: Verdict, result: ImportRe
         "outcome": verdict,
         "counts": {**asdict(result.counts), "rejected": rejected},
     }
-    entry = {"Source": EVENT_SOURCE, "DetailType": EVENT_DETAIL_TYPE, "Detail": json.dumps(detail, sort_keys=True)}
+    entry = {"Source": contract.EVENT_SOURCE, "DetailType": contract.EVENT_DETAIL_TYPE, "Detail": json.dumps(detail)}
     _send(aws, result, "events", "PutEvents", Entries=[entry])
     is_rejection = request.notify is Notify.REJECTIONS and rejected > 0
     if request.topic_arn and (request.notify is Notify.OUTCOMES or verdict is not Verdict.SUCCEEDED or is_rejection):
@@ -72,12 +64,12 @@ def write_metrics(import_name: str, datastore_id: str, verdict: Verdict, result:
     if result.seconds is not None:
         values["Duration"] = result.seconds
     directive = {
-        "Namespace": METRIC_NAMESPACE,
-        "Dimensions": [[name] for name in METRIC_DIMENSIONS],
-        "Metrics": [{"Name": name, "Unit": METRIC_UNITS[name]} for name in values],
+        "Namespace": contract.METRIC_NAMESPACE,
+        "Dimensions": [[name] for name in contract.METRIC_DIMENSIONS],
+        "Metrics": [{"Name": name, "Unit": contract.METRIC_UNITS[name]} for name in values],
     }
     metadata = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [directive]}
-    dimensions = dict(zip(METRIC_DIMENSIONS, (datastore_id, import_name), strict=True))
+    dimensions = dict(zip(contract.METRIC_DIMENSIONS, (datastore_id, import_name), strict=True))
     print(json.dumps({"_aws": metadata, **dimensions, **values}), flush=True)  # noqa: T201 - Lambda logs standard output
 
 

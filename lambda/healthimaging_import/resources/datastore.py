@@ -36,7 +36,7 @@ def step(context: StepContext) -> StepResult:
         carried["datastore_id"] = _create(context)
     datastore_id = str(carried.get("datastore_id") or request.physical_resource_id)
     try:
-        live = _describe(context.aws, datastore_id)
+        live = _get(context.aws, datastore_id)
     except TerminalError:
         if context.mode is not Mode.ROLLBACK:
             raise
@@ -44,13 +44,18 @@ def step(context: StepContext) -> StepResult:
         _, partition, _, region, account, *_ = request.stack_id.split(":")
         arn = f"arn:{partition}:medical-imaging:{region}:{account}:datastore/{datastore_id}"
         live = {"datastoreArn": arn, "datastoreStatus": UNKNOWN.upper()}
+    status = str(live.get("datastoreStatus"))
+    if status == "CREATING":
+        raise RetryableError(f"data store {datastore_id} is still being created")
     # What was refused changed nothing, so there is nothing to undo: a refusal would only block the rollback.
+    if status != "ACTIVE" and context.mode is not Mode.ROLLBACK:
+        raise TerminalError(f"data store {datastore_id} is {status}")
     if request.request_type == "Update" and context.mode is not Mode.ROLLBACK:
         _check_unchanged(live, _settings(request.resource_properties), _settings(request.old_resource_properties))
     data = {
         DatastoreAttribute.DATASTORE_ID.value: datastore_id,
         DatastoreAttribute.DATASTORE_ARN.value: str(live["datastoreArn"]),
-        DatastoreAttribute.DATASTORE_STATUS.value: str(live["datastoreStatus"]),
+        DatastoreAttribute.DATASTORE_STATUS.value: status,
         DatastoreAttribute.CREATED_AT.value: _timestamp(live.get("createdAt")),
         DatastoreAttribute.UPDATED_AT.value: _timestamp(live.get("updatedAt")),
     }
@@ -73,17 +78,6 @@ def _get(aws: Aws, datastore_id: str) -> dict[str, Any]:
     return aws.call(
         "medical-imaging", "GetDatastore", lambda answer: dict(answer["datastoreProperties"]), datastoreId=datastore_id
     )
-
-
-def _describe(aws: Aws, datastore_id: str) -> dict[str, Any]:
-    """Return the properties of a data store, once it is active."""
-    properties = _get(aws, datastore_id)
-    status = str(properties.get("datastoreStatus"))
-    if status == "CREATING":
-        raise RetryableError(f"data store {datastore_id} is still being created")
-    if status != "ACTIVE":
-        raise TerminalError(f"data store {datastore_id} is {status}")
-    return properties
 
 
 def _check_unchanged(live: Mapping[str, Any], wanted: Mapping[str, str], before: Mapping[str, str]) -> None:
