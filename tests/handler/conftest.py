@@ -14,10 +14,11 @@ from healthimaging_import.aws import clients
 from healthimaging_import.aws.clients import Aws
 from healthimaging_import.importing import publish
 from healthimaging_import.importing import record as records_module
-from healthimaging_import.importing.last_runs import is_current, resolve_run
+from healthimaging_import.importing.context import ImportContext
+from healthimaging_import.importing.last_runs import LastRuns
 from healthimaging_import.importing.lifecycle import run
 from healthimaging_import.importing.mode import Mode
-from healthimaging_import.importing.record import ImportContext, Owner, Records
+from healthimaging_import.importing.record import Owner, Records
 from healthimaging_import.importing.request import ImportRequest
 from healthimaging_import.importing.verdict import ImportResult
 from tests.handler.fake_aws import DICOM, RESULTS, ROLE, SOURCE, Clock, FakeAws, Server
@@ -136,20 +137,23 @@ class Deploy:
         """The context, with the run resolved as of the first look."""
         if self._context is None:
             records, request = Records(self._calls, self._request), self._request
+            last_runs = LastRuns(records)
             if not self._is_run_given:
-                request = request.for_run(resolve_run(records, request))
+                request = request.for_run(last_runs.resolve(request))
             self._context = ImportContext(
                 request=request,
                 aws=self._calls,
                 records=records,
+                last_runs=last_runs,
                 me=self._me,
                 clock=self.clock.time,
                 time_left=lambda: self.seconds_left,
-                **{"is_current": is_current(records, request, None), **self._options},
+                **{"is_current": last_runs.is_current(request, None), **self._options},
             )
         return self._context
 
     def step(self) -> ImportResult:
+        self.context.last_runs = LastRuns(self.context.records)  # each step reads them anew
         return run(self.context)
 
 

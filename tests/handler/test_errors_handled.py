@@ -13,7 +13,7 @@ from healthimaging_import.aws.clients import Aws
 from healthimaging_import.contract import ResourceType, Verdict
 from healthimaging_import.errors import RetryableError, TerminalError
 from healthimaging_import.importing import job_output, jobs, publish, starting
-from healthimaging_import.importing.last_runs import read_last_runs
+from healthimaging_import.importing.last_runs import LastRuns
 from healthimaging_import.importing.mode import Mode
 from healthimaging_import.importing.record import Records
 from healthimaging_import.importing.verdict import ImportResult, Tolerance
@@ -364,11 +364,11 @@ def test_a_success_is_confirmed(source: FakeAws, deploy: Any, days: float, *, is
 
 
 @handled("s3:GetObject", "NoSuchKey", by=Records.load, what="there is no record yet")
-@handled("s3:GetObject", "NoSuchKey", by=read_last_runs, what="no run was started yet")
+@handled("s3:GetObject", "NoSuchKey", by=LastRuns, what="no run was started yet")
 def test_what_nobody_has_written_is_not_there(calls: Aws, request_for: Any) -> None:
     records = Records(calls, request_for())
     assert records.load("a" * 64) is None
-    assert (None, None) == (read_last_runs(records).started, read_last_runs(records).imported)
+    assert (None, None) == (LastRuns(records).started, LastRuns(records).imported)
 
 
 @handled(

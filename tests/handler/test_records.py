@@ -17,13 +17,7 @@ from botocore.stub import Stubber
 from healthimaging_import.aws.clients import Aws
 from healthimaging_import.contract import Verdict
 from healthimaging_import.errors import RetryableError, TerminalError
-from healthimaging_import.importing.last_runs import (
-    is_current,
-    note_imported,
-    note_started,
-    read_last_runs,
-    resolve_run,
-)
+from healthimaging_import.importing.last_runs import LastRuns
 from healthimaging_import.importing.record import LONGEST_DOCUMENT, Owner, Record, Records, State
 from healthimaging_import.importing.request import ImportRequest
 from healthimaging_import.importing.verdict import Counts, ImportResult
@@ -399,23 +393,23 @@ def last_key(request: ImportRequest) -> str:
 
 
 def test_the_run_that_was_started_last_is_remembered(records: Records, request_for: RequestFor) -> None:
-    assert "" == resolve_run(records, request_for())
+    assert "" == LastRuns(records).resolve(request_for())
     for run_id in ("1", "2", ""):
         request = request_for(run_id=run_id)
-        note_started(records, request)
-        assert run_id == resolve_run(records, request_for())
-        assert not is_current(records, request, None)  # its record is gone
+        LastRuns(records).note_started(request)
+        assert run_id == LastRuns(records).resolve(request_for())
+        assert not LastRuns(records).is_current(request, None)  # its record is gone
         records.save(dataclasses.replace(RECORD, intent=request.intent))
-        assert is_current(records, request, None)
+        assert LastRuns(records).is_current(request, None)
 
 
 def test_what_is_remembered_is_not_written_again(records: Records, aws: FakeAws, request_for: RequestFor) -> None:
     run = request_for(run_id="1")
     for _ in range(3):
-        note_started(records, run)
+        LastRuns(records).note_started(run)
     assert 1 == aws.count("S3.PutObject", "-last.json")
     for _ in range(3):
-        note_imported(records, run, 5.0)
+        LastRuns(records).note_imported(run, 5.0)
     assert 2 == aws.count("S3.PutObject", "-last.json")
 
 
@@ -423,8 +417,8 @@ def test_of_two_runs_that_imported_the_one_submitted_later_is_remembered(
     records: Records, request_for: RequestFor
 ) -> None:
     for run_id, submitted_at in (("late", 9.0), ("early", 5.0)):
-        note_imported(records, request_for(run_id=run_id), submitted_at)
-    last = read_last_runs(records).imported
+        LastRuns(records).note_imported(request_for(run_id=run_id), submitted_at)
+    last = LastRuns(records).imported
     assert last
     assert ("late", 9.0) == (last.run_id, last.submitted_at)
 
@@ -444,32 +438,32 @@ def test_a_deploy_without_a_run_id_means_the_last_run_unless_it_failed(
     records: Records, request_for: RequestFor, record: dict[str, Any], expected: str
 ) -> None:
     good, last = request_for(run_id="1"), request_for(run_id="2")
-    note_imported(records, good, 1.0)
-    note_started(records, last)
+    LastRuns(records).note_imported(good, 1.0)
+    LastRuns(records).note_started(last)
     records.save(dataclasses.replace(RECORD, intent=last.intent, **record))
-    assert expected == resolve_run(records, request_for())
+    assert expected == LastRuns(records).resolve(request_for())
 
 
 def test_a_run_of_another_meaning_is_not_meant(records: Records, request_for: RequestFor) -> None:
     other = request_for(input_prefix="other/", run_id="2")
-    note_started(records, other)
-    note_imported(records, other, 1.0)
-    assert "" == resolve_run(records, request_for())
-    assert not is_current(records, request_for(), None)
+    LastRuns(records).note_started(other)
+    LastRuns(records).note_imported(other, 1.0)
+    assert "" == LastRuns(records).resolve(request_for())
+    assert not LastRuns(records).is_current(request_for(), None)
 
 
 def test_what_the_deploy_before_asked_for_is_current(records: Records, request_for: RequestFor) -> None:
-    note_started(records, request_for(run_id="2"))
+    LastRuns(records).note_started(request_for(run_id="2"))
     before = request_for(run_id="1")
-    assert is_current(records, request_for(run_id="1"), before)
-    assert not is_current(records, request_for(run_id="1"), request_for(run_id="3"))
+    assert LastRuns(records).is_current(request_for(run_id="1"), before)
+    assert not LastRuns(records).is_current(request_for(run_id="1"), request_for(run_id="3"))
 
 
 def test_the_latest_run_of_the_first_version_is_read(records: Records, aws: FakeAws, request_for: RequestFor) -> None:
     aws.put(RESULTS, f"{FOLDER}{request_for().series}-latest.json", b'{"schema": 1, "run_id": "7"}')
-    assert "7" == resolve_run(records, request_for())
-    note_started(records, request_for(run_id="8"))
-    assert "8" == resolve_run(records, request_for())
+    assert "7" == LastRuns(records).resolve(request_for())
+    LastRuns(records).note_started(request_for(run_id="8"))
+    assert "8" == LastRuns(records).resolve(request_for())
 
 
 DAMAGED = [
@@ -492,7 +486,7 @@ def test_fails_for_damaged_last_runs_with_the_way_out(
 ) -> None:
     aws.put(RESULTS, last_key(request_for()), body)
     with pytest.raises(TerminalError) as refused:
-        resolve_run(records, request_for())
+        LastRuns(records).resolve(request_for())
     expected = (
         f"the import record .healthimaging-cdk/{request_for().store_scope}-last.json in the output bucket is damaged: "
         "put an earlier version of it back and deploy again, or deploy again with a run_id not used before to import "
@@ -509,10 +503,10 @@ def test_damaged_last_runs_are_written_anew_by_a_new_run(
     aws.put(RESULTS, last_key(request_for()), body)
     new = deploy("new", run_id="not used before")
     assert new.step().is_running
-    assert "not used before" == resolve_run(new.context.records, request_for())
+    assert "not used before" == LastRuns(new.context.records).resolve(request_for())
 
 
 def test_fails_for_last_runs_of_another_schema(records: Records, aws: FakeAws, request_for: RequestFor) -> None:
     aws.put(RESULTS, last_key(request_for()), b'{"schema": 3}')
     with pytest.raises(TerminalError, match=r"-last.json in the output bucket has schema 3, this version reads 1 to 2"):
-        resolve_run(records, request_for())
+        LastRuns(records).resolve(request_for())

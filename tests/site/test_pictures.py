@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from healthimaging_import.importing import lifecycle
+from healthimaging_import.importing.context import ImportContext
 from healthimaging_import.importing.lifecycle import Action
-from healthimaging_import.importing.record import ImportContext, Record, Records, State
+from healthimaging_import.importing.record import Record, Records, State
 from tests.conftest import ROOT
 from tests.model.fakes import Crash, Plans, World
 from tests.model.runs import Stage, filled, properties

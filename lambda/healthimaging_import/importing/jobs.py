@@ -11,10 +11,10 @@ from healthimaging_import import log
 from healthimaging_import.aws.clients import Aws
 from healthimaging_import.contract import Verdict
 from healthimaging_import.errors import RetryableError, TerminalError
+from healthimaging_import.importing.context import ImportContext
 from healthimaging_import.importing.job_output import count_causes, count_warnings, read_manifest, read_manifest_body
-from healthimaging_import.importing.last_runs import note_imported
 from healthimaging_import.importing.publish import publish
-from healthimaging_import.importing.record import ImportContext, Record, Retry, State
+from healthimaging_import.importing.record import Record, Retry, State
 from healthimaging_import.importing.verdict import (
     MANIFEST_PATIENCE_SECONDS,
     NEW_RUN,
@@ -245,7 +245,7 @@ def publish_verdict(context: ImportContext, record: Record) -> Record:
         confirm(context, record)
     if verdict is Verdict.SUCCEEDED:
         try:
-            note_imported(context.records, request, record.submitted_at)
+            context.last_runs.note_imported(request, record.submitted_at)
         except TerminalError as error:
             log.line("not noted", reason=str(error))
     publish(context.aws, request, verdict, record.result)

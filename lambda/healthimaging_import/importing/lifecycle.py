@@ -14,6 +14,7 @@ from typing import Any
 from healthimaging_import import log
 from healthimaging_import.contract import Verdict
 from healthimaging_import.errors import RetryableError, StepError, TerminalError
+from healthimaging_import.importing.context import ImportContext
 from healthimaging_import.importing.jobs import (
     UnknownJobError,
     confirm,
@@ -24,7 +25,7 @@ from healthimaging_import.importing.jobs import (
     write_verdict,
 )
 from healthimaging_import.importing.mode import DEPLOYS, Mode
-from healthimaging_import.importing.record import ImportContext, Owner, Record, Retry, State
+from healthimaging_import.importing.record import Owner, Record, Retry, State
 from healthimaging_import.importing.starting import claim, find, refuse, start
 from healthimaging_import.importing.verdict import NEW_RUN, NOTHING_TO_IMPORT, ImportResult
 

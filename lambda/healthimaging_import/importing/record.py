@@ -11,7 +11,7 @@ import dataclasses
 import json
 import re
 import time
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -20,7 +20,6 @@ from typing import Any
 from healthimaging_import.aws.clients import Aws
 from healthimaging_import.contract import RECORDS_FOLDER, Verdict
 from healthimaging_import.errors import DECODE_ERRORS, TerminalError
-from healthimaging_import.importing.mode import Mode
 from healthimaging_import.importing.request import ImportRequest
 from healthimaging_import.importing.verdict import ImportResult
 
@@ -250,28 +249,3 @@ class Records:
 
     def _key(self, name: str) -> str:
         return f"{self.request.output_prefix}{RECORDS_FOLDER}{name}"
-
-
-@dataclass
-class ImportContext:
-    """What the steps of one import share."""
-
-    request: ImportRequest
-    """What to import, with its run resolved."""
-    aws: Aws
-    records: Records
-    mode: Mode
-    me: Owner
-    clock: Callable[[], float]
-    is_current: bool = False
-    """As in :func:`next_action`."""
-    has_new_rights: bool = False
-    """Whether the deploy has created or changed rights, which IAM takes a while to know everywhere."""
-    is_still_wanted: Callable[[], bool] = lambda: True
-    """Asked after the claim is visible, right before a job is started."""
-    judge_until: float = float("inf")
-    """Jobs that end later are left to a detached request."""
-    time_left: Callable[[], float] = lambda: float("inf")
-    """Returns the seconds that unpacking may take in this invocation."""
-    carried: MutableMapping[str, Any] = field(default_factory=dict)
-    """What the record cannot hold, changed in place: a workflow carries it from step to step as JSON."""

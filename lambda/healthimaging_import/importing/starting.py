@@ -10,9 +10,9 @@ from healthimaging_import import log
 from healthimaging_import.aws.clients import CALL_SECONDS, IAM_PROPAGATION_SECONDS, Aws
 from healthimaging_import.contract import DEFAULT_INPUT_PREFIX, OnEmpty, Verdict
 from healthimaging_import.errors import RetryableError, StepError, TerminalError, UnfinishedError
+from healthimaging_import.importing.context import ImportContext
 from healthimaging_import.importing.jobs import find_job, get_known_job, refuse_unmarked, start_job
-from healthimaging_import.importing.last_runs import note_started
-from healthimaging_import.importing.record import ImportContext, Record, Retry, State
+from healthimaging_import.importing.record import Record, Retry, State
 from healthimaging_import.importing.request import ImportRequest
 from healthimaging_import.importing.unpack import unpack
 from healthimaging_import.importing.verdict import NOTHING_TO_IMPORT, ImportResult
@@ -123,7 +123,7 @@ def _prepare(context: ImportContext) -> None:
             f"files ({upload_command(request.input_bucket, request.input_prefix)}) and deploy again, or set "
             "on_empty to skip"
         )
-    note_started(context.records, request)
+    context.last_runs.note_started(request)
 
 
 def find(context: ImportContext, record: Record) -> Record:

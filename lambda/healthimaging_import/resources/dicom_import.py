@@ -9,11 +9,12 @@ from healthimaging_import import log
 from healthimaging_import.cfn import Request, Response
 from healthimaging_import.contract import Completion, ImportAttribute, ImportProperties, Verdict
 from healthimaging_import.errors import StepError
-from healthimaging_import.importing.last_runs import is_current, read_last_runs, resolve_run
+from healthimaging_import.importing.context import ImportContext
+from healthimaging_import.importing.last_runs import LastRuns
 from healthimaging_import.importing.lifecycle import EndedError, ReplacedError, close, run, watch
 from healthimaging_import.importing.mode import Mode
 from healthimaging_import.importing.publish import publish
-from healthimaging_import.importing.record import ImportContext, Owner, Records
+from healthimaging_import.importing.record import Owner, Records
 from healthimaging_import.importing.request import ImportRequest
 from healthimaging_import.importing.starting import upload_command
 from healthimaging_import.importing.verdict import NOT_STARTED, NOTHING_TO_IMPORT, RUNNING, ImportResult
@@ -68,7 +69,7 @@ def _is_undone_job_running(context: StepContext) -> bool:
             log.line("undone", reason=str(error))
     elif context.mode is Mode.DELETE:
         imports = _import_context(context)
-        started = read_last_runs(imports.records).started
+        started = imports.last_runs.started
         record = imports.records.load(started.intent) if started and started.intent != imports.request.intent else None
         return record is not None and not record.has_ended and watch(imports, record).is_running
     return False
@@ -156,19 +157,21 @@ def _import_context(context: StepContext, *, undone: bool = False) -> ImportCont
     key, given = "undone_run_id" if undone else "run_id", properties.get("RunId")
     wanted = ImportRequest.read(request.scope, properties, carried.get(key, str(given or "")))
     records = Records(context.aws, wanted)
+    last_runs = LastRuns(records)
     if key not in carried:
         run_id = _known_run(context) if given is None and not undone else given
-        carried[key] = resolve_run(records, wanted) if run_id is None else str(run_id)
+        carried[key] = last_runs.resolve(wanted) if run_id is None else str(run_id)
         if carried[key] != wanted.run_id:
             wanted = wanted.for_run(carried[key])
     if "is_current" not in carried and context.mode is Mode.DEPLOY:
         before = _deployed_before(request, wanted.run_id)
-        carried["is_current"] = is_current(records, wanted, before, is_plain=given is None)
+        carried["is_current"] = last_runs.is_current(wanted, before, is_plain=given is None)
     completion, is_deploy = _completion(context), context.mode is Mode.DEPLOY
     return ImportContext(
         request=wanted,
         aws=context.aws,
         records=records,
+        last_runs=last_runs,
         mode=Mode.SUBMIT if is_deploy and completion is Completion.SUBMIT else context.mode,
         me=Owner(request.request_id, min(request.sent_at, context.began_at)),
         clock=context.clock,
