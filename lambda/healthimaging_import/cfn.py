@@ -53,76 +53,56 @@ _LONGEST_REASON = 1600
 _PUT_PAUSES = (1, 2, 4, 8)
 
 
-@dataclass(frozen=True)
 class Request:
     """A custom resource request. https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-requests.html."""
 
-    request_type: str
-    request_id: str
-    stack_id: str
-    logical_resource_id: str
-    resource_type: str
-    response_url: str = field(repr=False)
-    resource_properties: Mapping[str, Any] = field(repr=False)
-    old_resource_properties: Mapping[str, Any] = field(repr=False)
-    physical_resource_id: str
-    new_physical_resource_id: str
-    """The physical id of what the properties ask for.
-
-    That of an import changes with its rights: CloudFormation then asks for the deletion of the old one before it takes
-    the old rights away, and that request waits for the old job.
-    """
-    role_arn: str
-    """The role with the rights of this request's resource."""
-    scope: str
-    """Who asks: this resource of this stack. A stack made again under its old name is another one."""
-    wait_seconds: float
-    """How long the request may take, once its first call has come."""
-    sent_at: float
-    """When CloudFormation sent the request, by the date in its URL; infinite where the URL has none."""
-    respond_by: float
-    """When CloudFormation's hour is nearly over."""
-    leaves_nothing: bool
-    """Whether this deletes something that leaves nothing behind: it must not keep a stack from being deleted."""
-    has_new_rights: bool
-    """Whether this deploy may have created or changed rights, which IAM takes a while to know everywhere.
-
-    A deletion may follow seconds after a creation that failed.
-    """
-
-    @staticmethod
-    def parse(event: Mapping[str, Any]) -> Request:
+    def __init__(self, event: Mapping[str, Any]) -> None:
         """Take an event apart."""
-        kind, resource_type = str(event["RequestType"]), str(event["ResourceType"])
         new, old = event.get("ResourceProperties") or {}, event.get("OldResourceProperties") or {}
-        rights, old_rights = ([properties.get(name) for name in _RIGHTS] for properties in (new, old))
+        self.request_type = str(event["RequestType"])
+        self.request_id = str(event["RequestId"])
+        self.stack_id = str(event["StackId"])
+        self.logical_resource_id = str(event["LogicalResourceId"])
+        self.resource_type = str(event["ResourceType"])
+        self.response_url = str(event["ResponseURL"])
+        self.resource_properties: Mapping[str, Any] = new
+        self.old_resource_properties: Mapping[str, Any] = old
+        self.physical_resource_id = str(event.get("PhysicalResourceId") or "")
+        self.role_arn = str(new.get("RoleArn"))
+        """The role with the rights of this request's resource."""
+        self.scope = f"{self.stack_id}/{self.logical_resource_id}"
+        """Who asks: this resource of this stack. A stack made again under its old name is another one."""
         seconds = str(new.get("WaitSeconds") or "")
-        scope = f"{event['StackId']}/{event['LogicalResourceId']}"
-        is_import = resource_type == ResourceType.IMPORT
-        meaning = scope + json.dumps(rights) if is_import else scope
-        created_id = f"{event['LogicalResourceId']}-{hashlib.sha256(meaning.encode()).hexdigest()[:16]}"
-        physical_id = str(event.get("PhysicalResourceId") or "")
-        sent_at = _sent_at(str(event["ResponseURL"]))
-        leaves_nothing = kind == "Delete" and resource_type in (ResourceType.IMPORT, ResourceType.TAGS)
-        return Request(
-            request_type=kind,
-            request_id=str(event["RequestId"]),
-            stack_id=str(event["StackId"]),
-            logical_resource_id=str(event["LogicalResourceId"]),
-            resource_type=resource_type,
-            response_url=str(event["ResponseURL"]),
-            resource_properties=new,
-            old_resource_properties=old,
-            physical_resource_id=physical_id,
-            new_physical_resource_id=created_id if is_import or not physical_id else physical_id,
-            role_arn=str(new.get("RoleArn")),
-            scope=scope,
-            wait_seconds=min(float(seconds) if seconds.isdecimal() else DEFAULT_WAIT_SECONDS, _LONGEST_WAIT_SECONDS),
-            sent_at=sent_at,
-            respond_by=sent_at + _LONGEST_WAIT_SECONDS,
-            leaves_nothing=leaves_nothing,
-            has_new_rights=not leaves_nothing and rights != old_rights,
-        )
+        self.wait_seconds = min(int(seconds) if seconds.isdecimal() else DEFAULT_WAIT_SECONDS, _LONGEST_WAIT_SECONDS)
+        """How long the request may take, once its first call has come."""
+        self.sent_at = _sent_at(self.response_url)
+        """When CloudFormation sent the request, by the date in its URL; infinite where the URL has none."""
+        self.respond_by = self.sent_at + _LONGEST_WAIT_SECONDS
+        """When CloudFormation's hour is nearly over."""
+        is_delete = self.request_type == "Delete"
+        self.leaves_nothing = is_delete and self.resource_type in (ResourceType.IMPORT, ResourceType.TAGS)
+        """Whether this deletes something that leaves nothing behind: it must not keep a stack from being deleted."""
+        rights, old_rights = ([properties.get(name) for name in _RIGHTS] for properties in (new, old))
+        self.has_new_rights = rights != old_rights and not self.leaves_nothing
+        """Whether this deploy may have created or changed rights, which IAM takes a while to know everywhere.
+
+        A deletion may follow seconds after a creation that failed.
+        """
+        self.new_physical_resource_id = self._new_physical_resource_id(rights)
+        """The physical id of what the properties ask for."""
+
+    def _new_physical_resource_id(self, rights: list[Any]) -> str:
+        """Make a new id or keep the old one.
+
+        That of an import changes with its rights: CloudFormation then asks for the deletion of the old one before it
+        takes the old rights away, and that request waits for the old job.
+        """
+        text = self.scope
+        if self.resource_type == ResourceType.IMPORT:
+            text += json.dumps(rights)
+        elif self.physical_resource_id:
+            return self.physical_resource_id
+        return f"{self.logical_resource_id}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     @property
     def is_from_cloudformation(self) -> bool:

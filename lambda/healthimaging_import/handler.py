@@ -177,7 +177,7 @@ def _rescue(notice: dict[str, Any]) -> State:
     try:
         detail = notice["detail"]
         if notice["source"] == "lambda":
-            request = Request.parse(detail["requestPayload"])
+            request = Request(detail["requestPayload"])
             reason = f"{_NOT_FINISHED} ({_why_given_up(detail)}); see the function's log group, {_DEPLOY_AGAIN}"
             send(request, Response(success=request.leaves_nothing, reason=reason))
         elif detail.get("error") != RESPONDED_FAILED:
@@ -225,7 +225,7 @@ def _rescue_execution(state: State, status: str) -> None:
 
 
 def _context(state: State, context: Any) -> StepContext:  # noqa: ANN401
-    request, mode, began_at = Request.parse(state["event"]), Mode(state["mode"]), float(state["began_at"])
+    request, mode, began_at = Request(state["event"]), Mode(state["mode"]), float(state["began_at"])
     until = began_at + _LONGEST_DETACHED_SECONDS
     if mode is not Mode.DETACHED:
         until = min(began_at + request.wait_seconds, request.respond_by)

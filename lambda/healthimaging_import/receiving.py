@@ -33,7 +33,7 @@ def receive(event: dict[str, Any]) -> State:
     Raises:
         RetryableError: it cannot be done for now, and this is one of the calls that Lambda makes again.
     """
-    request = Request.parse(event)
+    request = Request(event)
     log.line(
         "received", request_type=request.request_type, request_id=request.request_id,
         resource=request.logical_resource_id,

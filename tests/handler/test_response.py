@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import socket
 import threading
@@ -23,7 +22,7 @@ from tests.handler import cloudformation_events
 from tests.handler.fake_aws import STACK_ID, FakeAws
 
 CREATE = cloudformation_events.read("import-create")
-REQUEST = Request.parse(CREATE)
+REQUEST = Request(CREATE)
 PUT_PAUSES = cfn._PUT_PAUSES
 
 
@@ -42,13 +41,13 @@ def test_a_create_is_taken_apart() -> None:
 
 
 def test_an_update_brings_the_old_properties() -> None:
-    update = Request.parse(cloudformation_events.read("import-update"))
+    update = Request(cloudformation_events.read("import-update"))
     assert ("2", None) == (update.resource_properties.get("RunId"), update.old_resource_properties.get("RunId"))
 
 
 def test_a_physical_id_stays_the_same_for_the_life_of_the_resource() -> None:
     ids = [
-        Request.parse(cloudformation_events.read(name)).new_physical_resource_id
+        Request(cloudformation_events.read(name)).new_physical_resource_id
         for name in ("import-create", "import-update", "import-delete")
     ]
     assert 1 == len(set(ids))
@@ -56,9 +55,9 @@ def test_a_physical_id_stays_the_same_for_the_life_of_the_resource() -> None:
     assert ids[0] == with_properties(**changed).new_physical_resource_id
 
 
-def with_properties(**changes: str) -> Request:
-    known = {"PhysicalResourceId": "theirs", "RequestId": "other"}
-    return Request.parse({**CREATE, **known, "ResourceProperties": {**CREATE["ResourceProperties"], **changes}})
+def with_properties(kind: str = "Create", **changes: str) -> Request:
+    known = {"PhysicalResourceId": "theirs", "RequestId": "other", "RequestType": kind}
+    return Request({**CREATE, **known, "ResourceProperties": {**CREATE["ResourceProperties"], **changes}})
 
 
 @pytest.mark.parametrize(
@@ -74,7 +73,7 @@ def test_an_import_with_other_rights_has_another_physical_id(right: str) -> None
     [("Update", True, "new"), ("Update", False, "theirs"), ("Delete", True, "theirs"), ("Delete", False, "theirs")],
 )
 def test_only_an_update_that_succeeded_changes_the_physical_id(kind: str, *, success: bool, expected: str) -> None:
-    request = dataclasses.replace(with_properties(Grants="other"), request_type=kind)
+    request = with_properties(kind, Grants="other")
     document = json.loads(Response(success=success).document(request))
     wanted = request.new_physical_resource_id if expected == "new" else expected
     assert wanted == document["PhysicalResourceId"]
@@ -83,12 +82,12 @@ def test_only_an_update_that_succeeded_changes_the_physical_id(kind: str, *, suc
 @pytest.mark.parametrize("kind", ["Tags", "Datastore", "ImageSetDeletion"])
 def test_other_resources_keep_the_physical_id_that_cloudformation_knows(kind: str) -> None:
     event = {**CREATE, "PhysicalResourceId": "theirs", "ResourceType": f"Custom::HealthImaging{kind}"}
-    assert "theirs" == Request.parse(event).new_physical_resource_id
+    assert "theirs" == Request(event).new_physical_resource_id
 
 
 @pytest.mark.parametrize("change", [{"StackId": "other"}, {"LogicalResourceId": "Other"}])
 def test_another_resource_has_another_physical_id_and_scope(change: dict[str, str]) -> None:
-    other = Request.parse({**CREATE, **change})
+    other = Request({**CREATE, **change})
     assert REQUEST.new_physical_resource_id != other.new_physical_resource_id
     assert REQUEST.scope != other.scope
 
@@ -100,7 +99,7 @@ def test_a_request_that_is_printed_shows_neither_url_nor_properties() -> None:
 
 def test_properties_may_be_missing() -> None:
     bare = {name: value for name, value in CREATE.items() if name != "ResourceProperties"}
-    assert {} == Request.parse(bare).resource_properties
+    assert {} == Request(bare).resource_properties
 
 
 # -- responses out -----------------------------------------------------------------------------------------------------
@@ -162,7 +161,7 @@ def test_the_longest_reason_fills_the_response_without_breaking_it() -> None:
 
 
 def parsed(aws: FakeAws) -> Request:
-    return Request.parse(cloudformation_events.event(aws, "import-create"))
+    return Request(cloudformation_events.event(aws, "import-create"))
 
 
 def test_a_response_is_put_to_the_url(aws: FakeAws) -> None:
@@ -208,7 +207,7 @@ def test_fails_after_five_tries_without_telling_the_url(aws: FakeAws) -> None:
 def parsed_with(monkeypatch: pytest.MonkeyPatch, url: str) -> Request:
     """A request whose response goes to an address of the tests."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://" + urlsplit(url).netloc)
-    return Request.parse({**CREATE, "ResponseURL": url})
+    return Request({**CREATE, "ResponseURL": url})
 
 
 @pytest.fixture(autouse=True)
@@ -322,7 +321,7 @@ def test_no_response_goes_elsewhere(
 ) -> None:
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     monkeypatch.setattr(cfn.urllib.request, "urlopen", lambda *_, **__: pytest.fail("a response was sent"))
-    send(Request.parse({**CREATE, "ResponseURL": url}), Response(success=True))
+    send(Request({**CREATE, "ResponseURL": url}), Response(success=True))
     assert {"step": "not responded", "reason": "the response is not for CloudFormation"} == json.loads(
         capsys.readouterr().out
     )
@@ -358,9 +357,9 @@ def test_cloudformations_own_addresses_are_known(
     bucket = f"cloudformation-custom-resource-response-{region.replace('-', '')}"
     url = f"{way.format(bucket=bucket, host=host)}?X-Amz-Signature=1"
     stack_id = CREATE["StackId"].replace("arn:aws:", f"arn:{partition}:").replace("us-east-1", region)
-    assert Request.parse({**CREATE, "ResponseURL": url, "StackId": stack_id}).is_from_cloudformation
+    assert Request({**CREATE, "ResponseURL": url, "StackId": stack_id}).is_from_cloudformation
     elsewhere = CREATE["StackId"].replace("us-east-1", "us-west-2")
-    assert not Request.parse({**CREATE, "ResponseURL": url, "StackId": elsewhere}).is_from_cloudformation
+    assert not Request({**CREATE, "ResponseURL": url, "StackId": elsewhere}).is_from_cloudformation
 
 
 def test_the_domains_of_partitions_are_those_of_botocore() -> None:
@@ -373,10 +372,10 @@ def test_the_domains_of_partitions_are_those_of_botocore() -> None:
 def test_a_stack_that_is_nowhere_has_no_address(monkeypatch: pytest.MonkeyPatch, stack_id: str) -> None:
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     url = "https://cloudformation-custom-resource-response-useast1.s3.amazonaws.com/x"
-    assert not Request.parse({**CREATE, "ResponseURL": url, "StackId": stack_id}).is_from_cloudformation
+    assert not Request({**CREATE, "ResponseURL": url, "StackId": stack_id}).is_from_cloudformation
 
 
 def test_a_cloud_that_is_not_aws_takes_responses_where_it_takes_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://localhost:4566")
-    assert Request.parse({**CREATE, "ResponseURL": "http://localhost:4566/x"}).is_from_cloudformation
-    assert not Request.parse({**CREATE, "ResponseURL": "http://localhost:4567/x"}).is_from_cloudformation
+    assert Request({**CREATE, "ResponseURL": "http://localhost:4566/x"}).is_from_cloudformation
+    assert not Request({**CREATE, "ResponseURL": "http://localhost:4567/x"}).is_from_cloudformation
