@@ -73,7 +73,7 @@ class Request:
         self.scope = f"{self.stack_id}/{self.logical_resource_id}"
         """Who asks: this resource of this stack. A stack made again under its old name is another one."""
         seconds = str(new.get("WaitSeconds") or "")
-        self.wait_seconds = min(int(seconds) if seconds.isdecimal() else DEFAULT_WAIT_SECONDS, _LONGEST_WAIT_SECONDS)
+        self.wait_seconds = min(float(seconds) if seconds.isdecimal() else DEFAULT_WAIT_SECONDS, _LONGEST_WAIT_SECONDS)
         """How long the request may take, once its first call has come."""
         self.sent_at = _sent_at(self.response_url)
         """When CloudFormation sent the request, by the date in its URL; infinite where the URL has none."""

@@ -74,7 +74,7 @@ _RULES = {
         patience=_CONFLICT_PATIENCE_SECONDS,
     ),
     "ValidationException": ErrorRule(
-        "HealthImaging does not accept the request; correct what it names and deploy again",
+        "the request was not accepted; correct what it names and deploy again",
         retry_while_propagating=True,
     ),
     "ResourceNotFoundException": ErrorRule(
