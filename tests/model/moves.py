@@ -9,6 +9,7 @@ from pathlib import Path
 from types import FrameType
 
 import healthimaging_import
+from healthimaging_import.handler import handle
 from tests.model.fakes import Plans, World
 from tests.model.runs import Stage, filled, properties
 
@@ -24,11 +25,9 @@ def moves_of_one_create() -> Counter[tuple[str, str]]:
     def profile(frame: FrameType, event: str, _: object) -> None:
         if event != "call" or not frame.f_code.co_filename.startswith(ROOT):
             return
-        callers = list(callers_of(frame))
-        if not callers or "handler" != module_of(callers[-1]):
-            return  # a test's own question
-        if callers[0].f_code.co_filename != frame.f_code.co_filename:
-            moves[module_of(callers[0]), module_of(frame)] += 1
+        caller = caller_of(frame)
+        if caller and caller.f_code.co_filename != frame.f_code.co_filename and is_of_function(caller):
+            moves[module_of(caller), module_of(frame)] += 1
 
     world = World(plans=Plans(seconds=JOB_SECONDS))
     filled(world)
@@ -51,6 +50,21 @@ def callers_of(frame: FrameType) -> Iterator[FrameType]:
         if caller.f_code.co_filename.startswith(ROOT):
             yield caller
         caller = caller.f_back
+
+
+def caller_of(frame: FrameType) -> FrameType | None:
+    """Find the nearest caller in the package; None where it is called by a test, or by what a test stands for."""
+    caller = frame.f_back
+    while caller and not caller.f_code.co_filename.startswith((ROOT, TESTS)):
+        caller = caller.f_back
+    return caller if caller and caller.f_code.co_filename.startswith(ROOT) else None
+
+
+def is_of_function(frame: FrameType | None) -> bool:
+    """Whether a call is made for the create, and not by a test that reads what the function has written."""
+    while frame and frame.f_code is not handle.__code__:
+        frame = caller_of(frame)
+    return frame is not None
 
 
 def module_of(frame: FrameType) -> str:

@@ -56,6 +56,8 @@ class ImportRequest:
     """
     series: str = field(init=False, compare=False)
     """A name for all runs of the same meaning, whatever their ``run_id``."""
+    store_scope: str = field(init=False, compare=False)
+    """A name for all that this import puts into its data store."""
 
     @staticmethod
     def read(scope: str, properties: ImportProperties, run_id: str = "") -> ImportRequest:
@@ -105,11 +107,7 @@ class ImportRequest:
         meaning = import_meaning(self.scope, properties)
         object.__setattr__(self, "intent", _digest({**meaning, "runId": self.run_id}))
         object.__setattr__(self, "series", _digest({**meaning, "runId": ""}))
-
-    @cached_property
-    def store_scope(self) -> str:
-        """A name for all that this import puts into its data store."""
-        return _digest({"scope": self.scope, "datastoreId": self.datastore_id})
+        object.__setattr__(self, "store_scope", _digest({"scope": self.scope, "datastoreId": self.datastore_id}))
 
     @cached_property
     def import_name(self) -> str:

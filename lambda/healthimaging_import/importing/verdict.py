@@ -9,6 +9,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from healthimaging_import.aws.redact import redact
@@ -45,7 +46,7 @@ class Counts:
     warnings: Mapping[str, int] = field(default_factory=dict)
     """Files by warning code, for example ``{"45344": 2}``; :data:`UNREAD` is 1 where some were not read."""
 
-    @property
+    @cached_property
     def rejected(self) -> int:
         """Files that were scanned and not imported, for whatever reason."""
         return max(self.customer_errors + self.server_errors, self.scanned - self.imported)
