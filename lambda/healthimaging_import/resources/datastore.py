@@ -86,9 +86,7 @@ def _check_unchanged(live: Mapping[str, Any], wanted: Mapping[str, str], before:
     CloudFormation would create a new, empty store and leave this one; that is a move, which somebody has to want.
     """
     changed = [
-        name
-        for name in _SETTINGS.values()
-        if wanted.get(name) != before.get(name) and (wanted.get(name) or None) != (live.get(name) or None)
+        name for name in _SETTINGS.values() if wanted.get(name) not in (before.get(name), live.get(name) or None)
     ]
     if changed:
         raise TerminalError(
