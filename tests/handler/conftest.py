@@ -25,7 +25,6 @@ from tests.handler.fake_aws import DICOM, RESULTS, ROLE, SOURCE, Clock, FakeAws,
 from tests.handler.state_machine import Machine
 
 _ONCE = Config(retries={"mode": "standard", "total_max_attempts": 1}, read_timeout=600, inject_host_prefix=False)
-_CREATE_CLIENT = clients._create_client
 
 
 @pytest.fixture(scope="session")
@@ -53,14 +52,14 @@ def aws(server: Server, monkeypatch: pytest.MonkeyPatch) -> FakeAws:
     return server.aws
 
 
-def _create_cached_client(service: str, _: Config, credentials: dict[str, str]) -> Any:
+def _create_cached_client(service: str, credentials: dict[str, str], **_: bool) -> Any:
     return _client(service, tuple(sorted(credentials.items())))
 
 
 @functools.cache
 def _client(service: str, credentials: tuple[tuple[str, str], ...]) -> Any:
     """A client takes 50 ms to create: those of equal credentials are created once for all tests."""
-    return _CREATE_CLIENT(service, _ONCE, dict(credentials))
+    return clients._session().client(service, config=_ONCE, **dict(credentials))
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ from healthimaging_import.errors import RetryableError, TerminalError
 from healthimaging_import.service_model import ServiceModel
 from tests.handler.fake_aws import ROLE, FakeAws
 
+CREATE_CLIENT = clients._create_client  # before a fixture replaces it
+
 
 def head(calls: Aws) -> int:
     return calls.call("s3", "HeadObject", lambda answer: int(answer["ContentLength"]), Bucket="source", Key="k")
@@ -91,9 +93,10 @@ def test_a_start_is_sent_once_so_that_it_is_known_how_long_it_may_be_on_its_way(
 ) -> None:
     seen: dict[tuple[str, int], Any] = {}
 
-    def create(service: str, config: Any, credentials: dict[str, str]) -> Any:
+    def create(service: str, credentials: dict[str, str], **once: bool) -> Any:
+        config = CREATE_CLIENT(service, credentials, **once).meta.config
         seen[service, config.retries["total_max_attempts"]] = config
-        return cached(service, config, credentials)
+        return cached(service, credentials)
 
     cached = clients._create_client
     monkeypatch.setattr(clients, "_create_client", create)

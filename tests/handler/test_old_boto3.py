@@ -48,7 +48,7 @@ request = ImportRequest(
 print(json.dumps({
     "version": boto3.__version__,
     "place": boto3.__file__,
-    "packaged": start(clients._create_client("medical-imaging", clients._config(once=False), {})),
+    "packaged": start(clients._create_client("medical-imaging", {})),
     "own": start(boto3.client("medical-imaging")),
 }))
 """

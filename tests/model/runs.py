@@ -202,7 +202,7 @@ class Stage:
     def install(self) -> None:
         """Put the fakes in place."""
         self._create_client = clients._create_client
-        clients._create_client = lambda service, *_: client_of(self.world, service)
+        clients._create_client = lambda service, *_, **__: client_of(self.world, service)
         self._replaced = [(module, module.time) for module in (handler, receiving, cfn, publish, record)]
         for module, _ in self._replaced:
             module.time = self.world.clock()  # type: ignore[attr-defined]

@@ -20,7 +20,6 @@ from healthimaging_import.service_model import MODELS
 
 if TYPE_CHECKING:
     import boto3
-    from botocore.config import Config
 
 T = TypeVar("T")
 CALL_SECONDS = 40
@@ -152,14 +151,13 @@ class Aws:
         if session is None or time.monotonic() - session.since > _REUSE_SECONDS:
             session = _sessions[self.role_arn] = _RoleSession(time.monotonic(), self._assume_role())
         if (service, once) not in session.clients:
-            session.clients[service, once] = _create_client(service, _config(once=once), session.credentials)
+            session.clients[service, once] = _create_client(service, session.credentials, once=once)
         return session.clients[service, once]
 
     def _assume_role(self) -> dict[str, str]:
         with self._translating("sts", "AssumeRole"):
-            answer = _create_client("sts", _config(once=False), {}).assume_role(
-                RoleArn=self.role_arn, RoleSessionName="healthimaging-import"
-            )["Credentials"]
+            given = {"RoleArn": self.role_arn, "RoleSessionName": "healthimaging-import"}
+            answer = _create_client("sts", {}).assume_role(**given)["Credentials"]
             return {
                 "aws_access_key_id": answer["AccessKeyId"],
                 "aws_secret_access_key": answer["SecretAccessKey"],
@@ -190,14 +188,11 @@ def _method(operation: str) -> str:
     return name
 
 
-def _config(*, once: bool) -> Config:
+def _create_client(service: str, credentials: dict[str, str], *, once: bool = False) -> Any:  # noqa: ANN401 - as above
     from botocore.config import Config  # noqa: PLC0415 - as the module says
 
     retries = {"mode": "standard", "total_max_attempts": 1 if once else 4}
-    return Config(retries=retries, connect_timeout=5, read_timeout=20)
-
-
-def _create_client(service: str, config: Config, credentials: dict[str, str]) -> Any:  # noqa: ANN401
+    config = Config(retries=retries, connect_timeout=5, read_timeout=20)
     return _session().client(service, config=config, **credentials)
 
 
