@@ -52,13 +52,8 @@ def redact(text: str, longest: int = 120) -> str:
     kept: list[str] = []
     for position, token in enumerate(text.split()):
         word = token.strip(".,:;()'\"")
-        known = (
-            _LIMIT.fullmatch(word)
-            or word in _ACRONYMS
-            or word in _vocabulary()
-            or (position == 0 and word.lower() in _vocabulary())
-        )
-        if known:
+        plain = word.lower() if position == 0 else word
+        if plain in _vocabulary() or word in _ACRONYMS or _LIMIT.fullmatch(word):
             kept.append(word)
         elif not kept or kept[-1] != _GAP:
             kept.append(_GAP)
