@@ -9,6 +9,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import time
 import urllib.error
 import urllib.request
@@ -16,24 +17,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from healthimaging_import import log
 from healthimaging_import.contract import DEFAULT_WAIT_SECONDS, MAX_WAIT_SECONDS, RESPONSE_BUCKET, ResourceType
 
+_DNS_SUFFIX = "amazonaws.com"
 _DNS_SUFFIXES = {
-    "aws": "amazonaws.com",
-    "aws-cn": "amazonaws.com.cn",
-    "aws-eusc": "amazonaws.eu",
-    "aws-iso": "c2s.ic.gov",
-    "aws-iso-b": "sc2s.sgov.gov",
-    "aws-iso-e": "cloud.adc-e.uk",
-    "aws-iso-f": "csp.hci.ic.gov",
-    "aws-us-gov": "amazonaws.com",
+    "cn-": "amazonaws.com.cn",
+    "eu-isoe-": "cloud.adc-e.uk",
+    "eusc-": "amazonaws.eu",
+    "us-iso-": "c2s.ic.gov",
+    "us-isob-": "sc2s.sgov.gov",
+    "us-isof-": "csp.hci.ic.gov",
 }
-"""The domain of each partition. Nothing tells it to a function, and responding must not need botocore."""
+"""The domain of Regions that begin so. Nothing tells it to a function, and responding must not need botocore."""
 _S3_ENDPOINTS = ("s3.", "s3-", "s3.dualstack.", "s3-fips.", "s3-fips.dualstack.")
 """How the endpoints of S3 in a Region begin: https://docs.aws.amazon.com/general/latest/gr/s3.html."""
+_AWS_URL = re.compile(r"(?=[!-~]+\Z)https://([a-z0-9.-]+)(/[^?#\\]*)(\?[^#\\]*)?")
+"""A URL in which every library sees the same host and path: without user, port, escapes in the host, or fragment."""
 _LONGEST_WAIT_SECONDS = MAX_WAIT_SECONDS - 120
 """The response has to arrive before CloudFormation's hour is over, and the last step takes a while."""
 _RIGHTS = (
@@ -107,26 +109,29 @@ class Request:
     @property
     def is_from_cloudformation(self) -> bool:
         """Whether the response goes to CloudFormation, and not to somebody who made the request up."""
-        url = urlsplit(self.response_url)
         # A cloud that is not AWS takes responses where it takes everything.
-        endpoint = urlsplit(os.environ.get("AWS_ENDPOINT_URL", "")).netloc
+        endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
         if endpoint:
-            return url.netloc == endpoint
-        _, partition, _, region, *_ = [*self.stack_id.split(":"), "", "", "", ""]
-        suffix = _DNS_SUFFIXES.get(partition)
-        if url.scheme != "https" or not suffix or not region:
+            return self.response_url.startswith(f"{endpoint.rstrip('/')}/")
+        # A function serves stacks of its own Region only. That of the event is input, as the URL is: the bucket of a
+        # Region that does not exist belongs to whoever creates it.
+        region = os.environ.get("AWS_REGION", "")
+        url = _AWS_URL.fullmatch(self.response_url)
+        is_of_own_region = self.stack_id.split(":")[2:4] == ["cloudformation", region]
+        if not region or not is_of_own_region or not url:
             return False
-        # Anybody may own a bucket of a like name.
+        suffix = next((found for start, found in _DNS_SUFFIXES.items() if region.startswith(start)), _DNS_SUFFIX)
         bucket = RESPONSE_BUCKET + region.replace("-", "")
-        hosts = {f"s3.{suffix}", *(f"{endpoint}{region}.{suffix}" for endpoint in _S3_ENDPOINTS)}
-        is_in_path = url.netloc in hosts and url.path.startswith(f"/{bucket}/") and ".." not in url.path
-        return is_in_path or url.netloc in {f"{bucket}.{host}" for host in hosts}
+        hosts = {f"s3.{suffix}", *(f"{start}{region}.{suffix}" for start in _S3_ENDPOINTS)}
+        host, path, _ = url.groups()
+        is_in_path = host in hosts and path.startswith(f"/{bucket}/") and ".." not in unquote(path)
+        return is_in_path or (host.startswith(f"{bucket}.") and host.removeprefix(f"{bucket}.") in hosts)
 
 
 def _sent_at(response_url: str) -> float:
     """Return when CloudFormation signed the URL of the response."""
-    signed = parse_qs(urlsplit(response_url).query).get("X-Amz-Date", [""])[0]
     try:
+        signed = parse_qs(urlsplit(response_url).query).get("X-Amz-Date", [""])[0]
         return datetime.strptime(signed, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
     except ValueError:
         return float("inf")

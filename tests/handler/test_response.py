@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 import time
@@ -292,6 +293,13 @@ def test_an_answer_that_nobody_can_read_is_tried_again(monkeypatch: pytest.Monke
 # -- to CloudFormation alone -----------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def own_region(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On AWS, in the Region of the stack of CREATE."""
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -312,14 +320,41 @@ def test_an_answer_that_nobody_can_read_is_tried_again(monkeypatch: pytest.Monke
         "https://s3.us-east-1.amazonaws.com/evil/cloudformation-custom-resource-response-useast1/x",
         "https://s3.us-east-1.amazonaws.com/cloudformation-custom-resource-response-useast1/../evil/x",
         "https://s3.us-east-1.amazonaws.com.attacker.example/cloudformation-custom-resource-response-useast1/x",
+        "https://s3.us-east-1.amazonaws.com/cloudformation-custom-resource-response-useast1/%2e%2e/evil/x",
+        "https://s3.us-east-1.amazonaws.com/cloudformation-custom-resource-response-useast1%2f..%2fevil/x",
+        "https://s3.us-east-1.amazonaws.com/cloudformation-custom-resource-response-useast1/x%2F%2E.%2Fevil/x",
+        "https://s3.us-east-1.amazonaws.com//cloudformation-custom-resource-response-useast1/x",
+        "https://cloudformation-custom-resource-response-useast1.s3.amazonaws.com\\@attacker.example/x",
+        "https://cloudformation-custom-resource-response-useast1.s3.amazonaws.com/\\attacker.example",
+        "https://cloudformation-custom-resource-response-useast1.s3.amazonaws.com%2eattacker.example/x",
+        "https://cloudformation-custom-resource-response-useast1.s3.amazonaws.com%00.attacker.example/x",
+        "https://cloudformation-custom-resource-response-useast1.s3.amazonaws.com#@attacker.example/x",
+        "https://cloudformation-custom-resource-response-useast1.s3.amazonaws.com/#@attacker.example/x",
+        "https://cloudformation-custom-resource-response-useast1.s3.amazonaws.com?@attacker.example/x",
+        "https://attacker.example#.cloudformation-custom-resource-response-useast1.s3.amazonaws.com/x",
+        "https://cloudformation-custom-resource-response-useast1.s3.amazonaws.com./x",
+        "https://cloudformation-custom-resource-response-useast1.s3.AMAZONAWS.com/x",
+        "https://cloudformation-custom-resource-response-useast1.s3.\u24d0mazonaws.com/x",
+        "https://cloudformation-custom-resource-response-useast1.s3.am\u0430zonaws.com/x",
+        "https://cloudformation-custom-resource-response-useast1.s3.xn--mazonaws-l8f.com/x",
+        "https://cloudformation-custom-resource-response-useast1.s3.amazonaws.com/\u2100",
+        "https://cloudformation-custom-resource-response-useast1.s3.amazonaws.com/x y",
+        "https://cloudformation-custom-resource-response-useast1.s3.amazonaws.com/x\r\nHost: attacker.example",
+        "https://cloudformation-custom-resource-response-useast1.s3.amazon\naws.com/x",
+        " https://cloudformation-custom-resource-response-useast1.s3.amazonaws.com/x",
+        "https://cloudformation-custom-resource-response-useast1.s3.amazonaws.com/x\n",
+        "<URL:https://cloudformation-custom-resource-response-useast1.s3.amazonaws.com/x>",
+        "https:cloudformation-custom-resource-response-useast1.s3.amazonaws.com/x",
+        "https://[cloudformation-custom-resource-response-useast1.s3.amazonaws.com]/x",
+        "https://[::1/x",
         "file:///etc/passwd",
         "",
     ],
 )
+@pytest.mark.usefixtures("own_region")
 def test_no_response_goes_elsewhere(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], url: str
 ) -> None:
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     monkeypatch.setattr(cfn.urllib.request, "urlopen", lambda *_, **__: pytest.fail("a response was sent"))
     send(Request({**CREATE, "ResponseURL": url}), Response(success=True))
     assert {"step": "not responded", "reason": "the response is not for CloudFormation"} == json.loads(
@@ -333,6 +368,8 @@ PLACES = [
     ("aws-cn", "cn-north-1", "amazonaws.com.cn"),
     ("aws-us-gov", "us-gov-west-1", "amazonaws.com"),
     ("aws-eusc", "eusc-de-east-1", "amazonaws.eu"),
+    ("aws-iso-b", "us-isob-east-1", "sc2s.sgov.gov"),
+    ("aws", "me-central-1", "amazonaws.com"),
 ]
 ENDPOINTS = [
     "s3",
@@ -353,6 +390,7 @@ def test_cloudformations_own_addresses_are_known(
     """Every endpoint that S3's page of endpoints names, dual-stack ones included, with the bucket in host or path."""
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     partition, region, suffix = place
+    monkeypatch.setenv("AWS_REGION", region)
     host = f"{endpoint.format(region=region)}.{suffix}"
     bucket = f"cloudformation-custom-resource-response-{region.replace('-', '')}"
     url = f"{way.format(bucket=bucket, host=host)}?X-Amz-Signature=1"
@@ -362,20 +400,114 @@ def test_cloudformations_own_addresses_are_known(
     assert not Request({**CREATE, "ResponseURL": url, "StackId": elsewhere}).is_from_cloudformation
 
 
-def test_the_domains_of_partitions_are_those_of_botocore() -> None:
-    session = botocore.session.Session()
-    partitions = session.get_data("partitions")["partitions"]
-    assert {it["id"]: it["outputs"]["dnsSuffix"] for it in partitions} == cfn._DNS_SUFFIXES
+PARTITIONS = botocore.session.Session().get_data("partitions")["partitions"]
 
 
-@pytest.mark.parametrize("stack_id", ["", "arn", "arn:aws:cloudformation", "arn:nowhere:cloudformation:us-east-1:1:x"])
-def test_a_stack_that_is_nowhere_has_no_address(monkeypatch: pytest.MonkeyPatch, stack_id: str) -> None:
+@pytest.mark.parametrize(
+    ("region", "suffix"),
+    [
+        (region, partition["outputs"]["dnsSuffix"])
+        for partition in PARTITIONS
+        for region in partition["regions"]
+        if re.match(partition["regionRegex"], region)
+    ],
+)
+def test_every_region_has_the_domain_that_botocore_knows(
+    monkeypatch: pytest.MonkeyPatch, region: str, suffix: str
+) -> None:
+    """Regions that have to be opted into, and those of every partition, are Regions like all others."""
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    url = "https://cloudformation-custom-resource-response-useast1.s3.amazonaws.com/x"
-    assert not Request({**CREATE, "ResponseURL": url, "StackId": stack_id}).is_from_cloudformation
+    monkeypatch.setenv("AWS_REGION", region)
+    host = f"cloudformation-custom-resource-response-{region.replace('-', '')}.s3.{region}"
+    stack_id = CREATE["StackId"].replace("us-east-1", region)
+    for domain in {partition["outputs"]["dnsSuffix"] for partition in PARTITIONS}:
+        request = Request({**CREATE, "ResponseURL": f"https://{host}.{domain}/x", "StackId": stack_id})
+        assert (domain == suffix) == request.is_from_cloudformation
+
+
+@pytest.mark.parametrize(
+    "stack_id",
+    [
+        "",
+        "arn",
+        "arn:aws:cloudformation",
+        "arn:aws:cloudformation::111122223333:stack/S/1",
+        "arn:aws:cloudformation:us-west-2:111122223333:stack/S/1",
+        "arn:aws:cloudformation:US-EAST-1:111122223333:stack/S/1",
+        "arn:aws:s3:us-east-1:111122223333:stack/S/1",
+    ],
+)
+@pytest.mark.usefixtures("own_region")
+def test_a_stack_that_is_not_in_the_functions_region_has_no_address(stack_id: str) -> None:
+    for region in ("useast1", "uswest2", ""):
+        url = f"https://cloudformation-custom-resource-response-{region}.s3.amazonaws.com/x"
+        assert not Request({**CREATE, "ResponseURL": url, "StackId": stack_id}).is_from_cloudformation
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://cloudformation-custom-resource-response-evil.s3.amazonaws.com/x",
+        "https://s3.amazonaws.com/cloudformation-custom-resource-response-evil/x",
+        "https://cloudformation-custom-resource-response-evil.s3.evil.amazonaws.com/x",
+        "https://s3.evil.amazonaws.com/cloudformation-custom-resource-response-evil/x",
+        "https://cloudformation-custom-resource-response-useast1.s3.amazonaws.com/x",
+    ],
+)
+@pytest.mark.usefixtures("own_region")
+def test_a_region_made_up_in_the_stack_id_opens_no_bucket_of_a_stranger(url: str) -> None:
+    """Anybody may create the bucket of a Region that does not exist."""
+    made_up = CREATE["StackId"].replace("us-east-1", "evil")
+    assert not Request({**CREATE, "ResponseURL": url, "StackId": made_up}).is_from_cloudformation
+
+
+@pytest.mark.parametrize("partition", ["aws-cn", "aws-eusc", "aws-iso-e", "aws-us-gov", "aws-evil", "nowhere", ""])
+@pytest.mark.parametrize("domain", ["amazonaws.com.cn", "amazonaws.eu", "cloud.adc-e.uk", "api.aws", "evil"])
+@pytest.mark.usefixtures("own_region")
+def test_a_partition_made_up_in_the_stack_id_opens_no_other_domain(partition: str, domain: str) -> None:
+    url = f"https://cloudformation-custom-resource-response-useast1.s3.us-east-1.{domain}/x"
+    made_up = CREATE["StackId"].replace("arn:aws:", f"arn:{partition}:")
+    assert not Request({**CREATE, "ResponseURL": url, "StackId": made_up}).is_from_cloudformation
+
+
+@pytest.mark.parametrize("stack_region", ["", "us-east-1"])
+def test_a_function_that_does_not_know_its_region_responds_to_nobody(
+    monkeypatch: pytest.MonkeyPatch, stack_region: str
+) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.delenv("AWS_REGION", raising=False)
+    stack_id = CREATE["StackId"].replace("us-east-1", stack_region)
+    for url in ("https://cloudformation-custom-resource-response-.s3.amazonaws.com/x", CREATE["ResponseURL"]):
+        assert not Request({**CREATE, "ResponseURL": url, "StackId": stack_id}).is_from_cloudformation
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+def test_a_redirection_is_not_followed(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """The host was checked, and one that it names was not."""
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere, socket.create_server(("127.0.0.1", 0)) as listener:
+        elsewhere.settimeout(0.2)
+        target = f"http://127.0.0.1:{elsewhere.getsockname()[1]}/x"
+        head = f"HTTP/1.1 {code} Elsewhere\r\nLocation: {target}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+        def serve() -> None:
+            for _ in range(5):
+                connection, _ = listener.accept()
+                with connection:
+                    connection.recv(65536)
+                    connection.sendall(head.encode())
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        with pytest.raises(OSError, match="CloudFormation could not be reached"):
+            send(parsed_with(monkeypatch, f"http://127.0.0.1:{listener.getsockname()[1]}/"), Response(success=True))
+        thread.join(10)
+        with pytest.raises(TimeoutError):
+            elsewhere.accept()
 
 
 def test_a_cloud_that_is_not_aws_takes_responses_where_it_takes_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://localhost:4566")
     assert Request({**CREATE, "ResponseURL": "http://localhost:4566/x"}).is_from_cloudformation
     assert not Request({**CREATE, "ResponseURL": "http://localhost:4567/x"}).is_from_cloudformation
+    assert not Request({**CREATE, "ResponseURL": "http://localhost:4566@x/"}).is_from_cloudformation
+    assert not Request({**CREATE, "ResponseURL": "http://[localhost:4566/x"}).is_from_cloudformation

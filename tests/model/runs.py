@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import re
 import zipfile
 from collections import Counter
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 from healthimaging_cdk._provider.state_machine import DEFINITION
 from healthimaging_import import cfn, handler, receiving
@@ -206,11 +208,14 @@ class Stage:
         self._replaced = [(module, module.time) for module in (handler, receiving, cfn, publish, record)]
         for module, _ in self._replaced:
             module.time = self.world.clock()  # type: ignore[attr-defined]
+        self._environment = patch.dict(os.environ, {"AWS_REGION": "us-east-1"})
+        self._environment.start()
         self._urllib = cfn.urllib
         cfn.urllib = AnsweringUrls(self.world)  # type: ignore[attr-defined]
 
     def uninstall(self) -> None:
         """Take them away again."""
+        self._environment.stop()
         cfn.urllib = self._urllib  # type: ignore[attr-defined]
         for module, real in self._replaced:
             module.time = real  # type: ignore[attr-defined]
