@@ -97,7 +97,7 @@ def test_of_all_other_denials_no_name_is_told(said: str, expected: str) -> None:
 
 
 def test_a_denial_is_short() -> None:
-    assert 400 == len(read_denial(f"{DENIED} on resource: arn:aws:iam::111122223333:role/{'r' * 1000}")[0])
+    assert 600 == len(read_denial(f"{DENIED} on resource: arn:aws:iam::111122223333:role/{'r' * 1000}")[0])
 
 
 OBJECT_DENIED = "User: arn:aws:sts::111122223333:assumed-role/Import/x is not authorized to perform: s3:GetObject"
@@ -120,11 +120,142 @@ def test_no_part_of_any_key_comes_through(key: str) -> None:
             assert f"{OBJECT_DENIED} on resource: ..." == read_denial(f"{OBJECT_DENIED} on resource: {resource}")[0]
 
 
+KINDS = [
+    ("an", "identity-based policy"),
+    ("a", "resource-based policy"),
+    ("a", "session policy"),
+    ("a", "service control policy"),
+    ("a", "resource control policy"),
+    ("a", "VPC endpoint policy"),
+    ("the", "role trust policy"),
+    ("a", "permissions boundary"),
+]
+POLICY_ARNS = [
+    "arn:aws:organizations::987654321098:policy/o-qv5af4abcd/service_control_policy/p-2kgnabcd",
+    "arn:aws-us-gov:organizations::777788889999:policy/o-exampleorgid/resource_control_policy/p-examplepolicyid",
+    "arn:aws:organizations::aws:policy/service_control_policy/p-FullAWSAccess",
+    "arn:aws:iam::111122223333:policy/path/of/Deny+=,.@-Images",
+    "arn:aws-cn:iam::aws:policy/AWSCompromisedKeyQuarantineV3",
+]
+CONSOLE = (
+    ". Go to https://us-east-1.console.aws.amazon.com/iam/home?region=us-east-1#/authorization-details/EXAMPLE1a2b for "
+    "complete details, or call the GetRequestAuthorizationDetails API with the following authorization id: EXAMPLE1a2b"
+)
+MORE = ["", ".", CONSOLE]
+"""What AWS may write after the reason."""
+RESOURCES = {
+    "s3:PutObject": ('"arn:aws:s3:::source/in/DOE^JANE/1.dcm"', "..."),
+    "s3:ListBucket": ('"arn:aws:s3:::source"', "..."),
+    "kms:Decrypt": (KMS_KEY := "arn:aws:kms:us-east-1:111122223333:key/0123-4567", KMS_KEY),
+    "kms:GenerateDataKey": (f'"{KMS_KEY}"', f'"{KMS_KEY}"'),
+    "sns:Publish": (TOPIC := "arn:aws:sns:us-east-1:111122223333:Topic", TOPIC),
+}
+KMS_REASON = (
+    "because the resource does not exist in this Region, no resource-based policies allow access, or a resource-based "
+    "policy explicitly denies access"
+)
+IMPORT = "User: arn:aws:sts::111122223333:assumed-role/Import/x is not authorized to perform: "
+
+
+@pytest.mark.parametrize("more", MORE)
+@pytest.mark.parametrize("action", RESOURCES)
+@pytest.mark.parametrize(("article", "kind"), KINDS)
+def test_a_denial_names_the_action_and_the_kind_of_policy(article: str, kind: str, action: str, more: str) -> None:
+    resource, told = RESOURCES[action]
+    for why in (f" because no {kind} allows the {action} action", f" with an explicit deny in {article} {kind}"):
+        assert (
+            f"{IMPORT}{action} on resource: {told}{why}"
+            == read_denial(f"{IMPORT}{action} on resource: {resource}{why}{more}")[0]
+        )
+        assert f"{IMPORT}{action}{why}" == read_denial(f"{IMPORT}{action}{why}{more}")[0]
+
+
+@pytest.mark.parametrize("more", MORE)
+@pytest.mark.parametrize("introduced", [": ", ", with policy ARN: "])
+@pytest.mark.parametrize("arn", POLICY_ARNS)
+@pytest.mark.parametrize("action", RESOURCES)
+def test_a_denial_names_the_policy(action: str, arn: str, introduced: str, more: str) -> None:
+    """https://aws.amazon.com/blogs/security/enhanced-access-denied-error-messages-with-policy-arns."""
+    resource, told = RESOURCES[action]
+    for article, kind in KINDS:
+        why = f" with an explicit deny in {article} {kind}"
+        assert (
+            f"{IMPORT}{action} on resource: {told}{why}: {arn}"
+            == read_denial(f"{IMPORT}{action} on resource: {resource}{why}{introduced}{arn}{more}")[0]
+        )
+        assert f"{IMPORT}{action}{why}: {arn}" == read_denial(f"{IMPORT}{action}{why}{introduced}{arn}{more}")[0]
+
+
+@pytest.mark.parametrize(
+    "arn",
+    [
+        "arn:aws:s3:::source/DOE",
+        "arn:aws:iam::111122223333:role/DOE",
+        "arn:aws:iam::111122223333:policy/DOE^JANE",
+        "arn:aws:iam::111122223333:policy/D\u00d6E",
+        "arn:aws:kms:us-east-1:111122223333:key/DOE",
+        "DOE",
+    ],
+)
+@pytest.mark.parametrize("resource", ['"arn:aws:s3:::source/1"', "arn:aws:s3:::source/1"])
+def test_what_is_no_policys_arn_is_left_out(resource: str, arn: str) -> None:
+    why = " with an explicit deny in a session policy"
+    told = read_denial(f"{OBJECT_DENIED} on resource: {resource}{why}: {arn}")[0]
+    assert "DOE" not in told
+    assert arn == "DOE" or f"{OBJECT_DENIED} on resource: ...{why}" == told
+
+
+@pytest.mark.parametrize("why", [
+    " with an explicit deny in an identity-based policy: arn:aws:iam::111122223333:policy/DOE-JANE",
+    " with an explicit deny in a session policy, with policy ARN: arn:aws:iam::aws:policy/DOE.",
+    " because no identity-based policy allows the s3:DOE action",
+    " because no identity-based policy allows the s3:DOE action. Go to https://DOE",
+])  # fmt: skip
+@pytest.mark.parametrize("end", ["", " with an explicit deny in a VPC endpoint policy: arn:aws:s3:::DOE"])
+@pytest.mark.parametrize(
+    "name", ["arn:aws:s3:::source/in{}", '"arn:aws:s3:::source/in{}"', '"arn:aws:s3:::b/in"{}"', "{}"]
+)
+def test_a_name_that_reads_like_a_reason_tells_nothing_of_itself(name: str, why: str, end: str) -> None:
+    told = read_denial(f"{OBJECT_DENIED} on resource: {name.format(why)}{end}")[0]
+    assert "DOE" not in told
+    assert told.startswith(f"{OBJECT_DENIED} on resource: ...")
+
+
+@pytest.mark.parametrize("on", ["this resource", "the resource associated with this ciphertext"])
+@pytest.mark.parametrize("why", [KMS_REASON, "because no identity-based policy allows the kms:Decrypt action"])
+def test_what_kms_says_of_a_key_is_repeated(on: str, why: str) -> None:
+    said = f"{IMPORT}kms:Decrypt on {on} {why}"
+    told, remedy = read_denial(said)
+    assert said == told
+    assert remedy.startswith("the role lacks kms:Decrypt on the bucket's KMS key")
+
+
+def test_a_denial_with_the_longest_names_that_cdk_makes_is_told_whole() -> None:
+    who = f"arn:aws-us-gov:sts::111122223333:assumed-role/{'R' * 64}/{'s' * 64}"
+    key = "arn:aws-us-gov:kms:us-gov-west-1:111122223333:key/mrk-" + "0" * 32
+    policy = f"arn:aws-us-gov:organizations::111122223333:policy/o-{'0' * 32}/service_control_policy/p-{'0' * 32}"
+    said = (
+        f"User: {who} is not authorized to perform: kms:GenerateDataKeyWithoutPlaintext on resource: {key} "
+        f"with an explicit deny in a service control policy: {policy}"
+    )
+    assert said == read_denial(said)[0]
+
+
 @pytest.mark.parametrize(
     ("action", "why", "expected"),
     [
         ("kms:Decrypt", "", "the role lacks kms:Decrypt on the bucket's KMS key: pass the bucket with its encryption_"),
         ("s3:PutObject", " with an explicit deny in a resource-based policy", "the bucket's policy denies the request"),
+        (
+            "s3:PutObject",
+            f" with an explicit deny in a resource-based policy{CONSOLE}",
+            "the bucket's policy denies the request",
+        ),
+        (
+            "kms:Decrypt",
+            f" with an explicit deny in a service control policy: {POLICY_ARNS[0]}",
+            "the role lacks kms:Decrypt on the bucket's KMS key",
+        ),
         ("s3:GetObject", " with an explicit deny in a resource-based policy", ""),
         ("s3:PutObject", " with an explicit deny in a service control policy", ""),
         ("s3:PutObject", "", ""),

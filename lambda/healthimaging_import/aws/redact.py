@@ -20,12 +20,25 @@ _DENIED = re.compile(
     rf"User: {_ARN.format(service='(iam|sts)')} is not authorized to perform: (?P<action>{_ACTION})(?!\S)", re.ASCII
 )
 _RESOURCE = " on resource: "
-_TOLD = re.compile(_RESOURCE + _ARN.format(service="(medical-imaging|iam|states|kms)") + r"(?!\S)", re.ASCII)
-_WHY = re.compile(
-    rf" because no (?P<missing>{_POLICY}) allows the {_ACTION} action\Z"
-    rf"| with an explicit deny in an? (?P<denying>{_POLICY})\Z"
+_TOLD = re.compile(
+    rf'{_RESOURCE}"?{_ARN.format(service="(medical-imaging|iam|states|kms|sns|events|cloudformation)")}"?(?!\S)'
+    r"| on (this resource|the resource associated with this ciphertext)(?!\S)",
+    re.ASCII,
 )
-_LONGEST_DENIAL = 400
+_WHY = re.compile(
+    rf" because no (?P<missing>{_POLICY}) allows the {_ACTION} action"
+    rf"| with an explicit deny in (?P<article>an?|the) (?P<denying>{_POLICY})"
+    r"((, with policy ARN)?: (?P<arn>arn:aws[a-z-]*:(iam|organizations)::([0-9]{12}|aws):policy/[\w+=,.@/-]*[\w+=@-])"
+    r"(?=\.?(\s|\Z)))?"
+    "| because the resource does not exist in this Region, no resource-based policies allow access, or "
+    "a resource-based policy explicitly denies access",
+    re.ASCII,
+)
+"""IAM's words for each kind of policy, and KMS's own:
+https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html."""
+_END = re.compile(r"(: arn:\S+)?(\.?\Z|\. Go to https://)")
+"""What may follow: https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied-authorization-id.html."""
+_LONGEST_DENIAL = 600
 _MORE_WORDS = (
     "a an and are as at authorized be by can cannot could did does exceeds expected file files for format found from "
     "has have header in invalid is it its length longer malformed missing must no not of on or parse parsed perform "
@@ -64,23 +77,48 @@ def read_denial(message: str) -> tuple[str, str]:
     """Return what IAM says of a denied call, and what can be done about it.
 
     IAM's own sentence is kept, with resources that can hold no object's name; of any other text the plain words. It
-    names who, the action and often the kind of policy to look at, which is what has to be known to allow it.
+    names who, the action and often the kind of policy to look at, or that policy's ARN.
     """
     denied = _DENIED.match(message)
     if not denied:
         return redact(message), ""
     text, rest = denied[0], message[denied.end() :]
-    reason = _WHY.search(rest)
-    if rest.startswith(_RESOURCE):
-        named = _TOLD.match(rest)
-        text += named[0] if named else _RESOURCE + _GAP
-        rest = rest[named.end() :] if named else ""
-    # Where an object's name may end, only what IAM itself closes its sentence with can be told from it.
+    told = _TOLD.match(rest)
+    if told:
+        text, rest = text + told[0], rest[told.end() :]
+    is_hidden = not told and rest.startswith(_RESOURCE)
+    reason, arn = _reason_after_hidden(rest) if is_hidden else _reason(rest)
+    if is_hidden:
+        text += _RESOURCE + _GAP
     if reason:
-        text += reason[0]
-    elif rest.strip():
+        text += _sentence(reason, denied["action"]) + (f": {arn}" if arn else "")
+    elif rest.strip() and not is_hidden:
         text += f" {redact(rest)}"
     return text[:_LONGEST_DENIAL], _remedy(denied["action"], reason)
+
+
+def _reason(text: str) -> tuple[re.Match[str] | None, str | None]:
+    """Return the reason that a text begins with, and the ARN of the policy that it names."""
+    reason = _WHY.match(text)
+    return reason, reason["arn"] if reason else None
+
+
+def _reason_after_hidden(text: str) -> tuple[re.Match[str] | None, str | None]:
+    """Return the reason that follows a resource whose name may not be told, and may read like a reason itself."""
+    if text.startswith(f'{_RESOURCE}"'):
+        # Whatever the name holds, it is over at the last quotation mark.
+        return _reason(text.rpartition('"')[2])
+    # Nobody can say where the name is over: of what ends the message, only words of ours are told.
+    ends = (reason for reason in reversed([*_WHY.finditer(text)]) if _END.match(text, reason.end()))
+    return next(ends, None), None
+
+
+def _sentence(reason: re.Match[str], action: str) -> str:
+    if reason["missing"]:
+        return f" because no {reason['missing']} allows the {action} action"
+    if reason["denying"]:
+        return f" with an explicit deny in {reason['article']} {reason['denying']}"
+    return reason[0]
 
 
 def _remedy(action: str, reason: re.Match[str] | None) -> str:
