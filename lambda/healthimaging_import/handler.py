@@ -28,7 +28,7 @@ from healthimaging_import.receiving import (
     receive,
     try_patiently,
 )
-from healthimaging_import.resources.step import StepContext, must_succeed, patience_for
+from healthimaging_import.resources.step import StepContext, patience_for, unfinished_response
 
 _RESOURCES: dict[str, str] = {
     ResourceType.DATASTORE: "datastore",
@@ -144,13 +144,8 @@ def _give_up(step: StepContext, reason: str, *, is_lost: bool = False) -> Respon
     response = _call_import("give_up", step, reason, is_lost=is_lost)
     if isinstance(response, Response):
         return response
-    success = must_succeed(request, step.mode)
-    return Response(
-        success=success,
-        reason=reason,
-        physical_resource_id="" if success else str(step.carried.get("datastore_id") or ""),
-        detached=request.resource_type == ResourceType.IMPORT and request.request_type != "Delete",
-    )
+    created = str(step.carried.get("datastore_id") or "")
+    return unfinished_response(request, step.mode, reason, created=created)
 
 
 def _call_import(name: str, step: StepContext, *arguments: Any, **options: Any) -> object:  # noqa: ANN401
@@ -179,7 +174,7 @@ def _rescue(notice: dict[str, Any]) -> State:
         if notice["source"] == "lambda":
             request = Request(detail["requestPayload"])
             reason = f"{_NOT_FINISHED} ({_why_given_up(detail)}); see the function's log group, {_DEPLOY_AGAIN}"
-            send(request, Response(success=request.leaves_nothing, reason=reason))
+            send(request, unfinished_response(request, None, reason))
         elif detail.get("error") != RESPONDED_FAILED:
             _rescue_execution(to_this_version(json.loads(detail["input"])), str(detail.get("status")))
     except Exception as error:  # noqa: BLE001 - nobody is left to tell, and another try would end the same

@@ -15,7 +15,7 @@ from healthimaging_import.cfn import Request, Response, send
 from healthimaging_import.contract import ResourceType
 from healthimaging_import.errors import RetryableError, StepError
 from healthimaging_import.importing.mode import Mode
-from healthimaging_import.resources.step import NOT_IN_PROGRESS, mode_of, must_succeed
+from healthimaging_import.resources.step import NOT_IN_PROGRESS, mode_of, unfinished_response
 
 State = dict[str, Any]
 """What an execution carries: ``event``, ``mode``, ``deploy``, ``began_at``, and what the resource remembers."""
@@ -56,7 +56,7 @@ def receive(event: dict[str, Any]) -> State:
             log.line("later", reason=str(error))
             raise
         # Whatever happens, CloudFormation gets a response.
-        send(request, Response(success=must_succeed(request, state.get("mode")), reason=reason_of(error)))
+        send(request, unfinished_response(request, state.get("mode"), reason_of(error)))
     return {}
 
 

@@ -21,7 +21,7 @@ from healthimaging_import.resources import datastore, image_set_deletion, tags
 from tests.handler.cloudformation_events import event
 from tests.handler.fake_aws import MANIFEST, RESULTS, SOURCE, TOPIC, Clock, FakeAws
 from tests.handler.state_machine import Machine, call_as_lambda_does
-from tests.handler.test_datastore_resource import SETTINGS
+from tests.handler.test_datastore_resource import SETTINGS, deletion
 from tests.handler.test_datastore_resource import request as of_store
 from tests.handler.test_image_set_deletion import fill, left
 from tests.handler.test_image_set_deletion import request as of_image_sets
@@ -113,7 +113,7 @@ def store(aws: FakeAws, machine: Machine) -> str:
 )
 def test_fails_at_once_to_delete_a_store_that_is_in_use(aws: FakeAws, machine: Machine, store: str) -> None:
     aws.fail("HealthImaging.DeleteDatastore", "ConflictException", 409)
-    machine.request(of_store(aws, "Delete", SETTINGS, datastore_id=store))
+    machine.request(deletion(aws, store))
     assert "holds image sets or runs a job" in aws.responses[0]["Reason"]
     assert [] == machine.waited
 
@@ -134,7 +134,7 @@ def test_fails_at_once_to_delete_a_store_that_is_in_use(aws: FakeAws, machine: M
 @pytest.mark.parametrize("operation", ["DeleteDatastore", "GetDatastore"])
 def test_a_store_that_is_not_found_is_gone(aws: FakeAws, machine: Machine, store: str, operation: str) -> None:
     aws.fail(f"HealthImaging.{operation}", "ResourceNotFoundException", 404)
-    machine.request(of_store(aws, "Delete", SETTINGS, datastore_id=store))
+    machine.request(deletion(aws, store))
     assert ["SUCCESS"] == statuses(aws)
 
 
@@ -155,7 +155,7 @@ def going(aws: FakeAws, machine: Machine) -> FakeAws:
     "medical-imaging:DeleteImageSet",
     "ResourceNotFoundException",
     by=image_set_deletion._delete_next,
-    what="done: somebody else deleted it",
+    what="done: somebody else deleted it, or the store",
     always=True,
 )
 def test_an_image_set_that_is_gone_is_deleted(going: FakeAws, machine: Machine) -> None:
@@ -176,6 +176,19 @@ def test_a_locked_image_set_is_deleted_last(going: FakeAws, machine: Machine) ->
     machine.request(of_image_sets(going, "Delete"))
     order = [call.subject[-55:-23] for call in going.calls if call.operation == "HealthImaging.DeleteImageSet"]
     assert (["SUCCESS"], 5) == (statuses(going), len(order))
+
+
+@handled(
+    "medical-imaging:SearchImageSets",
+    "ResourceNotFoundException",
+    by=image_set_deletion._list,
+    what="done: the store is gone",
+    always=True,
+)
+def test_a_store_that_cannot_be_searched_as_it_is_gone_holds_nothing(going: FakeAws, machine: Machine) -> None:
+    going.fail("HealthImaging.SearchImageSets", "ResourceNotFoundException", 404, times=99)
+    machine.request(of_image_sets(going, "Delete"))
+    assert ["SUCCESS"] == statuses(going)
 
 
 @handled(

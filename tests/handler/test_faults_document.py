@@ -80,8 +80,10 @@ MEANINGS = {
     "stop": "The request ends at once, with the reason",
 }
 EXCEPTIONS = """
-A rollback never fails, and neither does the deletion of an import or of tags; the deletion of a data store does when
-something is left.
+A rollback never fails, and neither does the deletion of an import or of tags. A success of which nothing is known has
+every attribute: `unknown`, where the request does not say it. The deletion of image sets fails when some are left,
+except in a rollback, whose next step, the deletion of their store, says so. The deletion of a data store fails when the
+store is left, also in a rollback, since its key has to outlive it.
 
 ## The function itself
 

@@ -17,7 +17,7 @@ import pytest
 
 from healthimaging_import import handler
 from healthimaging_import.aws.clients import Aws
-from healthimaging_import.contract import RESPONDED_FAILED
+from healthimaging_import.contract import RESPONDED_FAILED, ImportAttribute
 from healthimaging_import.importing import unpack
 from tests.handler.cloudformation_events import event
 from tests.handler.fake_aws import DICOM, ROLE, SOURCE, STATE_MACHINE, TOPIC, Clock, FakeAws
@@ -149,6 +149,43 @@ def test_a_rollback_does_not_fail_when_no_execution_can_be_started(aws: FakeAws,
     assert {} == handler.handle(event(aws, kind), Context())
     assert "SUCCESS" == response(aws)["Status"]
     assert clock.seconds
+
+
+def assert_nothing_is_known(aws: FakeAws, asked: dict[str, Any]) -> None:
+    """A stack fails its rollback for an attribute that is missing, and deletes what has another physical id."""
+    told = response(aws)
+    known = {"DatastoreId": asked["ResourceProperties"]["DatastoreId"], "JobStatus": "UNKNOWN"}
+    assert ("SUCCESS", asked["PhysicalResourceId"]) == (told["Status"], told["PhysicalResourceId"])
+    assert {**dict.fromkeys(ImportAttribute, "unknown"), **known} == told["Data"]
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "StateMachineDoesNotExist", "ThrottlingException"])
+def test_a_rollback_that_cannot_begin_keeps_its_id_and_has_every_attribute(
+    aws: FakeAws, clock: Clock, code: str
+) -> None:
+    aws.stack_status = "UPDATE_ROLLBACK_IN_PROGRESS"
+    aws.fail("States.StartExecution", code, 400, times=10_000)
+    asked = event(aws, "import-update")
+    call_as_lambda_does(asked, clock)
+    assert_nothing_is_known(aws, asked)
+
+
+@pytest.mark.parametrize("how", ["step", "lost", "stopped"])
+def test_a_rollback_to_what_cannot_be_read_keeps_its_id_and_has_every_attribute(
+    aws: FakeAws, machine: Machine, how: str
+) -> None:
+    """The properties may be those of another version of the library."""
+    aws.stack_status = "UPDATE_ROLLBACK_IN_PROGRESS"
+    asked = event(aws, "import-update", OnEmpty="not known here")
+    state = machine.receive(asked)
+    if how == "step":
+        machine.respond(asked)
+    elif how == "lost":
+        machine.step("respond", {**state, "error": {"Error": "Lambda.Unknown"}})
+    else:
+        detail = {"status": "ABORTED", "input": json.dumps(state)}
+        handler.handle({"source": "aws.states", "detail": detail}, Context())
+    assert_nothing_is_known(aws, asked)
 
 
 @pytest.mark.parametrize(("kind", "status"), [("import-create", "FAILED"), ("import-delete", "SUCCESS")])
@@ -1138,8 +1175,9 @@ def test_why_the_first_version_was_called_is_told_from_its_state(
     assert mode == machine.step("advance", began)["mode"]
 
 
-def test_responding_needs_no_boto3(aws: FakeAws) -> None:
-    state = lost(aws, "import-create")
+@pytest.mark.parametrize(("kind", "mode"), [("import-create", "DEPLOY"), ("import-update", "ROLLBACK")])
+def test_responding_needs_no_boto3(aws: FakeAws, kind: str, mode: str) -> None:
+    state = lost(aws, kind, mode=mode)
     code = (
         "import json, sys; sys.modules['boto3'] = sys.modules['botocore'] = None\n"
         "from healthimaging_import.handler import handle\n"
@@ -1147,7 +1185,10 @@ def test_responding_needs_no_boto3(aws: FakeAws) -> None:
     )
     environment = {"PYTHONPATH": str(ROOT / "lambda"), "AWS_ENDPOINT_URL": aws.endpoint}
     subprocess.run([sys.executable, "-S", "-c", code], input=json.dumps(state), text=True, check=True, env=environment)
-    assert "FAILED" == response(aws)["Status"]
+    if mode == "DEPLOY":
+        assert "FAILED" == response(aws)["Status"]
+    else:
+        assert_nothing_is_known(aws, state["event"])
 
 
 # -- no patient data -------------------------------------------------------------------------------------------------

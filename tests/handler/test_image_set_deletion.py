@@ -182,6 +182,15 @@ def test_a_locked_image_set_does_not_keep_the_others_and_is_named_at_the_end(goi
     assert ("FAILED", expected) == (going.responses[0]["Status"], going.responses[0]["Reason"])
 
 
+def test_fails_with_the_locks_where_all_image_sets_are_locked(going: FakeAws, machine: Machine) -> None:
+    for name in fill(going, 3):
+        going.fail(DELETE, "ConflictException", 409, subject=name, times=10_000)
+    machine.request(request(going, "Delete"))
+    assert "FAILED" == going.responses[0]["Status"]
+    assert "3 image sets of data store" in going.responses[0]["Reason"]
+    assert "are locked by other requests" in going.responses[0]["Reason"]
+
+
 def test_an_image_set_that_was_locked_for_a_while_is_deleted(going: FakeAws, machine: Machine) -> None:
     names = fill(going, 5)
     for name in names[:2]:
@@ -206,6 +215,25 @@ def test_an_image_set_is_gone_when_healthimaging_says_so(going: FakeAws, machine
     assert going.count(GET) > 2
 
 
+def test_an_image_set_is_gone_though_a_search_still_lists_it(
+    going: FakeAws, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = {"imageSetsMetadataSummaries": [{"imageSetId": name} for name in fill(going, 2)]}
+    monkeypatch.setattr(going.healthimaging, "SearchImageSets", lambda *_: listed)  # its index lags for good
+    machine.request(request(going, "Delete"))
+    assert ("SUCCESS", [], 2) == (going.responses[0]["Status"], left(going), going.count(DELETE))
+
+
+@pytest.mark.parametrize("operation", [SEARCH, DELETE, GET, "HealthImaging.ListTagsForResource"])
+def test_a_deletion_is_not_refused_for_a_store_that_is_gone_by_now(
+    going: FakeAws, machine: Machine, operation: str
+) -> None:
+    fill(going, 2)
+    going.fail(operation, "ResourceNotFoundException", 404, times=10_000)
+    machine.request(request(going, "Delete"))
+    assert "SUCCESS" == going.responses[0]["Status"]
+
+
 def test_an_image_set_that_somebody_else_deletes_is_deleted(going: FakeAws, machine: Machine) -> None:
     first, *_ = fill(going, 2)
     going.fail(DELETE, "ResourceNotFoundException", 404, subject=first, after=True)
@@ -222,6 +250,43 @@ def test_a_rollback_is_not_refused_for_a_mark_that_cannot_be_set(aws: FakeAws, m
     aws.fail("HealthImaging.TagResource", code, 403, times=99)
     machine.request({**request(aws, "Update"), "OldResourceProperties": request(aws, "Create")["ResourceProperties"]})
     assert "SUCCESS" == aws.responses[0]["Status"]
+
+
+@pytest.mark.parametrize(
+    "status",
+    ["ROLLBACK_IN_PROGRESS", "UPDATE_ROLLBACK_IN_PROGRESS", "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS"],
+)
+def test_a_step_that_is_lost_in_a_rollback_does_not_fail_it(going: FakeAws, machine: Machine, status: str) -> None:
+    going.stack_status = status
+    state = machine.receive(request(going, "Delete"))
+    machine.step("respond", {**state, "error": {"Error": "Lambda.Unknown"}})
+    assert ("SUCCESS", "x") == (going.responses[0]["Status"], going.responses[0]["PhysicalResourceId"])
+
+
+def test_image_sets_that_cannot_be_deleted_do_not_fail_a_rollback(going: FakeAws, machine: Machine) -> None:
+    """The deletion of the store comes next, and says what it holds."""
+    (name,) = fill(going, 1)
+    going.stack_status = "ROLLBACK_IN_PROGRESS"
+    going.fail(DELETE, "ConflictException", 409, subject=name, times=10_000)
+    machine.request(request(going, "Delete"))
+    assert ("SUCCESS", [name]) == (going.responses[0]["Status"], left(going))
+
+
+def test_fails_for_a_step_that_is_lost_in_the_deletion_of_the_stack(going: FakeAws, machine: Machine) -> None:
+    state = machine.receive(request(going, "Delete"))
+    machine.step("respond", {**state, "error": {"Error": "Lambda.Unknown"}})
+    assert "FAILED" == going.responses[0]["Status"]
+
+
+@pytest.mark.parametrize("status", ["CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"])
+def test_a_made_up_step_marks_no_store_that_a_person_has_unmarked(
+    going: FakeAws, machine: Machine, status: str
+) -> None:
+    going.state.tags[going.datastore_arn].pop(OPT_IN_TAG)
+    going.stack_status = status
+    state = {"event": request(going, "Update"), "mode": "DEPLOY", "began_at": going.clock.seconds}
+    assert "wait" == machine.step("step", state)["next"]
+    assert OPT_IN_TAG not in going.tags()
 
 
 def test_fails_to_take_the_option_where_the_store_may_not_be_tagged(aws: FakeAws, machine: Machine) -> None:

@@ -102,6 +102,14 @@ def test_a_deletion_is_not_refused_for_tags_that_cannot_be_removed(aws: FakeAws,
     assert (["SUCCESS"], 1) == (statuses(aws), aws.count(UNTAG))
 
 
+def test_a_made_up_step_sets_no_tags(aws: FakeAws, machine: Machine) -> None:
+    """They could opt in to the deletion of image sets."""
+    aws.stack_status = "UPDATE_COMPLETE"
+    state = {"event": request(aws, "Create", {"a": "1"}), "mode": "DEPLOY", "began_at": aws.clock.seconds}
+    assert "wait" == machine.step("step", state)["next"]
+    assert {} == aws.tags()
+
+
 def test_a_busy_service_is_asked_again(aws: FakeAws, machine: Machine) -> None:
     aws.fail(TAG, "ThrottlingException", 429, times=3)
     machine.request(request(aws, "Create", {"a": "1"}))

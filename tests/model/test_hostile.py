@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from healthimaging_import.contract import ImportAttribute
 from tests.model import fakes
 from tests.model.fakes import PATIENT, S3, SOURCE, HealthImaging, Misfortune, Plans, World
 from tests.model.runs import Request, Stage, filled, properties, verdicts
@@ -441,3 +442,18 @@ def test_invented_counts_are_not_believed(world, stage):
     request = update(stage, properties(JobName="another"), properties())
     stage.settle()
     assert "other numbers than its manifest" in request.answers[0]["Reason"]
+
+
+# -- rollbacks -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "StateMachineDoesNotExist"])
+def test_a_rollback_that_cannot_begin_has_all_attributes(world, stage, code):
+    """CloudFormation fails a rollback whose response lacks an attribute that the template reads."""
+    deployed(stage)
+    world.stack_status = "UPDATE_ROLLBACK_IN_PROGRESS"
+    world.misfortunes = [Misfortune("StartExecution", "error", code, times=999)]
+    back = stage.request("Rollback", properties(), properties(RunId="1"))
+    stage.settle()
+    assert "SUCCESS" == back.status
+    assert set(ImportAttribute) == set(back.answers[0]["Data"])

@@ -24,7 +24,10 @@ class ImportResults(ImportBase):
 
     @property
     def job_status(self) -> str:
-        """``jobStatus`` of the import job; ``NOTHING_TO_IMPORT`` or, after a rollback, ``NOT_STARTED`` without one."""
+        """``jobStatus`` of the import job; ``NOTHING_TO_IMPORT`` or, after a rollback, ``NOT_STARTED`` without one.
+
+        ``UNKNOWN`` after a rollback that could not find out.
+        """
         return self._attribute(contract.ImportAttribute.JOB_STATUS)
 
     @property

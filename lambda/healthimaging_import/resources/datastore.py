@@ -24,26 +24,21 @@ _SETTINGS = {
     "LosslessStorageFormat": "losslessStorageFormat",
 }
 """The properties of a store, and the members of CreateDatastore that they become. None can be changed."""
+_STATUS_SECONDS = 60.0
+"""How long CloudFormation may tell an earlier status of a stack than that in which it deletes."""
 
 
 def step(context: StepContext) -> StepResult:
     """Do the next step of a store's creation, of its comparison with what is wanted, or of its deletion."""
     request, carried = context.request, context.carried
-    if context.mode is Mode.DELETE:
+    if request.request_type == "Delete":
         return _delete(context)
     if request.request_type == "Create" and "datastore_id" not in carried:
+        context.describe_deploy().check_in_progress()
         # A failure tells this id all the same, so that CloudFormation can take away what was created.
         carried["datastore_id"] = _create(context)
     datastore_id = str(carried.get("datastore_id") or request.physical_resource_id)
-    try:
-        live = _get(context.aws, datastore_id)
-    except TerminalError:
-        if context.mode is not Mode.ROLLBACK:
-            raise
-        # A rollback must not fail, nor the stack for an attribute that is missing.
-        _, partition, _, region, account, *_ = request.stack_id.split(":")
-        arn = f"arn:{partition}:medical-imaging:{region}:{account}:datastore/{datastore_id}"
-        live = {"datastoreArn": arn, "datastoreStatus": UNKNOWN.upper()}
+    live = _get(context.aws, datastore_id)
     status = str(live.get("datastoreStatus"))
     if status == "CREATING":
         raise RetryableError(f"data store {datastore_id} is still being created")
@@ -101,8 +96,12 @@ def _delete(context: StepContext) -> StepResult:
     if not _DATASTORE_ID.fullmatch(datastore_id):
         return Response(success=True)  # it never came to be
     deploy = context.describe_deploy()
-    if deploy.is_over:
-        raise TerminalError(f"the stack is {deploy.status}, so nobody deletes data store {datastore_id}")
+    if not deploy.has_deletions:
+        raise RetryableError(
+            f"the stack is {deploy.status}, in which CloudFormation deletes nothing, so data store {datastore_id} is "
+            "kept: take it out of the stack or delete the stack",
+            patience=_STATUS_SECONDS,
+        )
     try:
         if not context.carried.get("deleting"):
             context.aws.call("medical-imaging", "DeleteDatastore", bool, datastoreId=datastore_id)

@@ -7,7 +7,6 @@ from healthimaging_import.aws.clients import Aws
 from healthimaging_import.cfn import Response
 from healthimaging_import.contract import OPT_IN_OWNER_TAG, OPT_IN_TAG
 from healthimaging_import.errors import RetryableError, TerminalError
-from healthimaging_import.importing.mode import Mode
 from healthimaging_import.resources.step import StepContext, StepResult
 from healthimaging_import.resources.tags import TagOwner
 
@@ -17,6 +16,7 @@ _SECONDS_PER_STEP = 10
 """With the guards and the search before each deletion; what is begun has to be finished in time."""
 _CHECKS_PER_STEP = 20
 _MOST_NAMED = 5
+_NOT_FOUND = "ResourceNotFoundException"
 
 
 def step(context: StepContext) -> StepResult:
@@ -27,10 +27,11 @@ def step(context: StepContext) -> StepResult:
     request, aws, properties = context.request, context.aws, context.request.resource_properties
     arn, datastore_id = str(properties["DatastoreArn"]), str(properties["DatastoreId"])
     owner = TagOwner(aws, arn, OPT_IN_OWNER_TAG, request.scope)
-    if context.mode is not Mode.DELETE:
+    deploy = context.describe_deploy()
+    if request.request_type != "Delete":
+        deploy.check_in_progress()
         owner.tag({OPT_IN_TAG: "true"}, is_new=request.request_type == "Create")
         return Response(success=True)
-    deploy = context.describe_deploy()
     if deploy.is_update:
         # The option was taken back, or the store was moved or replaced: that is no order to delete images.
         try:
@@ -43,19 +44,17 @@ def step(context: StepContext) -> StepResult:
         return Response(success=True)
     if not _is_marked(owner):
         return Response(success=True)
-    pages = aws.pages(
-        "medical-imaging", "SearchImageSets",
-        lambda page: [str(item["imageSetId"]) for item in page["imageSetsMetadataSummaries"]],
-        datastoreId=datastore_id,
-    )  # fmt: skip
-    listed = [image_set_id for page in pages for image_set_id in page]
-    requested: list[str] = context.carried.setdefault("requested", [])
-    if not requested:
-        _check_count(datastore_id, len(listed), context.deadline - context.clock())
-    if not listed:
-        return _confirm_gone(aws, datastore_id, requested)
-    _delete_next(context, datastore_id, listed, requested)
-    return _SECONDS_PER_DELETION
+    is_first = "requested" not in context.carried
+    requested, gone = (context.carried.setdefault(name, []) for name in ("requested", "gone"))
+    # A search may list for a while what is gone.
+    waiting = [it for it in _list(aws, datastore_id) if it not in requested and it not in gone]
+    if is_first:
+        _check_count(datastore_id, len(waiting), context.deadline - context.clock())
+    if waiting:
+        _delete_next(context, datastore_id, waiting)
+        return _SECONDS_PER_DELETION
+    _confirm_gone(context, datastore_id)
+    return 1.0 if requested else Response(success=True)
 
 
 def _is_marked(owner: TagOwner) -> bool:
@@ -65,6 +64,21 @@ def _is_marked(owner: TagOwner) -> bool:
     except TerminalError:
         log.line("not emptied", reason="the data store is gone, or its tags cannot be read")
         return False
+
+
+def _list(aws: Aws, datastore_id: str) -> list[str]:
+    """Return the ids of a store's image sets; a store that is gone has none."""
+    pages = aws.pages(
+        "medical-imaging", "SearchImageSets",
+        lambda page: [str(item["imageSetId"]) for item in page["imageSetsMetadataSummaries"]],
+        datastoreId=datastore_id,
+    )  # fmt: skip
+    try:
+        return [image_set_id for page in pages for image_set_id in page]
+    except TerminalError as error:
+        if error.code != _NOT_FOUND:
+            raise
+        return []
 
 
 def _check_count(datastore_id: str, count: int, seconds: float) -> None:
@@ -79,19 +93,19 @@ def _check_count(datastore_id: str, count: int, seconds: float) -> None:
         )
 
 
-def _delete_next(context: StepContext, datastore_id: str, listed: list[str], requested: list[str]) -> None:
+def _delete_next(context: StepContext, datastore_id: str, waiting: list[str]) -> None:
     """Request the deletion of one image set; one that is locked waits until all others are requested."""
-    waiting = [it for it in listed if it not in requested]
-    if not waiting:
-        return
-    context.carried["locked"] = locked = [it for it in context.carried.get("locked", ()) if it in waiting]
+    carried = context.carried
+    carried["locked"] = locked = [it for it in carried.get("locked", ()) if it in waiting]
     others = [it for it in waiting if it not in locked]
     image_set_id = (others or locked)[0]
     try:
         context.aws.call("medical-imaging", "DeleteImageSet", bool, datastoreId=datastore_id, imageSetId=image_set_id)
     except TerminalError as error:
-        if error.code != "ResourceNotFoundException":
+        if error.code != _NOT_FOUND:
             raise
+        carried["gone"].append(image_set_id)  # somebody else deleted it, or the whole store
+        return
     except RetryableError as error:
         if error.code != "ConflictException":
             raise
@@ -102,22 +116,22 @@ def _delete_next(context: StepContext, datastore_id: str, listed: list[str], req
         named = ", ".join(locked[:_MOST_NAMED])
         msg = f"{len(locked)} image sets of data store {datastore_id} are locked by other requests: {named}"
         raise RetryableError(f"{msg}; wait for those to end, then delete the stack again") from None
-    requested.append(image_set_id)
-    log.line("image set deletion requested", image_set_id=image_set_id, left=len(listed) - 1)
+    carried["requested"].append(image_set_id)
+    log.line("image set deletion requested", image_set_id=image_set_id, left=len(waiting) - 1)
 
 
-def _confirm_gone(aws: Aws, datastore_id: str, requested: list[str]) -> StepResult:
+def _confirm_gone(context: StepContext, datastore_id: str) -> None:
     """Make sure of each image set: one that is no longer listed may still be there."""
-    for image_set_id in requested[:_CHECKS_PER_STEP]:
+    for image_set_id in context.carried["requested"][:_CHECKS_PER_STEP]:
         try:
-            state = aws.call(
+            state = context.aws.call(
                 "medical-imaging", "GetImageSet", lambda answer: str(answer["imageSetState"]),
                 datastoreId=datastore_id, imageSetId=image_set_id,
             )  # fmt: skip
         except TerminalError as error:
-            if error.code != "ResourceNotFoundException":
+            if error.code != _NOT_FOUND:
                 raise
             state = "DELETED"
         if state == "DELETED":
-            requested.remove(image_set_id)
-    return 1.0 if requested else Response(success=True)
+            context.carried["requested"].remove(image_set_id)
+            context.carried["gone"].append(image_set_id)

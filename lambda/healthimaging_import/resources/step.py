@@ -9,8 +9,8 @@ from typing import Any
 
 from healthimaging_import.aws.clients import Aws
 from healthimaging_import.cfn import Request, Response
-from healthimaging_import.contract import ResourceType
-from healthimaging_import.errors import RetryableError, TerminalError
+from healthimaging_import.contract import DatastoreAttribute, ImportAttribute, ResourceType, Verdict
+from healthimaging_import.errors import RetryableError, StepError, TerminalError
 from healthimaging_import.importing.mode import Mode
 
 NOT_IN_PROGRESS = "StackNotInProgress"
@@ -50,6 +50,20 @@ class Deploy:
         return not self.status.endswith("_IN_PROGRESS")
 
     @property
+    def is_rollback(self) -> bool:
+        """Whether what a deploy has done is undone."""
+        return "ROLLBACK" in self.status and not self.is_over
+
+    @property
+    def has_deletions(self) -> bool:
+        """Whether CloudFormation deletes resources: an update does in its clean-up alone, until which it can go back.
+
+        https://github.com/aws/aws-cdk/blob/main/docs/CLOUDFORMATION.md
+        """
+        is_cleanup = self.status.endswith("_CLEANUP_IN_PROGRESS")
+        return self.status == "DELETE_IN_PROGRESS" or self.is_rollback or is_cleanup
+
+    @property
     def is_update(self) -> bool:
         """Whether an update is at work, its rollback or its clean-up: what it takes out of the stack is deleted."""
         return self.status.startswith("UPDATE_") and not self.is_over
@@ -58,6 +72,15 @@ class Deploy:
     def is_undone(self) -> bool:
         """Whether the stack is taken back, or away."""
         return "ROLLBACK" in self.status or self.status.startswith("DELETE_")
+
+    def check_in_progress(self) -> None:
+        """Make sure that somebody waits for a request.
+
+        Raises:
+            RetryableError: nothing is done with the stack. What CloudFormation says may be about an earlier deploy.
+        """
+        if self.is_over:
+            raise RetryableError(f"the stack is {self.status}, so nobody waits for this request", code=NOT_IN_PROGRESS)
 
 
 @dataclass(frozen=True)
@@ -95,8 +118,7 @@ class StepContext:
                 "local files took too long to be unpacked, from a bucket"
             )
         deploy = self.describe_deploy()
-        if deploy.is_over:
-            raise RetryableError(f"the stack is {deploy.status}, so nobody waits for this request")
+        deploy.check_in_progress()
         if deploy.mark != self.deploy_mark:
             raise TerminalError(_REPLACED)
         return not deploy.is_undone
@@ -115,23 +137,29 @@ def mode_of(aws: Aws, request: Request) -> tuple[Mode, str]:
         RetryableError: CloudFormation does nothing with the stack: what it says may be about an earlier deploy.
         TerminalError: the request is of an earlier deploy, which nobody waits for.
     """
-    is_delete = request.request_type == "Delete"
-    if is_delete and request.resource_type != ResourceType.IMPORT:
-        return Mode.DELETE, ""
-    try:
-        deploy = describe_deploy(aws, request.stack_id)
-    except TerminalError:
-        if is_delete:
-            return Mode.DELETE, ""  # which must not fail
-        raise
-    if is_delete:
-        return Mode.DELETE if deploy.status.startswith(("DELETE_", "ROLLBACK_")) else Mode.CLEANUP, deploy.mark
-    if deploy.is_over:
-        reason = f"the stack is {deploy.status}, so nobody waits for this request"
-        raise RetryableError(reason, code=NOT_IN_PROGRESS)
+    if request.request_type == "Delete":
+        return _mode_of_deletion(aws, request)
+    deploy = describe_deploy(aws, request.stack_id)
+    deploy.check_in_progress()
     if deploy.began and request.sent_at < deploy.began.timestamp() - _CLOCKS_DIFFER_BY:
         raise TerminalError(_REPLACED)
     return Mode.ROLLBACK if deploy.is_undone else Mode.DEPLOY, deploy.mark
+
+
+def _mode_of_deletion(aws: Aws, request: Request) -> tuple[Mode, str]:
+    """As :func:`mode_of`; where it cannot be found out, the whole stack is taken to go."""
+    is_import = request.resource_type == ResourceType.IMPORT
+    if not is_import and request.resource_type != ResourceType.IMAGE_SET_DELETION:
+        return Mode.DELETE, ""
+    try:
+        deploy = describe_deploy(aws, request.stack_id)
+    except StepError as error:
+        if is_import and isinstance(error, RetryableError):
+            raise
+        return Mode.DELETE, ""
+    if is_import:
+        return Mode.DELETE if deploy.status.startswith(("DELETE_", "ROLLBACK_")) else Mode.CLEANUP, deploy.mark
+    return Mode.ROLLBACK if deploy.is_rollback else Mode.DELETE, deploy.mark
 
 
 def patience_for(step: StepContext, error: Exception) -> float | None:
@@ -150,3 +178,36 @@ def patience_for(step: StepContext, error: Exception) -> float | None:
 def must_succeed(request: Request, mode: Mode | None) -> bool:
     """Whether a request must not fail: a rollback, or a deletion of what leaves nothing behind."""
     return mode is Mode.ROLLBACK or request.leaves_nothing
+
+
+def unfinished_response(request: Request, mode: Mode | None, reason: str, *, created: str = "") -> Response:
+    """Return the response to a request that cannot be finished, where nothing is known of what it is about.
+
+    A success has every attribute, and keeps the id: CloudFormation fails a rollback whose response lacks an attribute
+    that the template reads, and deletes what has another id. ``created`` is the id of what was created nevertheless.
+    """
+    success, is_delete = must_succeed(request, mode), request.request_type == "Delete"
+    return Response(
+        success=success,
+        reason=reason,
+        data=_unknown_attributes(request) if success and not is_delete else {},
+        physical_resource_id=created or request.physical_resource_id,
+        detached=request.resource_type == ResourceType.IMPORT and not is_delete,
+    )
+
+
+def _unknown_attributes(request: Request) -> dict[str, str]:
+    """Return every attribute of a resource of which no more is known than its request says."""
+    if request.resource_type == ResourceType.IMPORT:
+        known = {
+            ImportAttribute.DATASTORE_ID: str(request.resource_properties.get("DatastoreId")),
+            ImportAttribute.JOB_STATUS: Verdict.UNKNOWN,
+        }
+        return {name.value: str(known.get(name, UNKNOWN)) for name in ImportAttribute}
+    if request.resource_type == ResourceType.DATASTORE:
+        datastore_id = request.physical_resource_id
+        _, partition, _, region, account, *_ = request.stack_id.split(":")
+        arn = f"arn:{partition}:medical-imaging:{region}:{account}:datastore/{datastore_id}"
+        ids = {DatastoreAttribute.DATASTORE_ID: datastore_id, DatastoreAttribute.DATASTORE_ARN: arn}
+        return {name.value: ids.get(name, UNKNOWN) for name in DatastoreAttribute}
+    return {}

@@ -11,7 +11,6 @@ from healthimaging_import.aws.clients import Aws
 from healthimaging_import.cfn import Response
 from healthimaging_import.contract import TAGS_OWNER_TAG
 from healthimaging_import.errors import TerminalError
-from healthimaging_import.importing.mode import Mode
 from healthimaging_import.resources.step import StepContext, StepResult
 
 _EARLIER = "earlier"
@@ -27,7 +26,8 @@ def step(context: StepContext) -> StepResult:
     new, old = request.resource_properties, request.old_resource_properties
     owner = TagOwner(context.aws, str(new["DatastoreArn"]), TAGS_OWNER_TAG, request.scope)
     tags: dict[str, str] = new.get("Tags") or {}
-    if context.mode is not Mode.DELETE:
+    if request.request_type != "Delete":
+        context.describe_deploy().check_in_progress()
         before = old.get("Tags") if old.get("DatastoreArn") == owner.datastore_arn else None
         owner.tag(tags, before=before or (), is_new=request.request_type == "Create")
         return Response(success=True)
