@@ -152,7 +152,7 @@ class Deploy:
         return self._context
 
     def step(self) -> ImportResult:
-        self.context.last_runs = LastRuns(self.context.records)  # each step reads them anew
+        self.context.last_runs, self.context.has_ended = LastRuns(self.context.records), False  # which no step keeps
         return run(self.context)
 
 

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from healthimaging_import.aws.clients import Aws
-from healthimaging_import.errors import TerminalError
-from healthimaging_import.importing.jobs import find_job, get_job, refuse_unmarked, start_job
+from healthimaging_import.importing.jobs import find_job, get_job, start_job
 from healthimaging_import.importing.request import ImportRequest
 from tests.handler.fake_aws import FakeAws
 
@@ -69,14 +68,3 @@ def test_a_job_that_the_first_version_started_is_told_by_its_source(
     job = get_job(calls, aws.datastore_id, start_job(calls, sent)["jobId"])
     asked = request_for(input_prefix=prefix)
     assert expected == asked.started(1, name, job.name, job.input_uri)
-
-
-def test_fails_where_a_start_of_the_first_version_may_have_become_a_job(
-    aws: FakeAws, calls: Aws, request_for: RequestFor
-) -> None:
-    before = aws.clock.seconds
-    refuse_unmarked(calls, aws.datastore_id, before)
-    job_id = start_job(calls, request_for().start_parameters(1))["jobId"]
-    with pytest.raises(TerminalError, match=f"nothing marks it: look at import job {job_id} and later ones"):
-        refuse_unmarked(calls, aws.datastore_id, before)
-    refuse_unmarked(calls, aws.datastore_id, before + 61)

@@ -380,8 +380,9 @@ def test_fails_for_a_damaged_record_of_the_first_version(records: Records, aws: 
 
 def test_the_manifest_of_each_attempt_is_kept_beside_the_record(records: Records, aws: FakeAws) -> None:
     for body in (b"manifest", b"manifest again"):
-        uri = records.keep_manifest(dataclasses.replace(RECORD, attempt=3), body)
-        assert f"s3://{RESULTS}/{FOLDER}{INTENT}-3/job-output-manifest.json" == uri
+        record = dataclasses.replace(RECORD, attempt=3)
+        records.keep_manifest(record, body)
+        assert f"s3://{RESULTS}/{FOLDER}{INTENT}-3/job-output-manifest.json" == records.manifest_uri(record)
         assert body == aws.objects[RESULTS, f"{FOLDER}{INTENT}-3/job-output-manifest.json"]
 
 

@@ -499,7 +499,8 @@ def test_a_refused_start_is_the_same_answer_for_the_same_asker_without_a_job(sou
     source.fail(START, "AccessDeniedException", 403, said)
     reason = refusal(deploy())
     assert reason.startswith(f"no job was started: StartDICOMImportJob answered AccessDeniedException ({said})")
-    assert reason == refusal(deploy())
+    # What the record says of it is input.
+    assert refusal(deploy()).startswith("no job was started, for the reason in the function's log group")
     assert 1 == source.count(START)
     assert [] == source.jobs()
     assert ("REFUSED", None, 1) == state(source)
@@ -535,7 +536,8 @@ def test_fails_when_nothing_was_imported_though_the_job_completed(aws: FakeAws, 
     reason = refusal(first)
     (job,) = aws.jobs()
     assert reason.startswith(
-        f"import job {job.id} ended with COMPLETED but it imported nothing: 3 files scanned, 0 imported, 3 rejected "
+        f"import job {job.id} of data store {aws.datastore_id} ended with COMPLETED but it imported nothing: "
+        "3 files scanned, 0 imported, 3 rejected "
         "(3 customer errors, 0 server errors), 0 image sets; most frequent: ValidationException: "
     )
     assert "DOE" not in reason
@@ -604,13 +606,14 @@ def test_a_completed_job_whose_manifest_never_comes_has_a_verdict_that_is_final(
     source.clock.seconds += 120
     reason = refusal(first)
     (job,) = source.jobs()
-    assert f"import job {job.id} ended with COMPLETED and left no manifest" in reason
+    assert f"import job {job.id} of data store {source.datastore_id} ended with COMPLETED and left" in reason
     assert f"get-dicom-import-job --datastore-id {source.datastore_id} --job-id {job.id}" in reason
     assert "trust_conditions" not in reason
     assert "; what it imported could not be determined; deploy again with a run_id not used before" in reason
     assert ("JUDGED", "UNKNOWN", 1) == state(source)
-    source.release_manifests()
     assert reason == refusal(deploy("later"))
+    source.release_manifests()
+    assert "what became of the job could not be determined" in refusal(deploy("later still"))
     assert (1, ["UNKNOWN"]) == (len(source.jobs()), verdicts(source))
     assert 1 == finish(source, deploy("new", run_id="2")).counts.imported
 
@@ -1154,10 +1157,11 @@ def test_a_verdict_is_written_before_it_is_told_and_told_again_in_the_same_words
     crash(first, "after-call", "Publish", "sns")
     assert (("JUDGED", "FAILED", 1), False) == (state(source), source.record()["published"])
     reason = source.record()["reason"]
+    assert reason.startswith(f"import job {source.jobs()[0].id} of data store {source.datastore_id} ended with")
     # Whoever looks next tolerates more, which changes nothing any more.
     source.fail(START, "AccessDeniedException", 403)
     second = deploy("second", topic_arn=TOPIC, mode=Mode.ROLLBACK)
-    assert reason == refusal(second)
+    assert refusal(second).endswith(" has failed")
     assert source.record()["published"]
     assert 1 == len({event["Detail"] for event in source.events})
     assert 2 == len(source.events) == len(source.notifications)
@@ -1186,10 +1190,10 @@ def test_a_job_that_is_not_known_any_more_has_a_verdict_that_is_final(source: Fa
         first.step()
     source.clock.seconds += 300
     reason = refusal(first)
-    expected = f"import job {running.job_id} is not known any more; deploy again with a run_id not used before"
-    assert reason.startswith(expected)
+    name = f"import job {running.job_id} of data store {source.datastore_id}"
+    assert reason.startswith(f"{name} is not known any more; deploy again with a run_id not used before")
     assert ("JUDGED", "UNKNOWN", 1) == state(source)
-    assert reason == refusal(deploy("second"))
+    assert refusal(deploy("second")).startswith(f"{name}: what became of the job could not be determined")
     assert 1 == finish(source, deploy("third", run_id="2")).counts.imported
     assert (["UNKNOWN", "SUCCEEDED"], 2) == (verdicts(source), len(source.jobs()))
 

@@ -83,12 +83,6 @@ def test_a_later_request_takes_ownership_and_an_earlier_one_never_gets_it_back()
             assert action not in (Action.TAKE_OWNERSHIP, Action.STOP, Action.WATCH)
 
 
-def test_of_two_requests_of_one_second_the_other_is_the_later():
-    """CloudFormation sends the next request once it has the response to the one before."""
-    record = Record("intent", 1, State.RUNNING, Owner("other", ME.sent_at), {}, job={"jobId": "1"})
-    assert Action.TAKE_OWNERSHIP == decide(record, Mode.DELETE, is_current=True)
-
-
 def test_a_verdict_is_published_before_anything_else_is_done():
     for record, mode, current in ALL:
         is_unpublished = record is not None and record.state is State.JUDGED and not record.published

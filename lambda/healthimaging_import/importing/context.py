@@ -27,6 +27,8 @@ class ImportContext:
     clock: Callable[[], float]
     is_current: bool = False
     """As in :func:`next_action`."""
+    has_ended: bool = False
+    """Whether this step has itself written how the attempt ended: what it reads of that is input."""
     has_new_rights: bool = False
     """Whether the deploy has created or changed rights, which IAM takes a while to know everywhere."""
     is_still_wanted: Callable[[], bool] = lambda: True

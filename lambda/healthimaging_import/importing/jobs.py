@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,6 +19,7 @@ from healthimaging_import.importing.record import Record, Retry, State
 from healthimaging_import.importing.verdict import (
     MANIFEST_PATIENCE_SECONDS,
     NEW_RUN,
+    Counts,
     ImportResult,
     describe_causes,
     judge,
@@ -79,36 +81,18 @@ def find_job(aws: Aws, datastore_id: str, name: str, since: float) -> dict[str, 
 
     Jobs submitted before the attempt was claimed (``since``) are of earlier attempts whose record was lost.
     """
-    found = next((job for job in _jobs_since(aws, datastore_id, since) if job["jobName"] == name), None)
-    return {"jobId": found["jobId"], "submittedAt": found["submittedAt"]} if found else None
+    earliest = since - _CLOCKS_DIFFER_BY
+    for job in _jobs(aws, datastore_id):
+        is_since = job["submittedAt"] and datetime.fromisoformat(job["submittedAt"]).timestamp() >= earliest
+        if is_since and job["jobName"] == name:
+            return {"jobId": job["jobId"], "submittedAt": job["submittedAt"]}
+    return None
 
 
 def list_running(aws: Aws, datastore_id: str) -> set[str]:
     """Return the ids of the jobs of a data store that have not ended, as far as they are listed already."""
     statuses = ("SUBMITTED", "IN_PROGRESS")
     return {job["jobId"] for status in statuses for job in _jobs(aws, datastore_id, jobStatus=status)}
-
-
-def refuse_unmarked(aws: Aws, datastore_id: str, since: float) -> None:
-    """Make sure that a start of the first version, which left no mark, was not sent.
-
-    Raises:
-        TerminalError: jobs were submitted since, and any of them may be that one.
-    """
-    found = list(_jobs_since(aws, datastore_id, since))
-    if found:
-        raise TerminalError(
-            "an earlier version of healthimaging-cdk may have started a job for this import, and nothing marks it: "
-            f"look at import job {found[-1]['jobId']} and later ones of data store {datastore_id}, then deploy again "
-            "with a run_id not used before to import again"
-        )
-
-
-def _jobs_since(aws: Aws, datastore_id: str, since: float) -> Iterator[dict[str, str]]:
-    earliest = since - _CLOCKS_DIFFER_BY
-    for job in _jobs(aws, datastore_id):
-        if job["submittedAt"] and datetime.fromisoformat(job["submittedAt"]).timestamp() >= earliest:
-            yield job
 
 
 def _jobs(aws: Aws, datastore_id: str, **page: str) -> Iterator[dict[str, str]]:
@@ -163,7 +147,7 @@ def poll(context: ImportContext, record: Record) -> Record | ImportResult:
     if job is None:
         if now - record.submitted_at < UNKNOWN_JOB_PATIENCE_SECONDS:
             raise RetryableError(f"import job {job_id} is not known yet")
-        reason = f"import job {job_id} is not known any more; {NEW_RUN}"
+        reason = f"{_name(context, record)} is not known any more; {NEW_RUN}"
         return write_verdict(context, record, Verdict.UNKNOWN, reason, result_of(record, "UNKNOWN"))
     _check_job(context, record, job)
     ended_at = job.ended_at.timestamp() if job.ended_at else record.ended_at or now
@@ -178,7 +162,10 @@ def poll(context: ImportContext, record: Record) -> Record | ImportResult:
     if body is None and job.status == "FAILED" and record.retry is Retry.NONE and context.has_new_rights:
         is_early = ended_at < context.me.sent_at + _NEW_RIGHTS_SECONDS
         record = replace(record, retry=Retry.DUE if is_early else Retry.NONE)
-    return _judge(context, record, job, body, is_late=is_late)
+    verdict, reason, result = _judge(context, record, job, body, is_late=is_late)
+    if body is not None and result.manifest_uri:
+        context.records.keep_manifest(record, body)
+    return write_verdict(context, record, verdict, reason, result)
 
 
 def _check_job(context: ImportContext, record: Record, job: Job) -> None:
@@ -190,7 +177,9 @@ def _check_job(context: ImportContext, record: Record, job: Job) -> None:
         )
 
 
-def _judge(context: ImportContext, record: Record, job: Job, body: bytes | None, *, is_late: bool) -> Record:
+def _judge(
+    context: ImportContext, record: Record, job: Job, body: bytes | None, *, is_late: bool
+) -> tuple[Verdict, str, ImportResult]:
     """Judge a job that has ended by the manifest that it left, if it did."""
     tolerance, manifest, unread = context.request.tolerance, None, ""
     result = replace(result_of(record, job.status), seconds=job.seconds)
@@ -199,28 +188,33 @@ def _judge(context: ImportContext, record: Record, job: Job, body: bytes | None,
             manifest = read_manifest(body)
         except TerminalError as error:
             unread = str(error)
-    if body is not None and manifest is not None:
+    if manifest is not None:
         warnings = count_warnings(context.aws, manifest, tolerated=tolerance.warnings, is_late=is_late)
         manifest = replace(manifest, counts=replace(manifest.counts, warnings=warnings))
-        uri = context.records.keep_manifest(record, body)
+        uri = context.records.manifest_uri(record)
         result = replace(result, counts=manifest.counts, manifest_uri=uri, failures_uri=manifest.failures_uri)
     counts = manifest.counts if manifest else None
     verdict, reason = judge(job.status, counts, tolerance, message=job.message, unread=unread)
-    if reason:
-        reason = f"import job {result.job_id} {reason}"
-    if reason and manifest:
+    if not reason:
+        return verdict, "", result
+    reason = f"{_name(context, record)} {reason}"
+    if manifest:
         causes = describe_causes(count_causes(context.aws, manifest), manifest.failures_uri)
         reason += f": {result.counts.sentence()}{causes}; manifest: {result.manifest_uri}"
     elif unread:
         reason += f"; {NEW_RUN}"
-    elif reason:
+    else:
         where = f"--datastore-id {context.request.datastore_id} --job-id {result.job_id}"
         reason += f"; read the rest with: aws medical-imaging get-dicom-import-job {where}"
         if verdict is Verdict.UNKNOWN:
             reason += f"; what it imported could not be determined; {NEW_RUN}"
         elif context.request.cross_account_advice:
             reason += f"; if it was denied access: {context.request.cross_account_advice}"
-    return write_verdict(context, record, verdict, reason, result)
+    return verdict, reason, result
+
+
+def _name(context: ImportContext, record: Record) -> str:
+    return f"import job {record.job.get('jobId', 'unknown')} of data store {context.request.datastore_id}"
 
 
 def write_verdict(
@@ -228,6 +222,7 @@ def write_verdict(
 ) -> Record:
     """Write the verdict, before anybody is told of it: it is the only one of this job, for whoever asks later."""
     log.line("judged", job_id=result.job_id, job_status=result.job_status, verdict=verdict)
+    context.has_ended = True
     return context.records.save(
         record, state=State.JUDGED, verdict=verdict, result=result, reason=reason, lease_until=0.0, published=False
     )
@@ -239,41 +234,65 @@ def result_of(record: Record, job_status: str = "IN_PROGRESS") -> ImportResult:
 
 
 def publish_verdict(context: ImportContext, record: Record) -> Record:
-    """Send the verdict out, in the words of the record; one that another request has left is confirmed first."""
+    """Send the verdict out."""
     request, verdict = context.request, record.verdict or Verdict.UNKNOWN
-    if record.owner.request_id != context.me.request_id and verdict is not Verdict.UNKNOWN:
-        confirm(context, record)
+    told = record if context.has_ended else confirm(context, record)
     if verdict is Verdict.SUCCEEDED:
         try:
             context.last_runs.note_imported(request, record.submitted_at)
         except TerminalError as error:
             log.line("not noted", reason=str(error))
-    publish(context.aws, request, verdict, record.result)
+    # A record that cannot be written does not say that its verdict was sent.
+    if context.carried.get("published") != record.attempt:
+        publish(context.aws, request, verdict, told.result)
+        context.carried["published"] = record.attempt
     return context.records.save(record, published=True)
 
 
-def confirm(context: ImportContext, record: Record) -> ImportResult:
-    """Compare a verdict that another request has written with what HealthImaging and the job itself say.
+def confirm(context: ImportContext, record: Record) -> Record:
+    """Compare a verdict that this step has not written with what HealthImaging and the job itself say.
+
+    Returns:
+        The record, with texts that are worked out anew.
 
     Raises:
         TerminalError: there is no such job, or it has other numbers.
     """
-    job_id, result = record.job["jobId"], record.result
+    verdict, result, body = record.verdict, record.result, None
     folder = f"s3://{context.request.output_bucket}/{context.request.output_prefix}"
-    result = replace(result, failures_uri=result.failures_uri if result.failures_uri.startswith(folder) else "")
-    if record.verdict is Verdict.SUCCEEDED and result.counts.imported == 0:
+    is_own = re.fullmatch(rf"{re.escape(folder)}[\w/-]*", result.failures_uri)
+    uri = context.records.manifest_uri(record) if result.manifest_uri else ""
+    result = replace(result, failures_uri=result.failures_uri if is_own else "", manifest_uri=uri)
+    if verdict is Verdict.UNKNOWN:
+        result = replace(result, counts=Counts())
+    if verdict is Verdict.SUCCEEDED and result.counts.imported == 0:
         raise TerminalError(f"the record of this import calls a job that imported nothing a success; {NEW_RUN}")
-    job = get_known_job(context.aws, context.request.datastore_id, job_id)
-    if job is None:
-        if context.clock() - record.submitted_at > _ARCHIVED_SECONDS:
-            return result
+    job_id = record.job.get("jobId", "")
+    job = get_known_job(context.aws, context.request.datastore_id, job_id) if job_id else None
+    if job is None and verdict is not Verdict.UNKNOWN and context.clock() - record.submitted_at <= _ARCHIVED_SECONDS:
         msg = f"the record of this import names job {job_id}, which HealthImaging does not know; {NEW_RUN}"
         raise TerminalError(msg)
-    _check_job(context, record, job)
-    said = f"the record of this import says that job {job_id} is {result.job_status}"
-    if job.status != result.job_status:
-        raise TerminalError(f"{said}, it is {job.status}; {NEW_RUN}")
-    body = read_manifest_body(context.aws, job.folder)
-    if body is not None and read_manifest(body).counts != replace(result.counts, warnings={}):
-        raise TerminalError(f"{said} with other numbers than its manifest has; {NEW_RUN}")
-    return result
+    if job is not None:
+        _check_job(context, record, job)
+        body = read_manifest_body(context.aws, job.folder) if job.has_ended else None
+    if job is not None and verdict is not Verdict.UNKNOWN:
+        said = f"the record of this import says that job {job_id} is {result.job_status}"
+        if job.status != result.job_status:
+            raise TerminalError(f"{said}, it is {job.status}; {NEW_RUN}")
+        is_counted = bool(uri) or verdict is Verdict.SUCCEEDED
+        if is_counted and body is not None and read_manifest(body).counts != replace(result.counts, warnings={}):
+            raise TerminalError(f"{said} with other numbers than its manifest has; {NEW_RUN}")
+    reason = "" if verdict is Verdict.SUCCEEDED else _reason_anew(context, record, job, body)
+    return replace(record, reason=reason, result=result)
+
+
+def _reason_anew(context: ImportContext, record: Record, job: Job | None, body: bytes | None) -> str:
+    """Say why a verdict is not SUCCEEDED: in the same words as before, if the same request is told."""
+    is_unknown, name = record.verdict is Verdict.UNKNOWN, _name(context, record)
+    if job is not None and job.has_ended:
+        verdict, reason, _ = _judge(context, record, job, body, is_late=True)
+        if verdict is record.verdict:
+            return reason
+    if is_unknown and job is None and record.job:
+        return f"{name} is not known any more; {NEW_RUN}"
+    return f"{name}: what became of the job could not be determined; {NEW_RUN}" if is_unknown else f"{name} has failed"

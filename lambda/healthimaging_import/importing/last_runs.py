@@ -63,11 +63,11 @@ class LastRuns:
         if self.imported is None or (submitted_at >= self.imported.submitted_at and self.imported != run):
             self._write(dataclasses.replace(self._note, imported=run))
 
-    def resolve(self, request: ImportRequest) -> str:
+    def resolve(self, request: ImportRequest, before: ImportRequest | None = None) -> str:
         """Return the run that a deploy without a ``run_id`` means: the last one, unless it has failed.
 
         The run that was started last, also if its job is still running; where that one failed, the one that imported
-        last.
+        last. Where nothing is known of them it is the run of the deploy before, if that one meant the same.
 
         Raises:
             TerminalError: the last runs are damaged.
@@ -80,6 +80,8 @@ class LastRuns:
                 return self.started.run_id
         if self.imported and self.imported.series == request.series:
             return self.imported.run_id
+        if self.started is None and before and before.series == request.series and before.run_id:
+            return before.run_id
         return self._run_of_first_version()
 
     def is_current(self, request: ImportRequest, before: ImportRequest | None, *, is_plain: bool = False) -> bool:

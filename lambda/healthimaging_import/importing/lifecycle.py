@@ -18,6 +18,7 @@ from healthimaging_import.importing.context import ImportContext
 from healthimaging_import.importing.jobs import (
     UnknownJobError,
     confirm,
+    find_job,
     get_job,
     poll,
     publish_verdict,
@@ -26,7 +27,7 @@ from healthimaging_import.importing.jobs import (
 )
 from healthimaging_import.importing.mode import DEPLOYS, Mode
 from healthimaging_import.importing.record import Owner, Record, Retry, State
-from healthimaging_import.importing.starting import claim, find, refuse, start
+from healthimaging_import.importing.starting import claim, find, refuse, start, survey
 from healthimaging_import.importing.verdict import NEW_RUN, NOTHING_TO_IMPORT, ImportResult
 
 _UNJUDGED_SECONDS = 180
@@ -67,7 +68,7 @@ def next_action(  # noqa: PLR0911 - one line of the table each
     state = record.state
     if state is State.JUDGED and not record.published:
         return Action.PUBLISH
-    is_mine, is_later = record.owner.request_id == me.request_id, me.sent_at >= record.owner.sent_at
+    is_mine, is_later = record.owner.request_id == me.request_id, me.sent_at > record.owner.sent_at
     if record.retry is Retry.DUE and is_mine and mode is Mode.DEPLOY:
         return Action.CLAIM
     if state in (State.JUDGED, State.REFUSED):
@@ -168,13 +169,18 @@ def _stop(_: ImportContext, __: Record) -> ImportResult:
 
 def watch(context: ImportContext, record: Record) -> ImportResult:
     """Wait for a job that another request polls, and for its verdict; where none comes, nobody polls it any more."""
-    if record.state is not State.RUNNING:
-        return _wait(context, record) if context.clock() < record.lease_until else ImportResult()
-    if get_job(context.aws, context.request.datastore_id, record.job["jobId"]).has_ended:
+    if context.clock() < record.lease_until:
+        _wait(context, record)
+    job_id, name = record.job.get("jobId"), str(record.parameters.get("jobName") or "")
+    if not job_id and record.lease_until:  # its owner may have died between the start and what it wrote of it
+        job_id = (find_job(context.aws, context.request.datastore_id, name, record.claimed_at) or {}).get("jobId")
+    if not job_id:
+        return ImportResult()
+    if get_job(context.aws, context.request.datastore_id, job_id).has_ended:
         since = context.carried.setdefault("ended_since", context.clock())
         if context.clock() - since >= _UNJUDGED_SECONDS:
             return ImportResult()
-    return result_of(record)
+    return ImportResult(job_id, "IN_PROGRESS")
 
 
 def _wait(context: ImportContext, record: Record) -> ImportResult:
@@ -186,16 +192,21 @@ def _respond(context: ImportContext, record: Record | None) -> ImportResult:
         return ImportResult()
     if record.state is State.RUNNING:
         return result_of(record, "SUBMITTED")
-    if record.state is State.REFUSED and record.reason == NOTHING_TO_IMPORT:
+    is_refused, is_deploy = record.state is State.REFUSED, context.mode in DEPLOYS
+    if (
+        is_refused
+        and record.reason == NOTHING_TO_IMPORT
+        and (context.has_ended or not is_deploy or not survey(context.aws, context.request))
+    ):
         return ImportResult(job_status=NOTHING_TO_IMPORT)
-    if record.state is State.REFUSED and context.mode not in DEPLOYS:
+    if is_refused and not is_deploy:
         return ImportResult()
+    if is_refused and not context.has_ended:
+        raise EndedError("no job was started, for the reason in the function's log group (refused); deploy again")
+    record = record if context.has_ended else confirm(context, record)
     if record.verdict is not Verdict.SUCCEEDED:
         raise EndedError(record.reason)
-    if record.owner.request_id == context.me.request_id:
-        return record.result
-    log.line("remembered", job_id=record.result.job_id, attempt=record.attempt)
-    return confirm(context, record)
+    return record.result
 
 
 _DO: dict[Action, Callable[[ImportContext, Any], Record | ImportResult]] = {

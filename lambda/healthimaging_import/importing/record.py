@@ -201,6 +201,7 @@ def _is_whole(record: Record, latest: float) -> bool:
         and record.result.job_id in ("", record.job.get("jobId"))
         and record.result.job_status in _JOB_STATUSES
         and all(_WARNING.fullmatch(code) for code in record.result.counts.warnings)
+        and (record.retry is not Retry.DUE or record.verdict is Verdict.FAILED)
         and max(record.claimed_at, record.owner.sent_at, record.lease_until - _LONGEST_LEASE) <= latest
         and bool(datetime.fromisoformat(record.job.get("submittedAt", "2026-01-01")))
     ):
@@ -233,11 +234,13 @@ class Records:
         etag = self.write(f"{record.intent}.json", record.encode(), record.etag, "import record")
         return dataclasses.replace(record, etag=etag)
 
-    def keep_manifest(self, record: Record, body: bytes) -> str:
-        """Keep a job's manifest where no lifecycle rule of this library expires it; returns its S3 URI."""
-        name = f"{record.intent}-{record.attempt}/job-output-manifest.json"
-        self.write(name, body, None, "manifest")
-        return f"s3://{self.request.output_bucket}/{self._key(name)}"
+    def keep_manifest(self, record: Record, body: bytes) -> None:
+        """Keep a job's manifest where no lifecycle rule of this library expires it."""
+        self.write(_manifest_name(record), body, None, "manifest")
+
+    def manifest_uri(self, record: Record) -> str:
+        """Return where an attempt's manifest is kept, as an S3 URI."""
+        return f"s3://{self.request.output_bucket}/{self._key(_manifest_name(record))}"
 
     def read(self, name: str, purpose: str) -> tuple[bytes, str] | None:
         """Return what is stored under a name, and its tag."""
@@ -249,3 +252,7 @@ class Records:
 
     def _key(self, name: str) -> str:
         return f"{self.request.output_prefix}{RECORDS_FOLDER}{name}"
+
+
+def _manifest_name(record: Record) -> str:
+    return f"{record.intent}-{record.attempt}/job-output-manifest.json"

@@ -11,11 +11,11 @@ from healthimaging_import.aws.clients import CALL_SECONDS, IAM_PROPAGATION_SECON
 from healthimaging_import.contract import DEFAULT_INPUT_PREFIX, OnEmpty, Verdict
 from healthimaging_import.errors import RetryableError, StepError, TerminalError, UnfinishedError
 from healthimaging_import.importing.context import ImportContext
-from healthimaging_import.importing.jobs import find_job, get_known_job, refuse_unmarked, start_job
+from healthimaging_import.importing.jobs import find_job, get_known_job, start_job
 from healthimaging_import.importing.record import Record, Retry, State
 from healthimaging_import.importing.request import ImportRequest
 from healthimaging_import.importing.unpack import unpack
-from healthimaging_import.importing.verdict import NOTHING_TO_IMPORT, ImportResult
+from healthimaging_import.importing.verdict import NEW_RUN, NOTHING_TO_IMPORT, ImportResult
 
 LEASE_SECONDS = 60
 """A start takes 25 seconds at most; the rest is for HealthImaging to list the job, and for clocks that differ."""
@@ -46,7 +46,7 @@ def claim(context: ImportContext, record: Record | None) -> Record:
         job_id = record.job["jobId"]
         job = get_known_job(context.aws, context.request.datastore_id, job_id)
         if job and not job.has_ended:
-            raise RetryableError(f"import job {job_id}, whose verdict is UNKNOWN, is {job.status}; deploy again later")
+            raise RetryableError(f"import job {job_id} of an earlier deploy is {job.status}; deploy again later")
     new = Record(
         intent=context.request.intent,
         attempt=attempt,
@@ -128,15 +128,16 @@ def _prepare(context: ImportContext) -> None:
 
 def find(context: ImportContext, record: Record) -> Record:
     """Look for the job of a start whose answer was lost."""
-    name, job = str(record.parameters.get("jobName") or ""), None
-    if name.endswith(context.request.mark(record.attempt)):
-        try:
-            job = find_job(context.aws, context.request.datastore_id, name, record.claimed_at)
-        except TerminalError as error:
-            msg = f"whether import job {name} was started could not be determined: {error}"
-            raise TerminalError(msg) from None
-    else:
-        refuse_unmarked(context.aws, context.request.datastore_id, record.claimed_at)
+    name, datastore_id = str(record.parameters.get("jobName") or ""), context.request.datastore_id
+    if not name.endswith(context.request.mark(record.attempt)):
+        raise TerminalError(
+            "an earlier version of healthimaging-cdk may have started a job for this import, and nothing marks it: "
+            f"look at the import jobs of data store {datastore_id}, then {NEW_RUN}"
+        )
+    try:
+        job = find_job(context.aws, datastore_id, name, record.claimed_at)
+    except TerminalError as error:
+        raise TerminalError(f"whether import job {name} was started could not be determined: {error}") from None
     state = State.RUNNING if job else State.CLAIMED
     return context.records.save(record, state=state, job=job or {}, lease_until=0.0)
 
@@ -144,6 +145,7 @@ def find(context: ImportContext, record: Record) -> Record:
 def refuse(context: ImportContext, record: Record, reason: str = "no job was started") -> Record:
     """End an attempt whose start was never sent, or was refused."""
     log.line("refused", reason=reason)
+    context.has_ended = True
     return context.records.save(record, state=State.REFUSED, reason=reason, lease_until=0.0)
 
 

@@ -23,6 +23,7 @@ from healthimaging_import.resources.step import UNKNOWN, StepContext, StepResult
 _RUN = "-run-"
 _LONGEST_RUN = 500
 _FIRST_PAUSE, _SHORTEST_PAUSE = 2.0, 5.0
+_LATE_SECONDS = 30
 _SHORTEST_DETACHED_PAUSE = 60.0
 """A day of shorter ones is more than the history of an execution holds."""
 
@@ -83,12 +84,11 @@ def give_up(context: StepContext, reason: str, *, is_lost: bool = False) -> Resp
     request, carried, is_undoing = context.request, context.carried, _is_undoing(context)
     is_last = context.mode in (Mode.DELETE, Mode.DETACHED)
     is_over, completion, record = context.clock() >= context.deadline, _completion(context), None
-    may_have_started = is_lost or "owned" in carried
+    may_have_started = is_lost or "owned" in (carried.get("undone", {}) if is_undoing else carried)
     try:
         record = close(_import_context(context, undone=is_undoing), reason, is_last=is_last)
     except StepError as error:
         log.line("not closed", reason=str(error))
-        may_have_started |= context.mode is Mode.DETACHED
     is_mine = record is None or record.owner.request_id == request.request_id
     may_run = is_mine and not (record and record.has_ended)
     if record is None and may_have_started and is_last:
@@ -101,13 +101,15 @@ def give_up(context: StepContext, reason: str, *, is_lost: bool = False) -> Resp
         running = ImportResult(job_id, "IN_PROGRESS") if job_id else ImportResult()
         result = _restored(context) if is_undoing else running
         return _response(context, result, detached=may_run and request.request_type != "Delete")
+    name = f"import job {job_id} of data store {request.resource_properties.get('DatastoreId')}"
     if job_id and is_over:
         reason = (
-            f"import job {job_id} of data store {request.resource_properties.get('DatastoreId')} had not ended after "
-            f"{int(context.clock() - context.began_at)} seconds and may still be running"
+            f"{name} had not ended after {int(context.clock() - context.began_at)} seconds and may still be running"
         )
         if request.request_type == "Update":
             reason += ": a deploy waits for it while it runs, and imports again only if it has failed"
+    elif job_id:
+        reason = f"{name} may still be running: {reason}"
     return _response(context, ImportResult(), reason, detached=may_run)
 
 
@@ -152,35 +154,38 @@ def has_responded(context: StepContext) -> bool:
 def _import_context(context: StepContext, *, undone: bool = False) -> ImportContext:
     """Bring together what the import logic needs; the run is resolved once."""
     request, carried = context.request, context.carried
-    old = request.old_resource_properties
-    properties = cast("ImportProperties", old if undone and old else request.resource_properties)
+    old = cast("ImportProperties", request.old_resource_properties)
+    properties = old if undone and old else cast("ImportProperties", request.resource_properties)
     key, given = "undone_run_id" if undone else "run_id", properties.get("RunId")
     wanted = ImportRequest.read(request.scope, properties, carried.get(key, str(given or "")))
     records = Records(context.aws, wanted)
     last_runs = LastRuns(records)
     if key not in carried:
         run_id = _known_run(context) if given is None and not undone else given
-        carried[key] = last_runs.resolve(wanted) if run_id is None else str(run_id)
+        before = ImportRequest.read(request.scope, old, str(old.get("RunId") or "")) if old and not undone else None
+        carried[key] = last_runs.resolve(wanted, before) if run_id is None else str(run_id)
         if carried[key] != wanted.run_id:
             wanted = wanted.for_run(carried[key])
     if "is_current" not in carried and context.mode is Mode.DEPLOY:
         before = _deployed_before(request, wanted.run_id)
         carried["is_current"] = last_runs.is_current(wanted, before, is_plain=given is None)
     completion, is_deploy = _completion(context), context.mode is Mode.DEPLOY
+    # The date in the URL has whole seconds: it counts where another request may have come before the first call.
+    is_late = context.began_at - request.sent_at > _LATE_SECONDS
     return ImportContext(
         request=wanted,
         aws=context.aws,
         records=records,
         last_runs=last_runs,
         mode=Mode.SUBMIT if is_deploy and completion is Completion.SUBMIT else context.mode,
-        me=Owner(request.request_id, min(request.sent_at, context.began_at)),
+        me=Owner(request.request_id, request.sent_at if is_late else context.began_at),
         clock=context.clock,
         is_current=bool(carried.get("is_current")),
         has_new_rights=request.has_new_rights,
         is_still_wanted=context.is_still_wanted,
         judge_until=context.deadline if is_deploy and completion is Completion.DETACH else float("inf"),
         time_left=lambda: min(context.time_left(), context.deadline - context.clock()),
-        carried={} if undone else carried,
+        carried=carried.setdefault("undone", {}) if undone else carried,
     )
 
 
