@@ -55,23 +55,22 @@ class Deploy:
         return "ROLLBACK" in self.status and not self.is_over
 
     @property
+    def is_undone(self) -> bool:
+        """Whether the stack is taken back, or away."""
+        return self.is_rollback or self.status == "DELETE_IN_PROGRESS"
+
+    @property
     def has_deletions(self) -> bool:
         """Whether CloudFormation deletes resources: an update does in its clean-up alone, until which it can go back.
 
         https://github.com/aws/aws-cdk/blob/main/docs/CLOUDFORMATION.md
         """
-        is_cleanup = self.status.endswith("_CLEANUP_IN_PROGRESS")
-        return self.status == "DELETE_IN_PROGRESS" or self.is_rollback or is_cleanup
+        return self.is_undone or self.status.endswith("_CLEANUP_IN_PROGRESS")
 
     @property
     def is_update(self) -> bool:
         """Whether an update is at work, its rollback or its clean-up: what it takes out of the stack is deleted."""
         return self.status.startswith("UPDATE_") and not self.is_over
-
-    @property
-    def is_undone(self) -> bool:
-        """Whether the stack is taken back, or away."""
-        return "ROLLBACK" in self.status or self.status.startswith("DELETE_")
 
     def check_in_progress(self) -> None:
         """Make sure that somebody waits for a request.
