@@ -243,10 +243,14 @@ def publish_verdict(context: ImportContext, record: Record) -> Record:
         except TerminalError as error:
             log.line("not noted", reason=str(error))
     # A record that cannot be written does not say that its verdict was sent.
-    if context.carried.get("published") != record.attempt:
+    if not context.carried.get("published"):
         publish(context.aws, request, verdict, told.result)
-        context.carried["published"] = record.attempt
-    return context.records.save(record, published=True)
+        context.carried["published"] = True
+    try:
+        return context.records.save(record, published=True)
+    except TerminalError as error:
+        log.line("not noted", reason=str(error))
+        return replace(record, published=True)
 
 
 def confirm(context: ImportContext, record: Record) -> Record:

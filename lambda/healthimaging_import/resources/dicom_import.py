@@ -84,14 +84,15 @@ def give_up(context: StepContext, reason: str, *, is_lost: bool = False) -> Resp
     request, carried, is_undoing = context.request, context.carried, _is_undoing(context)
     is_last = context.mode in (Mode.DELETE, Mode.DETACHED)
     is_over, completion, record = context.clock() >= context.deadline, _completion(context), None
-    may_have_started = is_lost or "owned" in (carried.get("undone", {}) if is_undoing else carried)
+    own = carried.get("undone", {}) if is_undoing else carried
+    is_untold = (is_lost or "owned" in own) and not own.get("published")
     try:
         record = close(_import_context(context, undone=is_undoing), reason, is_last=is_last)
     except StepError as error:
         log.line("not closed", reason=str(error))
     is_mine = record is None or record.owner.request_id == request.request_id
     may_run = is_mine and not (record and record.has_ended)
-    if record is None and may_have_started and is_last:
+    if record is None and is_untold and is_last:
         unknown = ImportResult(job_status=Verdict.UNKNOWN)
         publish(context.aws, _import_context(context).request, Verdict.UNKNOWN, unknown)
     known = record.job.get("jobId", "") if record else str(carried.get("job_id", ""))
