@@ -12,7 +12,7 @@ from healthimaging_import import handler, receiving
 from healthimaging_import.aws.clients import Aws
 from healthimaging_import.contract import ResourceType, Verdict
 from healthimaging_import.errors import RetryableError, TerminalError
-from healthimaging_import.importing import job_output, jobs, publish, starting
+from healthimaging_import.importing import job_output, judging, publish, starting
 from healthimaging_import.importing.last_runs import LastRuns
 from healthimaging_import.importing.mode import Mode
 from healthimaging_import.importing.record import Records
@@ -344,7 +344,7 @@ def test_jobs_that_may_not_be_listed_are_not_started_again(source: FakeAws, depl
 @handled(
     "medical-imaging:GetDICOMImportJob",
     "ResourceNotFoundException",
-    by=jobs.poll,
+    by=judging.poll,
     what="later for 300 seconds after the job was submitted; then its verdict is UNKNOWN",
 )
 def test_a_job_that_is_not_known_may_not_be_known_yet(source: FakeAws, deploy: Any) -> None:
@@ -362,7 +362,7 @@ def test_a_job_that_is_not_known_may_not_be_known_yet(source: FakeAws, deploy: A
 @handled(
     "medical-imaging:GetDICOMImportJob",
     "ResourceNotFoundException",
-    by=jobs.confirm,
+    by=judging.confirm,
     what="of a success that is remembered: stop, unless it was submitted 90 days ago, when HealthImaging forgets jobs",
 )
 @pytest.mark.parametrize(("days", "is_believed"), [(1, False), (90, True)])
@@ -406,7 +406,7 @@ def test_a_record_that_somebody_else_has_changed_is_looked_at_again(source: Fake
 @handled(
     "s3:GetObject",
     "NoSuchKey",
-    by=jobs.poll,
+    by=judging.poll,
     what="of a manifest: later for 120 seconds after the end of the job (10 where it failed); then the verdict is "
     "UNKNOWN (FAILED where it failed)",
 )

@@ -286,7 +286,7 @@ class Stage:
                 world.violation("a failure had no reason")
             return
         data = document["Data"]
-        if set(ImportAttribute) != set(data) and data:
+        if set(ImportAttribute) != set(data) and event["RequestType"] != "Delete":
             world.violation(f"attributes are missing: {sorted(set(ImportAttribute) - set(data))}")
         bucket, _, key = data.get("ManifestUri", "none").removeprefix("s3://").partition("/")
         if key and (bucket, key) not in world.objects:
@@ -300,6 +300,10 @@ class Stage:
             is_last &= all(one.at <= request.at for one in self.requests.values())
             if is_last and not request.forgiving and not re.search("ROLLBACK|DELETE", world.stack_status):
                 world.violation("an import that must not be skipped was skipped")
+        elif status == "UNKNOWN":
+            # Only what must not fail may end well without knowing anything; a doubled event may come in a rollback.
+            if not request.forgiving and not re.search("ROLLBACK|DELETE", world.stack_status):
+                world.violation("a deploy of which nothing is known was answered as a success")
         elif status == "NOTHING_TO_IMPORT":
             started = any(started_by == request.id for started_by, _ in world.starts)
             # Where a later request owns the import, this one answers nobody.

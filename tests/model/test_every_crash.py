@@ -21,8 +21,8 @@ pytestmark = pytest.mark.slow
 GOLDEN = Path(__file__).parent / "state_v1.json"
 SECONDS = 5.0  # a job's
 MODULES = (
-    "handler", "receiving", "lifecycle", "starting", "jobs", "record", "last_runs", "dicom_import", "publish",
-    "job_output",
+    "handler", "receiving", "lifecycle", "starting", "jobs", "judging", "record", "last_runs", "dicom_import",
+    "publish", "job_output",
 )  # fmt: skip
 
 

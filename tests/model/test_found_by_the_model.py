@@ -784,3 +784,66 @@ def test_a_rollback_that_may_not_read_the_record_of_what_it_undoes_leaves_the_jo
     assert ("SUCCESS", ["SUCCEEDED", verdict]) == (rollback.status, verdicts(world)[:2])
     assert len({event["Detail"] for event in world.events[1:]}) == 1
     stage.check()
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "SlowDown"])
+def test_a_verdict_is_sent_once_though_that_it_was_cannot_be_noted(world, stage, monkeypatch, code):
+    world.plans = Plans(seconds=100)
+    put = S3.put_object
+    request = stage.request("Create", properties(Completion="submit"))
+    stage.pass_time(30)
+
+    def refused(self: S3, **what: Any) -> Any:
+        if b'"published": true' in what["Body"]:
+            world.misfortunes = [Misfortune("PutObject", "error", code)]
+        return put(self, **what)
+
+    monkeypatch.setattr(S3, "put_object", refused)
+    stage.settle()
+    assert ("SUCCESS", ["SUCCEEDED"]) == (request.status, verdicts(world))
+
+
+@pytest.mark.parametrize("gone", ["all", "last"])
+def test_a_plain_deploy_after_a_run_whose_records_are_gone_means_that_run(world, stage, gone):
+    stage.request("Create", properties(RunId="1"))
+    stage.settle()
+    for place in [place for place in world.objects if "/.healthimaging-cdk/" in place[1]]:
+        if gone == "all" or place[1].endswith("-last.json"):
+            del world.objects[place]
+    world.stack_status = "UPDATE_IN_PROGRESS"
+    plain = stage.request("Update", properties(RunId=None, MaxRejectedFiles="3"), properties(RunId="1"))
+    stage.settle()
+    assert ("SUCCESS", 1) == (plain.status, len(world.jobs))
+
+
+def test_a_clean_up_waits_for_a_job_whose_start_was_not_written_down(world, stage):
+    """The lease is over and nobody looks: the old rights must not go while the job runs."""
+    world.plans = Plans(seconds=400)
+    world.misfortunes = [Misfortune("StartDICOMImportJob", "crash after", times=3)]
+    old = properties(Completion="submit", WaitSeconds="3000")
+    stage.request("Create", old)
+    stage.pass_time(12)
+    for execution in stage.executions.values():
+        execution.busy = True
+    stage.pass_time(60)
+    (job,) = world.jobs.values()
+    world.stack_status = "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS"
+    clean_up = stage.request("Cleanup", old, physical_id="Import-x-run-")
+    stage.pass_time(100)
+    assert ([], False) == (clean_up.answers, job.over)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Misfortune("GetDICOMImportJob", "crash before", times=3),
+        Misfortune("GetDICOMImportJob", "error", "AccessDeniedException", times=3000),
+    ],
+)
+def test_a_first_deploy_that_fails_names_store_and_job_though_its_verdict_is_not_known(world, stage, fault):
+    world.misfortunes = [fault]
+    request = stage.request("Create", properties())
+    stage.pass_time(1000)
+    (job_id,) = world.jobs
+    name = f"import job {job_id} of data store {properties()['DatastoreId']} may still be running"
+    assert ("FAILED", True) == (request.status, request.answers[0]["Reason"].startswith(name))

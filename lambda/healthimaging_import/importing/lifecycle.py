@@ -15,11 +15,10 @@ from healthimaging_import import log
 from healthimaging_import.contract import Verdict
 from healthimaging_import.errors import RetryableError, StepError, TerminalError
 from healthimaging_import.importing.context import ImportContext
-from healthimaging_import.importing.jobs import (
+from healthimaging_import.importing.jobs import find_job, get_job
+from healthimaging_import.importing.judging import (
     UnknownJobError,
     confirm,
-    find_job,
-    get_job,
     poll,
     publish_verdict,
     result_of,

@@ -157,7 +157,7 @@ def _from_this_version(document: Mapping[str, Any]) -> Record:
         "state": State(document["state"]),
         "owner": Owner(document["owner"], document["owner_began_at"]),
         "verdict": Verdict(document["verdict"]) if document["verdict"] else None,
-        "result": ImportResult.decode(document["result"]),
+        "result": ImportResult.decode(document["result"]) if document["verdict"] else ImportResult(),
         "retry": Retry(document.get("retry", "")),
     }
     return Record(**values)
