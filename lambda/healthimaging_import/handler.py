@@ -116,6 +116,8 @@ def _respond(state: State, context: Any) -> State:  # noqa: ANN401
     """Respond to CloudFormation; an execution that lost its step (``error``) says so. A job is polled on."""
     step = _context(state, context)
     if step.mode is Mode.DETACHED:
+        if time.time() < step.deadline:
+            return {**state, "next": "wait", "wait_seconds": 60}  # a step was lost: the next one goes on
         _give_up(step, "a step was lost", is_lost=True)
         return {**state, "next": "end", "success": False}
     if "response" not in state:
@@ -200,7 +202,6 @@ def _rescue_execution(state: State, status: str) -> None:
         _give_up(_context(detached, None), reason, is_lost=True)
         return
     response = _give_up(step, reason, is_lost=True)
-    send(step.request, response)
     if response.detached:
         # What its steps carried is lost. A step that is still at work may yet write the record.
         step.carried["owned"] = True
@@ -214,6 +215,7 @@ def _rescue_execution(state: State, status: str) -> None:
             )
         except StepError as error:
             _give_up(_context(detached, None), f"{reason}; {error}", is_lost=True)
+    send(step.request, response)
 
 
 # -- small things ----------------------------------------------------------------------------------------------------

@@ -696,8 +696,18 @@ def test_a_job_that_runs_for_more_than_a_day_is_told_of(source: FakeAws, machine
     assert (["UNKNOWN"], 1) == (verdicts(source), len(source.jobs()))
 
 
-def test_a_step_lost_while_detached_is_told_of_but_not_to_cloudformation(source: FakeAws, machine: Machine) -> None:
+def test_a_job_is_polled_on_after_a_step_that_was_lost_while_detached(source: FakeAws, machine: Machine) -> None:
     state = left_to_poll(source, machine)
+    output = machine.step("respond", {**state, "error": {"Error": "Lambda.Unknown"}})
+    assert ("wait", 60) == (output["next"], output["wait_seconds"])
+    source.wait_for_jobs()
+    machine.run(output)
+    assert (["SUCCEEDED"], 1) == (verdicts(source), len(source.responses))
+
+
+def test_a_step_lost_after_a_day_is_told_of_but_not_to_cloudformation(source: FakeAws, machine: Machine) -> None:
+    state = left_to_poll(source, machine)
+    machine.clock.seconds += 24 * 3600
     output = machine.step("respond", {**state, "error": {"Error": "Lambda.Unknown"}})
     assert ("end", False) == (output["next"], output["success"])
     assert ["UNKNOWN"] == verdicts(source)
@@ -1027,7 +1037,7 @@ def test_a_job_whose_record_cannot_be_read_after_a_lost_step_has_its_verdict(
 
 
 def test_a_step_lost_while_detached_gives_no_second_response(aws: FakeAws, machine: Machine) -> None:
-    assert "end" == machine.step("respond", lost(aws, "import-create", mode="DETACHED"))["next"]
+    assert "wait" == machine.step("respond", lost(aws, "import-create", mode="DETACHED"))["next"]
     assert [] == aws.responses
 
 

@@ -424,7 +424,7 @@ class Stage:
             self.unexpected.append(output)
         if '"step": "not closed"' in output and self.requests[request_id].stopped:
             self.requests[request_id].was_not_closed = True
-        if '"step": "not noted"' in output:
+        if '"step": "not noted"' in output or '"what": "has_responded"' in output:
             self.requests[request_id].was_not_noted = True
         if '"step": "not responded"' in output:
             self.requests[request_id].failed_to_respond += 1
@@ -656,8 +656,8 @@ def _answered_blindly(request: Request) -> bool:
     """KNOWN: where nobody can tell, or nobody asks, whether an answer went out before.
 
     - The first call answers for itself (it may not start an execution, or died three times): nothing remembers that.
-    - That it went out is written down nowhere, since the request owns no record or could not write it, and somebody
-      stopped the execution after that.
+    - That it went out is written down nowhere, since the request owns no record or could not write it, or it cannot be
+      read at just that moment, and the execution was stopped or failed after that.
     - The function dies in the very call in which the answer went out, until Step Functions and Lambda give up.
     """
     return request.answered_by_first_call or request.died_answering or request.was_not_noted or request.stopped

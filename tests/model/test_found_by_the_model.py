@@ -847,3 +847,26 @@ def test_a_first_deploy_that_fails_names_store_and_job_though_its_verdict_is_not
     (job_id,) = world.jobs
     name = f"import job {job_id} of data store {properties()['DatastoreId']} may still be running"
     assert ("FAILED", True) == (request.status, request.answers[0]["Reason"].startswith(name))
+
+
+def test_the_job_of_a_stopped_execution_whose_answer_cannot_be_sent_is_polled(world, stage):
+    world.plans = Plans(seconds=100)
+    request = stage.request("Create", properties())
+    stage.pass_time(20)
+    world.misfortunes = [Misfortune("Answer", "unreachable", times=100_000)]
+    stop(stage, request.id)
+    assert (1, ["SUCCEEDED"]) == (len(world.jobs), verdicts(world))
+
+
+def test_a_verdict_is_told_once_where_a_rollback_may_write_no_record_any_more(world, stage):
+    stage.request("Create", properties())
+    stage.settle()
+    world.plans = Plans(seconds=40)
+    world.stack_status = "UPDATE_IN_PROGRESS"
+    stage.request("Update", properties(RunId="1"), properties())
+    stage.pass_time(30)
+    world.stack_status = "UPDATE_ROLLBACK_IN_PROGRESS"
+    world.misfortunes = [Misfortune("PutObject", "error", "AccessDenied", skip=3, times=10_000)]
+    rollback = stage.request("Rollback", properties(), properties(RunId="1"))
+    stage.settle()
+    assert ("SUCCESS", ["SUCCEEDED", "SUCCEEDED"]) == (rollback.status, verdicts(world))

@@ -113,3 +113,16 @@ def test_a_made_up_step_takes_no_success_out_of_the_record(world, stage):
     state = {"event": event, "mode": "DEPLOY", "deploy": "", "began_at": world.now, "carried": carried}
     stage.invoke({"step": "step", "state": state})
     assert "SUCCEEDED" == record_of(world)["verdict"]
+
+
+@pytest.mark.parametrize("step", ["step", "respond"])
+def test_a_made_up_detached_step_makes_no_verdict_up(world, stage, step):
+    """The id of the request is in every event of the stack; when it began can be made up."""
+    world.plans = Plans(seconds=200)
+    request = stage.request("Create", properties())
+    stage.pass_time(30)
+    began_at = world.now - 25 * 3600 if step == "step" else world.now
+    state = {"event": request.event, "mode": "DETACHED", "deploy": "", "began_at": began_at, "carried": {}}
+    stage.invoke({"step": step, "state": state})
+    stage.settle()
+    assert ("SUCCESS", ["SUCCEEDED"]) == (request.status, verdicts(world))

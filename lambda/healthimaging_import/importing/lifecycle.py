@@ -32,6 +32,9 @@ from healthimaging_import.importing.verdict import NEW_RUN, NOTHING_TO_IMPORT, I
 _UNJUDGED_SECONDS = 180
 """How long whoever polls a job may take to judge it: a pause, a step, and a manifest that is late."""
 
+_LEAST_POLLED_SECONDS = 22 * 3600
+"""A job is polled for a day from when its request began: whoever makes a call up cannot end that before."""
+
 
 class Action(StrEnum):
     """What a step does next."""
@@ -111,10 +114,11 @@ def run(context: ImportContext) -> ImportResult:
     return found
 
 
-def close(context: ImportContext, reason: str, *, is_last: bool) -> Record | None:
+def close(context: ImportContext, reason: str, *, is_last: bool, is_lost: bool = False) -> Record | None:
     """Leave the record as a request ends: say that nothing was sent, or that the verdict is not known.
 
-    A running job is left to be polled on, unless this request is the last to look (``is_last``).
+    A running job is left to be polled on, unless this request is the last to look (``is_last``), and either nobody can
+    go on (``is_lost``) or the job has been polled for long.
 
     Returns:
         The record, if there is one; another request's stays as it is.
@@ -125,19 +129,22 @@ def close(context: ImportContext, reason: str, *, is_last: bool) -> Record | Non
     if record.state is State.CLAIMED and record.lease_until == 0:
         record = refuse(context, record, reason)
     elif not record.has_ended and is_last:
-        record = _judge_at_last(context, record, reason)
+        record = _judge_at_last(context, record, reason, is_lost=is_lost)
     if record.state is State.JUDGED and not record.published:
         record = publish_verdict(context, record)
     return record
 
 
-def _judge_at_last(context: ImportContext, record: Record, reason: str) -> Record:
+def _judge_at_last(context: ImportContext, record: Record, reason: str, *, is_lost: bool) -> Record:
     """Look at the job once more; where that brings no verdict, there will be none."""
+    is_detached = context.mode is Mode.DETACHED and not is_lost
     if record.state is State.RUNNING:
         try:
             judged = poll(context, record)
             if isinstance(judged, Record):
                 return judged
+            if is_detached and context.clock() - record.submitted_at < _LEAST_POLLED_SECONDS:
+                return record
         except UnknownJobError:
             record = context.records.save(record, job={}, state=State.CLAIMED)  # another's job has its own verdict
         except StepError as error:

@@ -87,7 +87,7 @@ def give_up(context: StepContext, reason: str, *, is_lost: bool = False) -> Resp
     own = carried.get("undone", {}) if is_undoing else carried
     is_untold = (is_lost or "owned" in own) and not own.get("published")
     try:
-        record = close(_import_context(context, undone=is_undoing), reason, is_last=is_last)
+        record = close(_import_context(context, undone=is_undoing), reason, is_last=is_last, is_lost=is_lost)
     except StepError as error:
         log.line("not closed", reason=str(error))
     is_mine = record is None or record.owner.request_id == request.request_id
