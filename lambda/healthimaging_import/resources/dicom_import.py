@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 from urllib.parse import quote, unquote
 
@@ -18,7 +19,7 @@ from healthimaging_import.importing.record import Owner, Records
 from healthimaging_import.importing.request import ImportRequest
 from healthimaging_import.importing.starting import upload_command
 from healthimaging_import.importing.verdict import NOT_STARTED, NOTHING_TO_IMPORT, RUNNING, ImportResult
-from healthimaging_import.resources.step import UNKNOWN, StepContext, StepResult
+from healthimaging_import.resources.step import UNKNOWN, StepContext, StepResult, unfinished_response
 
 _RUN = "-run-"
 _LONGEST_RUN = 500
@@ -98,10 +99,12 @@ def give_up(context: StepContext, reason: str, *, is_lost: bool = False) -> Resp
     known = record.job.get("jobId", "") if record else str(carried.get("job_id", ""))
     job_id = known if may_run and (record or context.mode is Mode.DEPLOY) else ""
     is_left = completion is Completion.SUBMIT or (is_over and completion is Completion.DETACH)
+    if context.mode is Mode.ROLLBACK:
+        response = _restored(context) or unfinished_response(request, context.mode, reason)
+        return replace(response, detached=may_run)
     if context.mode is not Mode.DEPLOY or (job_id and is_left):
         running = ImportResult(job_id, "IN_PROGRESS") if job_id else ImportResult()
-        result = _restored(context) if is_undoing else running
-        return _response(context, result, detached=may_run and request.request_type != "Delete")
+        return _response(context, running, detached=may_run and request.request_type != "Delete")
     name = f"import job {job_id} of data store {request.resource_properties.get('DatastoreId')}"
     if job_id and is_over:
         reason = (
@@ -114,12 +117,12 @@ def give_up(context: StepContext, reason: str, *, is_lost: bool = False) -> Resp
     return _response(context, ImportResult(), reason, detached=may_run)
 
 
-def _restored(context: StepContext) -> ImportResult:
-    """Return what a rollback restores, where it is known."""
+def _restored(context: StepContext) -> Response | None:
+    """Return the response to a rollback, where it is known what it restores."""
     try:
-        return run(_import_context(context))
+        return _response(context, run(_import_context(context)))
     except StepError:
-        return ImportResult()
+        return None
 
 
 def _response(context: StepContext, result: ImportResult, failure: str = "", *, detached: bool = False) -> Response:
