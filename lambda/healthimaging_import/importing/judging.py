@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from healthimaging_import import log
 from healthimaging_import.contract import Verdict
-from healthimaging_import.errors import RetryableError, TerminalError
+from healthimaging_import.errors import ConflictError, RetryableError, StepError, TerminalError
 from healthimaging_import.importing.context import ImportContext
 from healthimaging_import.importing.job_output import count_causes, count_warnings, read_manifest, read_manifest_body
 from healthimaging_import.importing.jobs import UNKNOWN_JOB_PATIENCE_SECONDS, Job, get_known_job
@@ -134,13 +134,13 @@ def publish_verdict(context: ImportContext, record: Record) -> Record:
             context.last_runs.note_imported(request, record.submitted_at)
         except TerminalError as error:
             log.line("not noted", reason=str(error))
-    # A record that cannot be written does not say that its verdict was sent.
-    if not context.carried.get("published"):
-        publish(context.aws, request, verdict, told.result)
-        context.carried["published"] = True
+    publish(context.aws, request, verdict, told.result)
     try:
         return context.records.save(record, published=True)
-    except TerminalError as error:
+    except ConflictError:
+        raise
+    except StepError as error:
+        # Sent again with each try it would reach people each minute; the next request sends it once more.
         log.line("not noted", reason=str(error))
         return replace(record, published=True)
 

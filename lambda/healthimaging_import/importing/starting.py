@@ -58,7 +58,7 @@ def claim(context: ImportContext, record: Record | None) -> Record:
         etag=record.etag if record else "",
     )
     claimed = context.records.save(new)
-    context.carried.update(owned=True, published=False)
+    context.carried["owned"] = True
     log.line("claimed", intent=claimed.intent, attempt=attempt)
     return claimed
 

@@ -86,7 +86,7 @@ def give_up(context: StepContext, reason: str, *, is_lost: bool = False) -> Resp
     is_last = context.mode in (Mode.DELETE, Mode.DETACHED)
     is_over, completion, record = context.clock() >= context.deadline, _completion(context), None
     own = carried.get("undone", {}) if is_undoing else carried
-    is_untold = (is_lost or "owned" in own) and not own.get("published")
+    is_untold = is_lost or "owned" in own
     try:
         record = close(_import_context(context, undone=is_undoing), reason, is_last=is_last, is_lost=is_lost)
     except StepError as error:
