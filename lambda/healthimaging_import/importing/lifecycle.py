@@ -8,6 +8,7 @@ it lets time pass, until its result is not running.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
@@ -209,7 +210,9 @@ def _respond(context: ImportContext, record: Record | None) -> ImportResult:
         return ImportResult()
     if is_refused and not context.has_ended:
         raise EndedError("no job was started, for the reason in the function's log group (refused); deploy again")
-    record = record if context.has_ended else confirm(context, record)
+    if not context.has_ended:
+        is_told = is_deploy or context.mode is Mode.ROLLBACK
+        record = confirm(context, record) if is_told else replace(record, reason=f"the verdict was {record.verdict}")
     if record.verdict is not Verdict.SUCCEEDED:
         raise EndedError(record.reason)
     return record.result
