@@ -5,7 +5,7 @@ Standard library only: synth must not need boto3.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any, TypedDict
 
@@ -237,26 +237,31 @@ MAX_JOB_NAME = 43
 """What is left of a job name's 64 characters for the user: ``-`` and 20 digits tell which attempt started the job."""
 
 
-def import_meaning(scope: str, properties: ImportProperties) -> dict[str, Any]:
+def import_meaning(
+    scope: str,
+    datastore_id: object,
+    source: tuple[object, object, object],
+    output: tuple[object, object],
+    metadata_mappings: Iterable[Mapping[str, str]],
+) -> dict[str, Any]:
     """Return what is to be imported, in the order and shape in which its hash is the intent.
 
     Two requests of equal meaning are one import; another meaning, or another ``RunId``, imports again. The function
     decides by it, and ``healthimaging-cdk review`` predicts by it.
 
     Args:
-        scope: who asks: the stack and the logical id of the resource.
-        properties: the import's properties.
+        scope: the stack and the logical id of the resource.
+        datastore_id: the data store.
+        source: the input bucket, the prefix, and the account of its owner where that is another.
+        output: the output bucket and the prefix.
+        metadata_mappings: as StartDICOMImportJob takes them.
     """
     return {
         "scope": scope,
-        "datastoreId": properties["DatastoreId"],
-        "input": [
-            properties["InputBucket"],
-            properties.get("InputPrefix") or "",
-            properties.get("InputOwnerAccountId"),
-        ],
-        "output": [properties["OutputBucket"], properties.get("OutputPrefix") or ""],
-        "metadataMappings": [dict(mapping) for mapping in properties.get("MetadataMappings") or ()],
+        "datastoreId": datastore_id,
+        "input": list(source),
+        "output": list(output),
+        "metadataMappings": [dict(mapping) for mapping in metadata_mappings],
     }
 
 

@@ -31,6 +31,10 @@ class TerminalError(StepError):
     """The request cannot succeed."""
 
 
+class NotFoundError(TerminalError):
+    """HealthImaging does not know what a call names, not yet or not any more."""
+
+
 class RetryableError(StepError):
     """The request can go on after a while; its reason becomes that of the failure when the time for it is over."""
 

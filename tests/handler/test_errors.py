@@ -14,7 +14,7 @@ from botocore.parsers import ResponseParserError
 from healthimaging_import.aws import errors
 from healthimaging_import.aws.clients import Aws
 from healthimaging_import.aws.errors import FAILURES, rule_for, translate
-from healthimaging_import.errors import RetryableError, TerminalError
+from healthimaging_import.errors import NotFoundError, RetryableError, TerminalError
 from healthimaging_import.service_model import ServiceModel
 from tests.handler.fake_aws import FakeAws
 
@@ -80,9 +80,10 @@ def test_every_exception_of_the_service_model_is_decided(
     aws: FakeAws, calls: Aws, propagating: Aws, operation: str, code: str
 ) -> None:
     assert code in RETRYABLE | RETRYABLE_WHILE_PROPAGATING | TERMINAL
-    expected = RetryableError if code in RETRYABLE else TerminalError
+    ended = NotFoundError if code in TERMINAL else TerminalError
+    expected = RetryableError if code in RETRYABLE else ended
     assert expected is type(answered(aws, calls, operation, code))
-    expected = TerminalError if code in TERMINAL else RetryableError
+    expected = ended if code in TERMINAL else RetryableError
     assert expected is type(answered(aws, propagating, operation, code))
 
 

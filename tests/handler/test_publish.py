@@ -255,5 +255,5 @@ def test_a_notification_that_cannot_be_sent_changes_nothing(
 ) -> None:
     aws.fail("SNS.Publish", code, 403, times=9)
     tell(calls, Verdict.FAILED, topic_arn=TOPIC)
-    assert '"not published", "operation": "Publish", "job_id": "j"' in capsys.readouterr().out
+    assert f'"not published", "operation": "Publish", "reason": "sns:Publish answered {code}' in capsys.readouterr().out
     assert (tries, 1) == (aws.count("SNS.Publish"), len(aws.events))

@@ -477,6 +477,17 @@ class HealthImaging:
         world.jobs[job.job_id] = job
         return job
 
+    def get_paginator(self, operation: str) -> HealthImaging:
+        assert operation == "list_dicom_import_jobs"
+        return self
+
+    def paginate(self, **parameters: Any) -> Iterator[dict[str, Any]]:
+        page = self.list_dicom_import_jobs(**parameters)
+        yield page
+        while "nextToken" in page:
+            page = self.list_dicom_import_jobs(**parameters, nextToken=page["nextToken"])
+            yield page
+
     def list_dicom_import_jobs(self, datastoreId: str, maxResults: int, nextToken: str = "0") -> dict[str, Any]:  # noqa: N803
         assert maxResults == 50
 

@@ -13,7 +13,7 @@ from botocore.exceptions import ConnectionError as NoConnectionError
 from botocore.parsers import ResponseParserError
 
 from healthimaging_import.aws.redact import read_denial, redact
-from healthimaging_import.errors import DECODE_ERRORS, RetryableError, StepError, TerminalError
+from healthimaging_import.errors import DECODE_ERRORS, NotFoundError, RetryableError, StepError, TerminalError
 
 FAILURES = (ClientError, BotoCoreError, ResponseParserError, *DECODE_ERRORS)
 """What a call, or reading its answer, can raise."""
@@ -161,9 +161,10 @@ def translate(
     if operation == "StartDICOMImportJob" and code in _ROLE_REFUSALS:
         advice.append(_IF_ROLE_IS_REFUSED)
     reason = f"{name} answered {code}{f' ({message})' if message else ''}: {'; '.join(advice)}"
+    error_type = NotFoundError if code == "ResourceNotFoundException" else TerminalError
     may_pass = rule.retry or (rule.retry_while_propagating and iam_propagating)
     retry_after = str(metadata.get("HTTPHeaders", {}).get("retry-after", ""))
-    return (RetryableError if may_pass else TerminalError)(
+    return (RetryableError if may_pass else error_type)(
         reason,
         code=code,
         # A 5xx or a time-out does not say whether the call had its effect.

@@ -18,8 +18,9 @@ from healthimaging_import.bulk.planning import Planning, find_plan, load_plan
 from healthimaging_import.bulk.report import make_report
 from healthimaging_import.bulk.run import Run
 from healthimaging_import.bulk.settings import Settings
-from healthimaging_import.contract import BULK_DETAIL_TYPE, EVENT_SOURCE, Verdict
+from healthimaging_import.contract import BULK_DETAIL_TYPE, Verdict
 from healthimaging_import.errors import RetryableError, TerminalError
+from healthimaging_import.importing.publish import put_event
 
 _RESERVE_SECONDS = 60.0
 _MOST_LOOPS = 2000
@@ -185,7 +186,7 @@ def _write_rejections(step: _Step, run: Run) -> int | None:
 
 
 def _publish(step: _Step, report: Mapping[str, Any]) -> None:
-    """Put one event: ids and numbers. That nobody can be told does not change the verdict."""
+    """Put one event: ids and numbers."""
     files = {name: report["files"][name] for name in ("listed", "imported", "rejected", "uncovered", "to_do")}
     detail = {
         "import": report["import"],
@@ -196,8 +197,4 @@ def _publish(step: _Step, report: Mapping[str, Any]) -> None:
         "files": files,
         "jobs": {name: report["jobs"][name] for name in ("planned", "succeeded", "failed", "unknown")},
     }
-    entry = {"Source": EVENT_SOURCE, "DetailType": BULK_DETAIL_TYPE, "Detail": json.dumps(detail, sort_keys=True)}
-    try:
-        step.aws.call("events", "PutEvents", lambda answer: answer.get("FailedEntryCount"), Entries=[entry])
-    except (RetryableError, TerminalError) as error:
-        log.line("not published", reason=str(error))
+    put_event(step.aws, BULK_DETAIL_TYPE, detail)

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from healthimaging_import.aws.clients import Aws
-from healthimaging_import.errors import TerminalError
+from healthimaging_import.errors import NotFoundError
 
 _CLOCKS_DIFFER_BY = 60.0
 _PAGE = 50
@@ -47,9 +47,7 @@ def get_known_job(aws: Aws, datastore_id: str, job_id: str) -> Job | None:
     """Look at a job; None where HealthImaging does not know it, not yet or not any more."""
     try:
         return get_job(aws, datastore_id, job_id)
-    except TerminalError as error:
-        if error.code != "ResourceNotFoundException":
-            raise
+    except NotFoundError:
         return None
 
 
@@ -59,40 +57,28 @@ def find_job(aws: Aws, datastore_id: str, name: str, since: float) -> dict[str, 
     Jobs submitted before the attempt was claimed (``since``) are of earlier attempts whose record was lost.
     """
     earliest = since - _CLOCKS_DIFFER_BY
-    for job in _jobs(aws, datastore_id):
-        is_since = job["submittedAt"] and datetime.fromisoformat(job["submittedAt"]).timestamp() >= earliest
-        if is_since and job["jobName"] == name:
-            return {"jobId": job["jobId"], "submittedAt": job["submittedAt"]}
+    for job_id, job_name, submitted_at in _list_jobs(aws, datastore_id):
+        if job_name == name and submitted_at and submitted_at.timestamp() >= earliest:
+            return {"jobId": job_id, "submittedAt": submitted_at.isoformat()}
     return None
 
 
 def list_running(aws: Aws, datastore_id: str) -> set[str]:
     """Return the ids of the jobs of a data store that have not ended, as far as they are listed already."""
     statuses = ("SUBMITTED", "IN_PROGRESS")
-    return {job["jobId"] for status in statuses for job in _jobs(aws, datastore_id, jobStatus=status)}
+    return {job_id for status in statuses for job_id, _, _ in _list_jobs(aws, datastore_id, jobStatus=status)}
 
 
-def _jobs(aws: Aws, datastore_id: str, **page: str) -> Iterator[dict[str, str]]:
-    while True:
-        found, token = aws.call(
-            "medical-imaging", "ListDICOMImportJobs", _page, datastoreId=datastore_id, maxResults=_PAGE, **page
-        )
-        yield from found
-        if not token:
-            return
-        page["nextToken"] = token
-
-
-def _page(answer: Mapping[str, Any]) -> tuple[list[dict[str, str]], str | None]:
-    jobs = [
-        {
-            "jobId": str(job["jobId"]),
-            "jobName": str(job.get("jobName") or ""),
-            "submittedAt": job["submittedAt"].isoformat() if job.get("submittedAt") else "",
-        }
-        for job in answer["jobSummaries"]
-    ]
-    return jobs, answer.get("nextToken")
+def _list_jobs(aws: Aws, datastore_id: str, **filters: str) -> Iterator[tuple[str, str, datetime | None]]:
+    """List a data store's jobs: the id of each, its name, and when it was submitted."""
+    for page in aws.pages(
+        "medical-imaging", "ListDICOMImportJobs",
+        lambda answer: [
+            (str(job["jobId"]), str(job.get("jobName")), job.get("submittedAt")) for job in answer["jobSummaries"]
+        ],
+        datastoreId=datastore_id, maxResults=_PAGE, **filters,
+    ):  # fmt: skip
+        yield from page
 
 
 def _named(answer: Mapping[str, Any]) -> dict[str, str]:

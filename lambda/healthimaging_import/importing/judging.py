@@ -155,8 +155,7 @@ def confirm(context: ImportContext, record: Record) -> Record:
         TerminalError: there is no such job, or it has other numbers.
     """
     verdict, result, body = record.verdict, record.result, None
-    folder = f"s3://{context.request.output_bucket}/{context.request.output_prefix}"
-    is_own = re.fullmatch(rf"{re.escape(folder)}[\w/-]*", result.failures_uri)
+    is_own = re.fullmatch(rf"{re.escape(context.request.output_uri)}[\w/-]*", result.failures_uri)
     uri = context.records.manifest_uri(record) if result.manifest_uri else ""
     result = replace(result, failures_uri=result.failures_uri if is_own else "", manifest_uri=uri)
     if verdict is Verdict.UNKNOWN:

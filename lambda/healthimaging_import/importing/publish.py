@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -35,8 +36,7 @@ def publish(aws: Aws, request: ImportRequest, verdict: Verdict, result: ImportRe
         "outcome": verdict,
         "counts": {**asdict(result.counts), "rejected": rejected},
     }
-    entry = {"Source": contract.EVENT_SOURCE, "DetailType": contract.EVENT_DETAIL_TYPE, "Detail": json.dumps(detail)}
-    _send(aws, result, "events", "PutEvents", Entries=[entry])
+    put_event(aws, contract.EVENT_DETAIL_TYPE, detail)
     is_rejection = request.notify is Notify.REJECTIONS and rejected > 0
     if request.topic_arn and (request.notify is Notify.OUTCOMES or verdict is not Verdict.SUCCEEDED or is_rejection):
         subject = f"DICOM import {verdict}: {name}"[:_LONGEST_SUBJECT]
@@ -46,7 +46,7 @@ def publish(aws: Aws, request: ImportRequest, verdict: Verdict, result: ImportRe
             f"Job {result.job_id or 'unknown'} of data store {datastore_id}, status {result.job_status}\n"
             "Its manifest and the reasons of rejection are in the folder that GetDICOMImportJob names as outputS3Uri."
         )
-        _send(aws, result, "sns", "Publish", TopicArn=request.topic_arn, Subject=subject, Message=message)
+        _send(aws, "sns", "Publish", TopicArn=request.topic_arn, Subject=subject, Message=message)
     log.line("published", job_id=result.job_id, verdict=verdict)
 
 
@@ -73,15 +73,24 @@ def write_metrics(import_name: str, datastore_id: str, verdict: Verdict, result:
     print(json.dumps({"_aws": metadata, **dimensions, **values}), flush=True)  # noqa: T201 - Lambda logs standard output
 
 
-def _send(aws: Aws, result: ImportResult, service: str, operation: str, **parameters: Any) -> None:  # noqa: ANN401
+def put_event(aws: Aws, detail_type: str, detail: Mapping[str, Any]) -> None:
+    """Put one event on the default bus; that it cannot be put changes nothing."""
+    entry = {"Source": contract.EVENT_SOURCE, "DetailType": detail_type, "Detail": json.dumps(detail)}
+    _send(aws, "events", "PutEvents", Entries=[entry])
+
+
+def _send(aws: Aws, service: str, operation: str, **parameters: Any) -> None:  # noqa: ANN401
+    reason = ""
     for pause in _PAUSES:
         time.sleep(pause)
         try:
             answer = aws.call(service, operation, dict, **parameters)
-        except TerminalError:
-            break
-        except RetryableError:
+        except RetryableError as error:
+            reason = str(error)
             continue
+        except TerminalError as error:
+            reason = str(error)
+            break
         if not answer.get("FailedEntryCount"):
             return
-    log.line("not published", operation=operation, job_id=result.job_id)
+    log.line("not published", operation=operation, reason=reason)

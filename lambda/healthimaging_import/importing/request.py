@@ -95,16 +95,8 @@ class ImportRequest:
 
     def __post_init__(self) -> None:
         """Work out what the import is known by."""
-        properties: ImportProperties = {
-            "DatastoreId": self.datastore_id,
-            "InputBucket": self.input_bucket,
-            "InputPrefix": self.input_prefix,
-            "InputOwnerAccountId": self.input_owner_account_id,
-            "OutputBucket": self.output_bucket,
-            "OutputPrefix": self.output_prefix,
-            "MetadataMappings": [dict(mapping) for mapping in self.metadata_mappings],
-        }
-        meaning = import_meaning(self.scope, properties)
+        source = (self.input_bucket, self.input_prefix, self.input_owner_account_id)
+        meaning = import_meaning(self.scope, self.datastore_id, source, self.output, self.metadata_mappings)
         object.__setattr__(self, "intent", _digest({**meaning, "runId": self.run_id}))
         object.__setattr__(self, "series", _digest({**meaning, "runId": ""}))
         object.__setattr__(self, "store_scope", _digest({"scope": self.scope, "datastoreId": self.datastore_id}))
@@ -126,6 +118,11 @@ class ImportRequest:
     def input_uri(self) -> str:
         """The source as StartDICOMImportJob takes it."""
         return f"s3://{self.input_bucket}/{self.input_prefix}"
+
+    @property
+    def output_uri(self) -> str:
+        """Where the jobs write, as StartDICOMImportJob takes it."""
+        return f"s3://{self.output_bucket}/{self.output_prefix}"
 
     @property
     def cross_account_advice(self) -> str:
@@ -185,7 +182,7 @@ class ImportRequest:
             "datastoreId": self.datastore_id,
             "dataAccessRoleArn": self.data_access_role_arn,
             "inputS3Uri": self.input_uri,
-            "outputS3Uri": f"s3://{self.output_bucket}/{self.output_prefix}",
+            "outputS3Uri": self.output_uri,
         }
         if self.input_owner_account_id:
             parameters["inputOwnerAccountId"] = self.input_owner_account_id

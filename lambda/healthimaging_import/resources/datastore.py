@@ -12,7 +12,7 @@ from healthimaging_import import log
 from healthimaging_import.aws.clients import Aws
 from healthimaging_import.cfn import Response
 from healthimaging_import.contract import DatastoreAttribute
-from healthimaging_import.errors import RetryableError, StepError, TerminalError
+from healthimaging_import.errors import NotFoundError, RetryableError, StepError, TerminalError
 from healthimaging_import.importing.mode import Mode
 from healthimaging_import.resources.step import UNKNOWN, StepContext, StepResult
 
@@ -109,9 +109,9 @@ def _delete(context: StepContext) -> StepResult:
             log.line("deletion requested", datastore_id=datastore_id)
         # Its key must outlive it.
         status = str(_get(context.aws, datastore_id).get("datastoreStatus"))
+    except NotFoundError:
+        return Response(success=True)
     except StepError as error:
-        if error.code == "ResourceNotFoundException":
-            return Response(success=True)
         if error.code == "ConflictException":
             raise TerminalError(
                 f"data store {datastore_id} holds image sets or runs a job, so it cannot be deleted: delete them "

@@ -6,7 +6,7 @@ from healthimaging_import import log
 from healthimaging_import.aws.clients import Aws
 from healthimaging_import.cfn import Response
 from healthimaging_import.contract import OPT_IN_OWNER_TAG, OPT_IN_TAG
-from healthimaging_import.errors import RetryableError, TerminalError
+from healthimaging_import.errors import NotFoundError, RetryableError, TerminalError
 from healthimaging_import.resources.step import StepContext, StepResult
 from healthimaging_import.resources.tags import TagOwner
 
@@ -16,7 +16,6 @@ _SECONDS_PER_STEP = 10
 """With the guards and the search before each deletion; what is begun has to be finished in time."""
 _CHECKS_PER_STEP = 20
 _MOST_NAMED = 5
-_NOT_FOUND = "ResourceNotFoundException"
 
 
 def step(context: StepContext) -> StepResult:
@@ -75,9 +74,7 @@ def _list(aws: Aws, datastore_id: str) -> list[str]:
     )  # fmt: skip
     try:
         return [image_set_id for page in pages for image_set_id in page]
-    except TerminalError as error:
-        if error.code != _NOT_FOUND:
-            raise
+    except NotFoundError:
         return []
 
 
@@ -101,9 +98,7 @@ def _delete_next(context: StepContext, datastore_id: str, waiting: list[str]) ->
     image_set_id = (others or locked)[0]
     try:
         context.aws.call("medical-imaging", "DeleteImageSet", bool, datastoreId=datastore_id, imageSetId=image_set_id)
-    except TerminalError as error:
-        if error.code != _NOT_FOUND:
-            raise
+    except NotFoundError:
         carried["gone"].append(image_set_id)  # somebody else deleted it, or the whole store
         return
     except RetryableError as error:
@@ -128,9 +123,7 @@ def _confirm_gone(context: StepContext, datastore_id: str) -> None:
                 "medical-imaging", "GetImageSet", lambda answer: str(answer["imageSetState"]),
                 datastoreId=datastore_id, imageSetId=image_set_id,
             )  # fmt: skip
-        except TerminalError as error:
-            if error.code != _NOT_FOUND:
-                raise
+        except NotFoundError:
             state = "DELETED"
         if state == "DELETED":
             context.carried["requested"].remove(image_set_id)

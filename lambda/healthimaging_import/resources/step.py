@@ -10,7 +10,7 @@ from typing import Any
 from healthimaging_import.aws.clients import Aws
 from healthimaging_import.cfn import Request, Response
 from healthimaging_import.contract import DatastoreAttribute, ImportAttribute, ResourceType, Verdict
-from healthimaging_import.errors import RetryableError, StepError, TerminalError
+from healthimaging_import.errors import NotFoundError, RetryableError, StepError, TerminalError
 from healthimaging_import.importing.mode import Mode
 
 NOT_IN_PROGRESS = "StackNotInProgress"
@@ -169,7 +169,7 @@ def patience_for(step: StepContext, error: Exception) -> float | None:
         return 0.0
     if step.mode is Mode.DETACHED:
         return _DETACHED_PATIENCE_SECONDS
-    is_refused = error.code not in ("", "ResourceNotFoundException")
+    is_refused = bool(error.code) and not isinstance(error, NotFoundError)
     is_import = step.request.resource_type == ResourceType.IMPORT
     return _REFUSED_PATIENCE_SECONDS if is_import and is_refused and must_succeed(step.request, step.mode) else 0.0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import json
 import math
 import random
@@ -93,7 +94,10 @@ class World:
         body = self._do("GetObject", lambda: self.objects.get(f"{bucket}/{key}"))
         return None if body is None else read({"Body": _Body(body), "ETag": _tag(body)})
 
-    def pages(self, _service: str, _operation: str, read: Callable[[Any], Any], **parameters: Any) -> Iterator[Any]:
+    def pages(self, _service: str, operation: str, read: Callable[[Any], Any], **parameters: Any) -> Iterator[Any]:
+        if operation == "ListDICOMImportJobs":
+            yield from self._pages_of_jobs(read, parameters.get("jobStatus", ""), parameters["maxResults"])
+            return
         place, after = f"{parameters['Bucket']}/{parameters['Prefix']}", parameters.get("StartAfter", "")
         keys = sorted(key.partition("/")[2] for key in self.objects if key.startswith(place))
         keys = [key for key in keys if key > after]
@@ -103,6 +107,15 @@ class World:
                 for key in keys[first : first + 10]
             ]
             yield read(self._do("ListObjectsV2", lambda page=page: {"Contents": page}))  # type: ignore[misc]
+
+    def _pages_of_jobs(self, read: Callable[[Any], Any], status: str, size: int) -> Iterator[Any]:
+        listed = {"": lambda: list(self.jobs.values()), "IN_PROGRESS": self._running, "SUBMITTED": list}
+        for first in itertools.count(0, size):
+            jobs = self._do("ListDICOMImportJobs", listed[status])
+            page = [{**self._named(job), "jobName": job.parameters["jobName"]} for job in jobs[first : first + size]]
+            yield read({"jobSummaries": page})
+            if first + size >= len(jobs):
+                return
 
     # -- operations ----------------------------------------------------------------------------------------------
 
@@ -157,21 +170,6 @@ class World:
             "submittedAt": datetime.fromtimestamp(job.submitted_at, UTC),
         }
         return {"jobProperties": {**told, **({"endedAt": datetime.fromtimestamp(job.ends_at, UTC)} if over else {})}}
-
-    def _ListDICOMImportJobs(self, datastoreId: str, maxResults: int, jobStatus: str = "", nextToken: str = "0") -> Any:  # noqa: N802, N803, ARG002
-        listed = {"": lambda: list(self.jobs.values()), "IN_PROGRESS": self._running, "SUBMITTED": list}
-        jobs: list[FakeJob] = listed[jobStatus]()
-        first = int(nextToken)
-        page = [
-            {
-                "jobId": job.job_id,
-                "jobName": job.parameters["jobName"],
-                "submittedAt": datetime.fromtimestamp(job.submitted_at, UTC),
-            }
-            for job in jobs[first : first + maxResults]
-        ]
-        more = {"nextToken": str(first + maxResults)} if first + maxResults < len(jobs) else {}
-        return {"jobSummaries": page, **more}
 
     def _PutEvents(self, **_: Any) -> Any:  # noqa: N802
         return {"FailedEntryCount": 0}

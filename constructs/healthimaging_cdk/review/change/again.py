@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from healthimaging_cdk._common.runtime import contract
 from healthimaging_cdk.review.change.compare import Comparison, Placed, ResourceKey, Side, holes_in
@@ -105,13 +105,15 @@ def _meaning(side: Side, placed: Placed) -> dict[str, Any]:
         for name, node in placed.properties.items()
         if node not in (None, "")
     }
-    for name in ("DatastoreId", "InputBucket", "OutputBucket"):
-        given.setdefault(name, None)
     mappings = given.get("MetadataMappings")
     mappings = mappings if isinstance(mappings, list) else []
-    given["MetadataMappings"] = [item for item in mappings if isinstance(item, dict)]
-    scope = f"{side.name(placed.stack)}/{placed.logical_id}"
-    return contract.import_meaning(scope, cast("contract.ImportProperties", given))
+    return contract.import_meaning(
+        f"{side.name(placed.stack)}/{placed.logical_id}",
+        given.get("DatastoreId"),
+        (given.get("InputBucket"), given.get("InputPrefix") or "", given.get("InputOwnerAccountId")),
+        (given.get("OutputBucket"), given.get("OutputPrefix") or ""),
+        [item for item in mappings if isinstance(item, dict)],
+    )
 
 
 def _own(change: Comparison, old: Placed, new: Placed, replaced: Mapping[ResourceKey, str]) -> Iterator[str]:
