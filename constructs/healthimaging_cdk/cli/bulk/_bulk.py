@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import boto3
 import botocore.exceptions
@@ -22,7 +22,6 @@ from healthimaging_import.bulk.report import make_report  # isort: skip
 from healthimaging_import.bulk.settings import Settings  # isort: skip
 from healthimaging_import.bulk.state import RunState  # isort: skip
 
-T = TypeVar("T")
 _MACHINE = "AWS::StepFunctions::StateMachine"
 
 
@@ -30,17 +29,19 @@ class NoBulkImportError(Exception):
     """There is no bulk import where one was looked for."""
 
 
-class _Reader:
+class _Reader(Aws):
     """Reads as whoever calls the command, where the function assumes a role."""
 
     def __init__(self, session: boto3.Session) -> None:
+        super().__init__(role_arn="")
         self._s3 = session.client("s3")
 
-    def read_object(self, bucket: str, key: str, read: Callable[[Any], T], *, purpose: str) -> T | None:  # noqa: ARG002
+    def read_bytes(self, bucket: str, key: str, most: int | None = None, *, purpose: str) -> tuple[bytes, str] | None:  # noqa: ARG002
         try:
-            return read(self._s3.get_object(Bucket=bucket, Key=key))
+            found = self._s3.get_object(Bucket=bucket, Key=key)
         except self._s3.exceptions.NoSuchKey:
             return None
+        return found["Body"].read(most), found["ETag"]
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class BulkImport:
     @cached_property
     def folder(self) -> Folder:
         """Its files."""
-        return Folder(cast("Aws", _Reader(self.session)), self.settings)
+        return Folder(_Reader(self.session), self.settings)
 
     @property
     def place(self) -> str:
