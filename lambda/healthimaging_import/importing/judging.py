@@ -154,35 +154,46 @@ def confirm(context: ImportContext, record: Record) -> Record:
     Raises:
         TerminalError: there is no such job, or it has other numbers.
     """
-    verdict, result, body = record.verdict, record.result, None
-    is_own = re.fullmatch(rf"{re.escape(context.request.output_uri)}[\w/-]*", result.failures_uri)
-    uri = context.records.manifest_uri(record) if result.manifest_uri else ""
-    result = replace(result, failures_uri=result.failures_uri if is_own else "", manifest_uri=uri)
-    if verdict is Verdict.UNKNOWN:
-        result = replace(result, counts=Counts())
-    if verdict is Verdict.SUCCEEDED and result.counts.imported == 0:
-        raise TerminalError(f"the record of this import calls a job that imported nothing a success; {NEW_RUN}")
-    job_id = record.job.get("jobId", "")
+    result, is_unknown, body = record.result, record.verdict is Verdict.UNKNOWN, None
+    job_id = record.job.get("jobId")
     job = get_known_job(context.aws, context.request.datastore_id, job_id) if job_id else None
-    if job is None and verdict is not Verdict.UNKNOWN and context.clock() - record.submitted_at <= _ARCHIVED_SECONDS:
-        msg = f"the record of this import names job {job_id}, which HealthImaging does not know; {NEW_RUN}"
-        raise TerminalError(msg)
     if job is not None:
         _check_job(context, record, job)
         body = read_manifest_body(context.aws, job.folder) if job.has_ended else None
-    if job is not None and verdict is not Verdict.UNKNOWN:
-        said = f"the record of this import says that job {job_id} is {result.job_status}"
-        if job.status != result.job_status:
-            raise TerminalError(f"{said}, it is {job.status}; {NEW_RUN}")
-        is_counted = bool(uri) or verdict is Verdict.SUCCEEDED
-        if is_counted and body is not None and read_manifest(body).counts != replace(result.counts, warnings={}):
-            raise TerminalError(f"{said} with other numbers than its manifest has; {NEW_RUN}")
-    reason = "" if verdict is Verdict.SUCCEEDED else _reason_anew(context, record, job, body)
-    return replace(record, reason=reason, result=result)
+    if not is_unknown:
+        _check_verdict(context, record, job, body)
+    is_own = re.fullmatch(rf"{re.escape(context.request.output_uri)}[\w/-]*", result.failures_uri)
+    result = replace(
+        result,
+        counts=Counts() if is_unknown else result.counts,
+        failures_uri=result.failures_uri if is_own else "",
+        manifest_uri=context.records.manifest_uri(record) if result.manifest_uri else "",
+    )
+    return replace(record, reason=_reason_anew(context, record, job, body), result=result)
+
+
+def _check_verdict(context: ImportContext, record: Record, job: Job | None, body: bytes | None) -> None:
+    """Make sure that a verdict is that of its job: of a job that is archived nothing can be compared."""
+    result, job_id, is_success = record.result, record.job["jobId"], record.verdict is Verdict.SUCCEEDED
+    if is_success and result.counts.imported == 0:
+        raise TerminalError(f"the record of this import calls a job that imported nothing a success; {NEW_RUN}")
+    if job is None:
+        if context.clock() - record.submitted_at <= _ARCHIVED_SECONDS:
+            msg = f"the record of this import names job {job_id}, which HealthImaging does not know; {NEW_RUN}"
+            raise TerminalError(msg)
+        return
+    said = f"the record of this import says that job {job_id} is {result.job_status}"
+    if job.status != result.job_status:
+        raise TerminalError(f"{said}, it is {job.status}; {NEW_RUN}")
+    is_counted = is_success or bool(result.manifest_uri)
+    if is_counted and body is not None and read_manifest(body).counts != replace(result.counts, warnings={}):
+        raise TerminalError(f"{said} with other numbers than its manifest has; {NEW_RUN}")
 
 
 def _reason_anew(context: ImportContext, record: Record, job: Job | None, body: bytes | None) -> str:
     """Say why a verdict is not SUCCEEDED: in the same words as before, if the same request is told."""
+    if record.verdict is Verdict.SUCCEEDED:
+        return ""
     is_unknown, name = record.verdict is Verdict.UNKNOWN, _name(context, record)
     if job is not None and job.has_ended:
         verdict, reason, _ = _judge(context, record, job, body, is_late=True)

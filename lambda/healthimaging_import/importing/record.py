@@ -151,13 +151,13 @@ def _place(name: str) -> str:
 
 
 def _from_this_version(document: Mapping[str, Any]) -> Record:
-    known = {item.name for item in dataclasses.fields(Record)} - {"etag"}
-    values = {name: value for name, value in document.items() if name in known}
+    verdict = document["verdict"]
+    values = {item.name: document[item.name] for item in dataclasses.fields(Record) if item.name in document}
     values |= {
         "state": State(document["state"]),
         "owner": Owner(document["owner"], document["owner_began_at"]),
-        "verdict": Verdict(document["verdict"]) if document["verdict"] else None,
-        "result": ImportResult.decode(document["result"]) if document["verdict"] else ImportResult(),
+        "verdict": Verdict(verdict) if verdict else None,
+        "result": ImportResult.decode(document["result"]) if verdict else ImportResult(),
         "retry": Retry(document.get("retry", "")),
     }
     return Record(**values)

@@ -119,11 +119,6 @@ class ImportResult:
     seconds: float | None = None
     """How long the job took, where HealthImaging says."""
 
-    @property
-    def is_running(self) -> bool:
-        """Whether the job had not ended when it was looked at."""
-        return self.job_status in RUNNING
-
     @staticmethod
     def decode(kept: Mapping[str, Any]) -> ImportResult:
         """Read the result that a record keeps, perhaps of another version of this code.
@@ -131,8 +126,8 @@ class ImportResult:
         Raises:
             TypeError: a member is not of its type.
         """
-        values = _members(ImportResult, kept)
-        counts = _members(Counts, values.pop("counts", {}))
+        values = _fields_of(ImportResult, kept)
+        counts = _fields_of(Counts, values.pop("counts", {}))
         seconds, warnings = values.pop("seconds", None), dict(counts.pop("warnings", None) or {})
         if not (
             all(isinstance(value, str) for value in values.values())
@@ -143,9 +138,8 @@ class ImportResult:
         return ImportResult(**values, counts=Counts(**counts, warnings=warnings), seconds=seconds)
 
 
-def _members(kind: type[ImportResult | Counts], kept: Mapping[str, Any]) -> dict[str, Any]:
-    known = {item.name for item in dataclasses.fields(kind)}
-    return {name: value for name, value in kept.items() if name in known}
+def _fields_of(dataclass: type, kept: Mapping[str, Any]) -> dict[str, Any]:
+    return {item.name: kept[item.name] for item in dataclasses.fields(dataclass) if item.name in kept}
 
 
 def judge(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import cast
 from urllib.parse import quote, unquote
@@ -15,7 +16,7 @@ from healthimaging_import.importing.last_runs import LastRuns
 from healthimaging_import.importing.lifecycle import EndedError, ReplacedError, close, run, watch
 from healthimaging_import.importing.mode import Mode
 from healthimaging_import.importing.publish import publish
-from healthimaging_import.importing.record import Owner, Records
+from healthimaging_import.importing.record import Owner, Record, Records
 from healthimaging_import.importing.request import ImportRequest
 from healthimaging_import.importing.starting import upload_command
 from healthimaging_import.importing.verdict import NOT_STARTED, NOTHING_TO_IMPORT, RUNNING, ImportResult
@@ -66,14 +67,14 @@ def _is_undone_job_running(context: StepContext) -> bool:
     """Whether a job runs whose rights go after this request: that of the update that is rolled back, or was."""
     if _is_undoing(context):
         try:
-            return run(_import_context(context, undone=True)).is_running
+            return run(_import_context(context, undone=True)).job_status in RUNNING
         except (ReplacedError, EndedError) as error:
             log.line("undone", reason=str(error))
     elif context.mode is Mode.DELETE:
         imports = _import_context(context)
         started = imports.last_runs.started
         record = imports.records.load(started.intent) if started and started.intent != imports.request.intent else None
-        return record is not None and not record.has_ended and watch(imports, record).is_running
+        return record is not None and not record.has_ended and watch(imports, record).job_status in RUNNING
     return False
 
 
@@ -82,34 +83,24 @@ def give_up(context: StepContext, reason: str, *, is_lost: bool = False) -> Resp
 
     Where a step was lost (``is_lost``) it may have done more than is known.
     """
-    request, carried, is_undoing = context.request, context.carried, _is_undoing(context)
-    is_last = context.mode in (Mode.DELETE, Mode.DETACHED)
-    is_over, completion, record = context.clock() >= context.deadline, _completion(context), None
-    own = carried.get("undone", {}) if is_undoing else carried
-    is_untold = is_lost or "owned" in own
-    try:
-        record = close(_import_context(context, undone=is_undoing), reason, is_last=is_last, is_lost=is_lost)
-    except StepError as error:
-        log.line("not closed", reason=str(error))
-    is_mine = record is None or record.owner.request_id == request.request_id
-    may_run = is_mine and not (record and record.has_ended)
-    if record is None and is_untold and is_last:
-        unknown = ImportResult(job_status=Verdict.UNKNOWN)
-        publish(context.aws, _import_context(context).request, Verdict.UNKNOWN, unknown)
-    known = record.job.get("jobId", "") if record else str(carried.get("job_id", ""))
-    job_id = known if may_run and (record or context.mode is Mode.DEPLOY) else ""
-    is_left = completion is Completion.SUBMIT or (is_over and completion is Completion.DETACH)
+    request, record = context.request, _close_record(context, reason, is_lost=is_lost)
+    may_run = record is None or (record.owner.request_id == request.request_id and not record.has_ended)
     if context.mode is Mode.ROLLBACK:
-        response = _restored(context) or unfinished_response(request, context.mode, reason)
+        response = unfinished_response(request, context.mode, reason)
+        with suppress(StepError):  # what the rollback restores may not be known
+            response = _response(context, run(_import_context(context)))
         return replace(response, detached=may_run)
-    if context.mode is not Mode.DEPLOY or (job_id and is_left):
-        running = ImportResult(job_id, "IN_PROGRESS") if job_id else ImportResult()
-        return _response(context, running, detached=may_run and request.request_type != "Delete")
+    if context.mode is not Mode.DEPLOY:
+        return _response(context, ImportResult())
+    job = record.job if record else {"jobId": str(context.carried.get("job_id", ""))}
+    job_id, completion = job.get("jobId") if may_run else None, _completion(context)
+    is_over = context.clock() >= context.deadline
+    if job_id and (completion is Completion.SUBMIT or (is_over and completion is Completion.DETACH)):
+        return _response(context, ImportResult(job_id, "IN_PROGRESS"), detached=True)
     name = f"import job {job_id} of data store {request.resource_properties.get('DatastoreId')}"
     if job_id and is_over:
-        reason = (
-            f"{name} had not ended after {int(context.clock() - context.began_at)} seconds and may still be running"
-        )
+        seconds = int(context.clock() - context.began_at)
+        reason = f"{name} had not ended after {seconds} seconds and may still be running"
         if request.request_type == "Update":
             reason += ": a deploy waits for it while it runs, and imports again only if it has failed"
     elif job_id:
@@ -117,12 +108,18 @@ def give_up(context: StepContext, reason: str, *, is_lost: bool = False) -> Resp
     return _response(context, ImportResult(), reason, detached=may_run)
 
 
-def _restored(context: StepContext) -> Response | None:
-    """Return the response to a rollback, where it is known what it restores."""
+def _close_record(context: StepContext, reason: str, *, is_lost: bool) -> Record | None:
+    """Close the record of what the request was doing; where none says how that ended, the verdict is UNKNOWN."""
+    is_undoing, is_last, record = _is_undoing(context), context.mode in (Mode.DELETE, Mode.DETACHED), None
     try:
-        return _response(context, run(_import_context(context)))
-    except StepError:
-        return None
+        record = close(_import_context(context, undone=is_undoing), reason, is_last=is_last, is_lost=is_lost)
+    except StepError as error:
+        log.line("not closed", reason=str(error))
+    own = context.carried.get("undone", {}) if is_undoing else context.carried
+    if record is None and is_last and (is_lost or "owned" in own):
+        unknown = ImportResult(job_status=Verdict.UNKNOWN)
+        publish(context.aws, _import_context(context).request, Verdict.UNKNOWN, unknown)
+    return record
 
 
 def _response(context: StepContext, result: ImportResult, failure: str = "", *, detached: bool = False) -> Response:
@@ -155,39 +152,44 @@ def has_responded(context: StepContext) -> bool:
     return record.owner.sent_at > imports.me.sent_at or record.responded_to == context.request.request_id
 
 
-def _import_context(context: StepContext, *, undone: bool = False) -> ImportContext:
-    """Bring together what the import logic needs; the run is resolved once."""
-    request, carried = context.request, context.carried
-    old = cast("ImportProperties", request.old_resource_properties)
-    properties = old if undone and old else cast("ImportProperties", request.resource_properties)
+def _resolve(context: StepContext, *, undone: bool) -> tuple[ImportRequest, LastRuns]:
+    """Find out which run of the import is meant, and whether the data store has it already; both are found out once."""
+    request, carried, properties = context.request, context.carried, context.request.resource_properties
+    if undone:
+        properties = request.old_resource_properties or properties
     key, given = "undone_run_id" if undone else "run_id", properties.get("RunId")
-    wanted = ImportRequest.read(request.scope, properties, carried.get(key, str(given or "")))
-    records = Records(context.aws, wanted)
-    last_runs = LastRuns(records)
+    wanted = ImportRequest.read(request.scope, cast("ImportProperties", properties), str(given or ""))
+    last_runs = LastRuns(Records(context.aws, wanted))
     if key not in carried:
-        run_id = _known_run(context) if given is None and not undone else given
-        before = ImportRequest.read(request.scope, old, str(old.get("RunId") or "")) if old and not undone else None
-        carried[key] = last_runs.resolve(wanted, before) if run_id is None else str(run_id)
-        if carried[key] != wanted.run_id:
-            wanted = wanted.for_run(carried[key])
+        run_id = given if given is not None or undone else _known_run(context)
+        carried[key] = str(run_id) if run_id is not None else last_runs.resolve(wanted, _deployed_before(request, ""))
+    if carried[key] != wanted.run_id:
+        wanted = wanted.for_run(carried[key])
     if "is_current" not in carried and context.mode is Mode.DEPLOY:
         before = _deployed_before(request, wanted.run_id)
         carried["is_current"] = last_runs.is_current(wanted, before, is_plain=given is None)
-    completion, is_deploy = _completion(context), context.mode is Mode.DEPLOY
+    return wanted, last_runs
+
+
+def _import_context(context: StepContext, *, undone: bool = False) -> ImportContext:
+    """Bring together what the import logic needs, for what is asked for or for what a rollback has undone."""
+    request, carried = context.request, context.carried
+    wanted, last_runs = _resolve(context, undone=undone)
+    completion = _completion(context) if context.mode is Mode.DEPLOY else None
     # The date in the URL has whole seconds: it counts where another request may have come before the first call.
     is_late = context.began_at - request.sent_at > _LATE_SECONDS
     return ImportContext(
         request=wanted,
         aws=context.aws,
-        records=records,
+        records=last_runs.records,
         last_runs=last_runs,
-        mode=Mode.SUBMIT if is_deploy and completion is Completion.SUBMIT else context.mode,
+        mode=Mode.SUBMIT if completion is Completion.SUBMIT else context.mode,
         me=Owner(request.request_id, request.sent_at if is_late else context.began_at),
         clock=context.clock,
         is_current=bool(carried.get("is_current")),
         has_new_rights=request.has_new_rights,
         is_still_wanted=context.is_still_wanted,
-        judge_until=context.deadline if is_deploy and completion is Completion.DETACH else float("inf"),
+        judge_until=context.deadline if completion is Completion.DETACH else float("inf"),
         time_left=lambda: min(context.time_left(), context.deadline - context.clock()),
         carried=carried.setdefault("undone", {}) if undone else carried,
     )
