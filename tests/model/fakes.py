@@ -65,6 +65,8 @@ class Job:
     manifest_at: float | None
     warnings: int
     submitted_by: str
+    others: int = 0
+    """How many of its image sets are not primary."""
     intent: str = ""
     attempt: int = 0
     status: str = "SUBMITTED"
@@ -92,6 +94,7 @@ class Plans:
     seconds: float = 20.0
     manifest_delay: float | None = 0.0
     warnings: int = 0
+    others: int = 0
 
 
 @dataclass
@@ -125,6 +128,10 @@ class World:
     """Whether HealthImaging says when a job ended."""
     stack_status: str = "CREATE_IN_PROGRESS"
     stack_updated: datetime = datetime(2026, 1, 1, tzinfo=UTC)
+    other_stacks: dict[str, tuple[str, datetime]] = field(default_factory=dict)
+    """By id: what CloudFormation does with stacks that are not that of ``stack_status``, and since when."""
+    told_blindly: list[tuple[str, float]] = field(default_factory=list)
+    """Which request told of a job whose id nobody knows, and when."""
     events: list[dict[str, Any]] = field(default_factory=list)
     notifications: list[dict[str, str]] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
@@ -239,7 +246,9 @@ class World:
             "numberOfFilesWithCustomerError": rejected,
             "numberOfFilesWithServerError": 0,
             "numberOfGeneratedImageSets": job.imported,
-            "imageSetsSummary": [{"imageSetId": f"{job.job_id}-{n}", "isPrimary": True} for n in range(job.imported)],
+            "imageSetsSummary": [
+                {"imageSetId": f"{job.job_id}-{n}", "isPrimary": n >= job.others} for n in range(job.imported)
+            ],
         }
         if job.warnings:
             summary["warningsOutputS3Uri"] = f"{job.folder}WARNING/"
@@ -400,7 +409,8 @@ class S3:
             record = json.loads(body)
             token = record["parameters"]["clientToken"]
             before = self.world.written.get(token)
-            if before and before["verdict"]:
+            self._check_owner(before or {}, record)
+            if before and before.get("verdict"):
                 told = ("verdict", "result", "reason", "job")
                 if (
                     any(before.get(name) != record.get(name) for name in told)
@@ -412,6 +422,13 @@ class S3:
                 self.world.failed_by[token] = record["owner"]
         elif bucket == SOURCE:
             self.world.violation("an object of the user was overwritten")
+
+    def _check_owner(self, before: dict[str, Any], record: dict[str, Any]) -> None:
+        """Whoever is not the owner changes nothing, but that a verdict has been published."""
+        if record["owner"] != self.world.at_work[-1] and {**before, "published": True} != record:
+            self.world.violation(f"{self.world.at_work[-1]} changed the record of {record['owner']}")
+        if record["owner_began_at"] < before.get("owner_began_at", 0.0):
+            self.world.violation(f"{record['owner']} took the record from a later request")
 
 
 @dataclass
@@ -429,6 +446,9 @@ class HealthImaging:
         if record is None or record["parameters"] != parameters:
             world.violation("a job was started whose exact request no record holds")
         request = world.at_work[-1]
+        is_of_this_version = record is not None and record["schema"] > 1
+        if is_of_this_version and (record["owner"] != request or record["lease_until"] <= world.now):
+            world.violation(f"{request} started a job without the lease of its record")
         if request.startswith(("Delete", "Rollback", "Cleanup")):
             world.violation(f"{request} started a job")
         if world.was_answered(request):
@@ -460,6 +480,7 @@ class HealthImaging:
             outcome=plans.outcome,
             manifest_at=None if plans.manifest_delay is None else ends_at + plans.manifest_delay,
             warnings=plans.warnings,
+            others=plans.others,
             submitted_by=world.at_work[-1],
             intent=record.get("intent", ""),
             attempt=record.get("attempt", 0),
@@ -514,7 +535,8 @@ class HealthImaging:
             if jobId not in self.world.jobs:
                 raise error("ResourceNotFoundException", "GetDICOMImportJob")
             job = self.world.jobs[jobId]
-            assert datastoreId == job.parameters["datastoreId"]
+            if datastoreId != job.parameters["datastoreId"]:
+                self.world.violation("a job was looked for in another data store")
             sent = {name: job.parameters.get(name) for name in ("inputS3Uri", "dataAccessRoleArn", "jobName")}
             submitted = datetime.fromtimestamp(job.submitted_at, UTC)
             properties = {"jobStatus": job.status, "outputS3Uri": job.folder, "submittedAt": submitted, **sent}
@@ -562,8 +584,8 @@ class CloudFormation:
         world = self.world
 
         def effect() -> dict[str, Any]:
-            mark = world.stack_updated
-            return {"Stacks": [{"StackStatus": world.stack_status, "LastUpdatedTime": mark}]}
+            status, mark = world.other_stacks.get(StackName, (world.stack_status, world.stack_updated))
+            return {"Stacks": [{"StackStatus": status, "LastUpdatedTime": mark}]}
 
         return world.call("DescribeStacks", effect)
 
@@ -577,9 +599,25 @@ class EventBridge:
     def put_events(self, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803
         def effect() -> dict[str, Any]:
             self.world.events.extend(Entries)
+            for entry in Entries:
+                self._check_written(json.loads(entry["Detail"]))
             return {"FailedEntryCount": 0, "Entries": [{}]}
 
         return self.world.call("PutEvents", effect)
+
+    def _check_written(self, told: dict[str, Any]) -> None:
+        """A verdict stands in the record before anybody is told of it."""
+        world = self.world
+        if not told["jobId"]:
+            world.told_blindly.append((world.at_work[-1], world.now))
+        elif (job := world.jobs.get(told["jobId"])) is None:
+            world.violation(f"a verdict was told of a job that there is not: {told}")
+        elif (told["outcome"], told["jobId"]) != _kept(world.written.get(job.token)):
+            world.violation(f"a verdict was told that no record holds: {told}")
+
+
+def _kept(record: dict[str, Any] | None) -> tuple[str, str]:
+    return (record.get("verdict", ""), record["job"].get("jobId", "")) if record else ("", "")
 
 
 @dataclass

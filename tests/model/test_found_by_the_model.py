@@ -870,3 +870,22 @@ def test_a_verdict_is_told_once_where_a_rollback_may_write_no_record_any_more(wo
     rollback = stage.request("Rollback", properties(), properties(RunId="1"))
     stage.settle()
     assert ("SUCCESS", ["SUCCEEDED", "SUCCEEDED"]) == (rollback.status, verdicts(world))
+
+
+def test_a_rollback_waits_for_a_job_that_it_may_not_look_for_at_once(world, stage):
+    """Its start was not answered, and listing the jobs is denied once: its rights must not go while it runs."""
+    stage.request("Create", properties())
+    stage.settle()
+    world.plans = Plans(seconds=200)
+    world.stack_status = "UPDATE_IN_PROGRESS"
+    world.misfortunes = [Misfortune("StartDICOMImportJob", "answer lost")]
+    stage.request("Update", properties(RunId="1"), properties())
+    stage.pass_time(1)
+    assert 2 == len(world.jobs)
+    world.stack_status = "UPDATE_ROLLBACK_IN_PROGRESS"
+    world.misfortunes = [Misfortune("ListDICOMImportJobs", "error", "AccessDeniedException")]
+    rollback = stage.request("Rollback", properties(), properties(RunId="1"))
+    stage.pass_time(150)
+    assert [] == rollback.answers
+    stage.settle()
+    assert ("SUCCESS", ["SUCCEEDED", "SUCCEEDED"]) == (rollback.status, verdicts(world))

@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.model.fakes import PATIENT, SOURCE, Misfortune, Plans, World
-from tests.model.runs import Properties, Request, Stage, filled, properties, zipped
+from tests.model.runs import DATASTORE_ID, Properties, Request, Stage, filled, properties, zipped
 
 pytestmark = pytest.mark.slow
 
 FOREVER = -1
+NEIGHBOUR = 1000
+"""The number of a stack that has an import of its own."""
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 
 S3_ERRORS = [
@@ -48,6 +50,7 @@ ERRORS = {
     "GetDICOMImportJob": [*COMMON_ERRORS, *IMAGING_ERRORS],
     "ListDICOMImportJobs": [*COMMON_ERRORS, *IMAGING_ERRORS],
     "PutEvents": [*COMMON_ERRORS, "InternalException"],
+    "Publish": [*COMMON_ERRORS, "NotFound", "KMSDisabled", "InternalError"],
     "Answer": [],
 }
 # fmt: on
@@ -98,6 +101,7 @@ LUCK = st.lists(
 """What strikes a request's calls: those of one operation, or any."""
 THEN = st.sampled_from([0, 10, 40, 200, FOREVER, FOREVER])
 """How long it is left alone, in seconds."""
+MAPPINGS = [{"studyInstanceUID": PATIENT, "metadataFilePath": "metadata.json"}]
 CHANGES: list[dict[str, Any]] = [
     {"RunId": "1"}, {"RunId": "2"}, {"RunId": None},
     {"MaxRejectedFiles": "0"}, {"MaxRejectedFiles": None}, {"MaxRejectedPercent": "50"}, {"FailOnWarnings": "true"},
@@ -105,7 +109,11 @@ CHANGES: list[dict[str, Any]] = [
     {"Completion": "submit"}, {"Completion": "detach"}, {"Completion": None}, {"WaitSeconds": "60"},
     {"InputPrefix": f"other/{PATIENT}/"}, {"InputPrefix": f"in/{PATIENT}/"}, {"InputPrefix": "empty/"},
     {"OnEmpty": "fail"}, {"OnEmpty": None}, {"MaxFiles": "2"}, {"MaxFiles": None}, {"asset": True}, {"asset": False},
-    {"tag": "x"},
+    {"tag": "x"}, {"Grants": "other"}, {"OutputPrefix": "out2/"}, {"OutputPrefix": "out/"},
+    {"DatastoreId": "f" * 32}, {"DatastoreId": DATASTORE_ID},
+    {"MetadataMappings": MAPPINGS}, {"MetadataMappings": None},
+    {"FailOnNonPrimary": "true"}, {"FailOnNonPrimary": None}, {"Notify": "outcomes"}, {"Notify": "rejections"},
+    {"NotificationTopicArn": None},
 ]  # fmt: skip
 WISHES = st.lists(st.sampled_from(CHANGES), min_size=1, max_size=2)
 CHOICES = [*["update"] * 5, "roll back", "delete", "stay"]
@@ -115,6 +123,7 @@ PLANS = st.builds(
     seconds=st.sampled_from([0.0, 20.0, 90.0, 400.0]),
     manifest_delay=st.sampled_from([0.0, 0.0, 50.0, 200.0, None]),
     warnings=st.sampled_from([0, 0, 2]),
+    others=st.sampled_from([0, 0, 1]),
 )
 
 
@@ -127,13 +136,14 @@ class Life(RuleBasedStateMachine):
         self.stage = Stage(self.world, answered=self.answered)
         self.asset = zipped(self.world)
         self.stage.install()
-        self.wanted = properties()
+        self.wanted = properties(NotificationTopicArn="arn:aws:sns:us-east-1:111122223333:people")
         self.stack = 1
         self.physical_id = ""
         self.good: Properties | None = None  # what CloudFormation holds for deployed
         self.tried: Properties | None = None  # what a rollback has to undo
         self.pending: Request | None = None
         self.must_delete = False
+        self.neighbour: Request | None = None
         self.cleanup: list[tuple[str, Properties]] = []  # the old ids that CloudFormation has to delete
         self.world.impatient = self.impatient
 
@@ -254,6 +264,22 @@ class Life(RuleBasedStateMachine):
             self.update(changes)
         else:
             self.create(again=choice == "delete")
+        self.let(luck, then)
+
+    @rule(run_id=st.sampled_from(["1", "2", None]), luck=LUCK, then=THEN)
+    def an_import_of_another_stack_goes_on(self, run_id: str | None, luck: list[Misfortune], then: float) -> None:
+        """It has the same source, output, data store and role."""
+        last, new = self.neighbour, {**self.wanted, "RunId": run_id}
+        new = {name: value for name, value in new.items() if value is not None}  # never "" once one was given
+        if last is None or (last.kind == "Delete" and last.answers):
+            self.neighbour = self.stage.request("Create", new, stack=NEIGHBOUR, status="CREATE_IN_PROGRESS")
+        elif last.answers:
+            physical_id, is_good = last.answers[0]["PhysicalResourceId"], last.status == "SUCCESS"
+            kind, status = ("Update", "UPDATE_IN_PROGRESS") if is_good else ("Delete", "DELETE_IN_PROGRESS")
+            old = last.properties if is_good else None
+            self.neighbour = self.stage.request(
+                kind, new if is_good else last.properties, old, stack=NEIGHBOUR, status=status, physical_id=physical_id
+            )
         self.let(luck, then)
 
     @rule(data=st.data(), luck=LUCK, then=THEN)

@@ -137,7 +137,8 @@ def find(context: ImportContext, record: Record) -> Record:
     try:
         job = find_job(context.aws, datastore_id, name, record.claimed_at)
     except TerminalError as error:
-        raise TerminalError(f"whether import job {name} was started could not be determined: {error}") from None
+        reason = f"whether import job {name} was started could not be determined: {error}"
+        raise TerminalError(reason, code=error.code) from None
     state = State.RUNNING if job else State.CLAIMED
     return context.records.save(record, state=state, job=job or {}, lease_until=0.0)
 
