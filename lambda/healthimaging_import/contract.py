@@ -102,6 +102,15 @@ class BulkSettings(JobProperties, total=False):
     StepSeconds: float
 
 
+class BulkStartProperties(ProviderProperties, total=False):
+    """The properties of what starts a bulk import on deploy. A change of any of them starts it again."""
+
+    BulkStateMachineArn: str
+    DatastoreId: str
+    InputBucket: str
+    InputPrefix: str
+
+
 class TagsProperties(ProviderProperties, total=False):
     """The properties of a data store's tags."""
 
@@ -196,6 +205,9 @@ EVENT_DETAIL_TYPE = "DICOM Import Judged"
 """Their detail type."""
 BULK_DETAIL_TYPE = "DICOM Bulk Import Reported"
 """The detail type of the event that tells how a bulk import ended."""
+
+EVENT_IMPORT, EVENT_OUTCOME, EVENT_COUNTS, EVENT_REJECTED = "import", "outcome", "counts", "rejected"
+"""The members of their detail that the library's rules go by; the last one is a member of the counts."""
 
 METRIC_NAMESPACE = "HealthImagingCdk"
 """The CloudWatch namespace of an import's own metrics."""

@@ -81,7 +81,7 @@ class BulkAccess(ImportBase):
             construct_id: the rule's id in the import's scope.
             **options: as every ``on_*`` method takes them.
         """
-        detail = {"outcome": [contract.Verdict.SUCCEEDED.value]}
+        detail = {contract.EVENT_OUTCOME: [contract.Verdict.SUCCEEDED.value]}
         return self._make_rule(construct_id, options, contract.BULK_DETAIL_TYPE, detail)
 
     def on_failed(self, construct_id: str, **options: Unpack[OnEventOptions]) -> cdk.aws_events.Rule:

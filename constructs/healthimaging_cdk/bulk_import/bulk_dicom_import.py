@@ -184,7 +184,7 @@ class BulkDicomImport(BulkAccess):
         return RightsPolicy(self._request_role, "Bulk", statements)
 
     def _start_on_deploy(self, provider: Provider, needs: list[IDependable]) -> None:
-        properties = {
+        properties: contract.BulkStartProperties = {
             "RoleArn": self._request_role.role_arn,
             "BulkStateMachineArn": self.state_machine_arn,
             # A change of any of these starts an execution: nothing is here that does not say what is imported.

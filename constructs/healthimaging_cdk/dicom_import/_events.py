@@ -42,7 +42,7 @@ class ImportEvents(ImportResults):
 
     def on_succeeded(self, construct_id: str, **options: Unpack[OnEventOptions]) -> cdk.aws_events.Rule:
         """A rule for jobs that imported files, within the import's tolerance; see :meth:`on_judged`."""
-        return self._verdict_rule(construct_id, options, {"outcome": [contract.Verdict.SUCCEEDED.value]})
+        return self._verdict_rule(construct_id, options, {contract.EVENT_OUTCOME: [contract.Verdict.SUCCEEDED.value]})
 
     def on_failed(self, construct_id: str, **options: Unpack[OnEventOptions]) -> cdk.aws_events.Rule:
         """A rule for jobs that imported nothing, went beyond the tolerance, or whose verdict could not be determined.
@@ -50,11 +50,14 @@ class ImportEvents(ImportResults):
         See :meth:`on_judged`.
         """
         verdict = contract.Verdict
-        return self._verdict_rule(construct_id, options, {"outcome": [verdict.FAILED.value, verdict.UNKNOWN.value]})
+        return self._verdict_rule(
+            construct_id, options, {contract.EVENT_OUTCOME: [verdict.FAILED.value, verdict.UNKNOWN.value]}
+        )
 
     def on_files_rejected(self, construct_id: str, **options: Unpack[OnEventOptions]) -> cdk.aws_events.Rule:
         """A rule for jobs that rejected files, however many and whatever the verdict; see :meth:`on_judged`."""
-        return self._verdict_rule(construct_id, options, {"counts": {"rejected": [{"numeric": [">", 0]}]}})
+        rejected = {contract.EVENT_REJECTED: [{"numeric": [">", 0]}]}
+        return self._verdict_rule(construct_id, options, {contract.EVENT_COUNTS: rejected})
 
     def _verdict_rule(
         self, construct_id: str, options: OnEventOptions, detail: Mapping[str, Any]

@@ -18,7 +18,7 @@ from healthimaging_import.bulk.planning import Planning, find_plan, load_plan
 from healthimaging_import.bulk.report import make_report
 from healthimaging_import.bulk.run import Run
 from healthimaging_import.bulk.settings import Settings
-from healthimaging_import.contract import BULK_DETAIL_TYPE, Verdict
+from healthimaging_import.contract import BULK_DETAIL_TYPE, EVENT_IMPORT, EVENT_OUTCOME, Verdict
 from healthimaging_import.errors import RetryableError, TerminalError
 from healthimaging_import.importing.publish import put_event
 
@@ -189,9 +189,9 @@ def _publish(step: _Step, report: Mapping[str, Any]) -> None:
     """Put one event: ids and numbers."""
     files = {name: report["files"][name] for name in ("listed", "imported", "rejected", "uncovered", "to_do")}
     detail = {
-        "import": report["import"],
+        EVENT_IMPORT: report["import"],
         "datastoreId": report["datastore_id"],
-        "outcome": report["verdict"],
+        EVENT_OUTCOME: report["verdict"],
         "plan": report["plan"],
         "run": report["run"],
         "files": files,

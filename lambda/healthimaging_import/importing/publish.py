@@ -29,12 +29,12 @@ def publish(aws: Aws, request: ImportRequest, verdict: Verdict, result: ImportRe
     name, datastore_id, rejected = request.import_name, request.datastore_id, result.counts.rejected
     write_metrics(name, datastore_id, verdict, result)
     detail = {
-        "import": name,
+        contract.EVENT_IMPORT: name,
         "datastoreId": datastore_id,
         "jobId": result.job_id,
         "jobStatus": result.job_status,
-        "outcome": verdict,
-        "counts": {**asdict(result.counts), "rejected": rejected},
+        contract.EVENT_OUTCOME: verdict,
+        contract.EVENT_COUNTS: {**asdict(result.counts), contract.EVENT_REJECTED: rejected},
     }
     put_event(aws, contract.EVENT_DETAIL_TYPE, detail)
     is_rejection = request.notify is Notify.REJECTIONS and rejected > 0

@@ -172,7 +172,7 @@ class ImportBase(Construct):
             options,
             source=contract.EVENT_SOURCE,
             detail_type=detail_type,
-            detail={"import": [self.import_name], **detail},
+            detail={contract.EVENT_IMPORT: [self.import_name], **detail},
         )
 
     def metric(self, metric_name: str, **options: Unpack[MetricOptions]) -> cdk.aws_cloudwatch.Metric:
