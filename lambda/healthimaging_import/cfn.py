@@ -31,7 +31,7 @@ _DNS_SUFFIXES = {
     "us-isob-": "sc2s.sgov.gov",
     "us-isof-": "csp.hci.ic.gov",
 }
-"""The domain of Regions that begin so. Nothing tells it to a function, and responding must not need botocore."""
+"""The domain of Regions that begin so. A function is not given it, and responding must not need botocore."""
 _S3_ENDPOINTS = ("s3.", "s3-", "s3.dualstack.", "s3-fips.", "s3-fips.dualstack.")
 """How the endpoints of S3 in a Region begin: https://docs.aws.amazon.com/general/latest/gr/s3.html."""
 _AWS_URL = re.compile(r"(?=[!-~]+\Z)https://([a-z0-9.-]+)(/[^?#\\]*)(\?[^#\\]*)?")
@@ -49,7 +49,7 @@ _RIGHTS = (
     "OutputBucket",
     "OutputPrefix",
 )
-"""The properties that tell which rights a resource has, and on what."""
+"""The properties that say which rights a resource has, and on what."""
 _MAX_RESPONSE_BYTES = 4096
 _LONGEST_REASON = 1600
 _PUT_PAUSES = (1, 2, 4, 8)
@@ -73,7 +73,7 @@ class Request:
         self.role_arn = str(new.get("RoleArn"))
         """The role with the rights of this request's resource."""
         self.scope = f"{self.stack_id}/{self.logical_resource_id}"
-        """Who asks: this resource of this stack. A stack made again under its old name is another one."""
+        """This resource of this stack. A stack made again under its old name is another one."""
         seconds = str(new.get("WaitSeconds") or "")
         self.wait_seconds = min(float(seconds) if seconds.isdecimal() else DEFAULT_WAIT_SECONDS, _LONGEST_WAIT_SECONDS)
         """How long the request may take, once its first call has come."""
@@ -91,12 +91,12 @@ class Request:
         A deletion may follow seconds after a creation that failed.
         """
         self.new_physical_resource_id = self._new_physical_resource_id(rights)
-        """The physical id of what the properties ask for."""
+        """The physical id of what the properties describe."""
 
     def _new_physical_resource_id(self, rights: list[Any]) -> str:
         """Make a new id or keep the old one.
 
-        That of an import changes with its rights: CloudFormation then asks for the deletion of the old one before it
+        That of an import changes with its rights: CloudFormation then requests the deletion of the old one before it
         takes the old rights away, and that request waits for the old job.
         """
         text = self.scope
@@ -108,7 +108,7 @@ class Request:
 
     @property
     def is_from_cloudformation(self) -> bool:
-        """Whether the response goes to CloudFormation, and not to somebody who made the request up."""
+        """Whether the response goes to CloudFormation, and not to the sender of a forged request."""
         # A cloud that is not AWS takes responses where it takes everything.
         endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
         if endpoint:
@@ -139,7 +139,7 @@ def _sent_at(response_url: str) -> float:
 
 @dataclass(frozen=True)
 class Response:
-    """What CloudFormation is told."""
+    """The response to a request."""
 
     success: bool
     reason: str = ""

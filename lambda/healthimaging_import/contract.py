@@ -24,7 +24,7 @@ class ResourceType(StrEnum):
 
 
 Number = str | int | float
-"""The library writes numbers; CloudFormation hands every one of them over as a string."""
+"""The library writes numbers; CloudFormation passes every one of them as a string."""
 Flag = str | bool
 """As numbers: ``true`` or ``false`` when it arrives."""
 
@@ -78,7 +78,7 @@ class ImportProperties(ProviderProperties, JobProperties, total=False):
 
 
 class BulkSettings(JobProperties, total=False):
-    """What the state machine of a bulk import hands to every step."""
+    """What the state machine of a bulk import passes to every step."""
 
     RoleArn: str
     """The role that the function assumes."""
@@ -200,11 +200,11 @@ class Verdict(StrEnum):
 
 
 EVENT_SOURCE = "healthimaging-cdk"
-"""The source of the events that tell a verdict."""
+"""The source of the events that publish a verdict."""
 EVENT_DETAIL_TYPE = "DICOM Import Judged"
 """Their detail type."""
 BULK_DETAIL_TYPE = "DICOM Bulk Import Reported"
-"""The detail type of the event that tells how a bulk import ended."""
+"""The detail type of the event that publishes how a bulk import ended."""
 
 EVENT_IMPORT, EVENT_OUTCOME, EVENT_COUNTS, EVENT_REJECTED = "import", "outcome", "counts", "rejected"
 """The members of their detail that the library's rules go by; the last one is a member of the counts."""

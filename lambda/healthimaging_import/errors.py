@@ -44,4 +44,4 @@ class UnfinishedError(RetryableError):
 
 
 class ConflictError(RetryableError):
-    """Somebody else has written an object since it was read."""
+    """An object was written by another execution since it was read."""

@@ -42,7 +42,7 @@ _LONGEST_DETACHED_SECONDS = 24 * 3600
 _RESPOND_TRIES = 5
 _RESPOND_PAUSE = 30
 _NOT_FINISHED = "the request was not finished"
-_DEPLOY_AGAIN = "then deploy again: what was started is found again and not started twice"
+_REPEAT = "then repeat the deploy or the deletion: what was started is found again and not started twice"
 
 
 def handle(event: dict[str, Any], context: Any) -> State:  # noqa: ANN401 - Lambda's context has no public type
@@ -75,17 +75,18 @@ def _step(state: State, context: Any) -> State:  # noqa: ANN401
         return {**state, "next": "respond"}
     step = _context(state, context)
     try:
-        left, kind = step.deadline - time.time(), step.request.resource_type
-        if kind not in _RESOURCES:
-            raise TerminalError(f"this version of the function does not know {kind}: deploy with a newer library")  # noqa: TRY301 - as the resources do
-        result: Response | float = import_module(f"healthimaging_import.resources.{_RESOURCES[kind]}").step(step)
+        left, resource_type = step.deadline - time.time(), step.request.resource_type
+        if resource_type not in _RESOURCES:
+            msg = f"this version of the function does not know {resource_type}: deploy with a newer library"
+            raise TerminalError(msg)  # noqa: TRY301 - as the resources do
+        result: Response | float = import_module(f"healthimaging_import.resources.{_RESOURCES[resource_type]}").step(
+            step
+        )
         state.pop("failing", None)
         state["tries"] = 0
         if isinstance(result, float) and left <= 0:
-            reason = (
-                f"the request was still at work after {int(time.time() - step.began_at)} seconds; deploy again to go on"
-            )
-            result = _give_up(step, reason)
+            seconds = int(time.time() - step.began_at)
+            result = _give_up(step, f"the request had not ended after {seconds} seconds; {_REPEAT}")
     except Exception as error:  # noqa: BLE001 - whatever happens, CloudFormation gets a response
         result = _after_failure(state, step, error)
     if isinstance(result, float):
@@ -117,12 +118,12 @@ def _respond(state: State, context: Any) -> State:  # noqa: ANN401
     step = _context(state, context)
     if step.mode is Mode.DETACHED:
         if time.time() < step.deadline:
-            return {**state, "next": "wait", "wait_seconds": 60}  # a step was lost: the next one goes on
+            return {**state, "next": "wait", "wait_seconds": 60}  # a step was lost: the next one polls on
         _give_up(step, "a step was lost", is_lost=True)
         return {**state, "next": "end", "success": False}
     if "response" not in state:
         name = str(state.get("error", {}).get("Error", "unknown"))
-        reason = f"the function could not finish a step ({name}); see its log group, {_DEPLOY_AGAIN}"
+        reason = f"the function could not finish a step ({name}); see its log group, {_REPEAT}"
         state["response"] = vars(_give_up(step, reason, is_lost=True))
     response = Response(**state["response"])
     try:
@@ -168,18 +169,18 @@ def _call_import(name: str, step: StepContext, *arguments: Any, **options: Any) 
 def _rescue(notice: dict[str, Any]) -> State:
     """Respond for a first call that failed, or for an execution that ended by itself. Never raises.
 
-    EventBridge brings both: what Lambda gave up on, and executions that were stopped, failed or timed out. Anybody in
-    the account who may put events can make up the first kind, so nothing is done for it but to respond.
+    EventBridge brings both: what Lambda gave up on, and executions that were stopped, failed or timed out. Whoever
+    may put events in the account can forge the first of them, so nothing is done for it but to respond.
     """
     try:
         detail = notice["detail"]
         if notice["source"] == "lambda":
             request = Request(detail["requestPayload"])
-            reason = f"{_NOT_FINISHED} ({_why_given_up(detail)}); see the function's log group, {_DEPLOY_AGAIN}"
+            reason = f"{_NOT_FINISHED} ({_why_given_up(detail)}); see the function's log group, {_REPEAT}"
             send(request, unfinished_response(request, None, reason))
         elif detail.get("error") != RESPONDED_FAILED:
             _rescue_execution(to_this_version(json.loads(detail["input"])), str(detail.get("status")))
-    except Exception as error:  # noqa: BLE001 - nobody is left to tell, and another try would end the same
+    except Exception as error:  # noqa: BLE001 - there is no way left to respond, and another try would end the same
         log.line("not rescued", error=type(error).__name__)
     return {}
 
@@ -197,7 +198,7 @@ def _why_given_up(detail: dict[str, Any]) -> str:
 def _rescue_execution(state: State, status: str) -> None:
     """Respond in the name of an execution, and have its job polled on; one that only polled has lost its job."""
     step, detached = _context(state, None), {**state, "mode": Mode.DETACHED}
-    reason = f"{_NOT_FINISHED} ({status}); see the function's log group, {_DEPLOY_AGAIN}"
+    reason = f"{_NOT_FINISHED} ({status}); see the function's log group, {_REPEAT}"
     if step.mode is Mode.DETACHED or _call_import("has_responded", step):
         _give_up(_context(detached, None), reason, is_lost=True)
         return

@@ -6,7 +6,7 @@ import json
 import logging
 import re
 
-# To the end: a key may hold blanks, so nobody can tell where it ends.
+# To the end: a key may hold blanks, so where it ends is not known.
 _OBJECT_KEY = re.compile(r"(s3://[^/]+/).*", re.DOTALL | re.IGNORECASE)
 
 # What libraries write about a request that failed holds its URL, and so an object's key.

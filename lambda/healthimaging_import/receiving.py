@@ -1,4 +1,4 @@
-"""CloudFormation's own call: it starts the execution that does what the request asks for."""
+"""CloudFormation's own call: it starts the execution of a request."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _start_request(request: Request, state: State) -> None:
 
 
 def reason_of(error: Exception) -> str:
-    """A failure's own words; of an error nobody foresaw its type and place only, since its text may hold anything."""
+    """A failure's own words; of an unforeseen error its type and place only, since its text may hold anything."""
     if isinstance(error, StepError):
         return str(error)
     place = traceback.extract_tb(error.__traceback__)[-1]

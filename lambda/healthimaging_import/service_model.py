@@ -18,7 +18,7 @@ MODELS = Path(__file__).parent / "models"
 _MODEL_FILE = MODELS / "medical-imaging" / "2023-07-19" / "service-2.json.gz"
 
 REGIONS = ("us-east-1", "us-west-2", "ap-southeast-2", "eu-west-1", "eu-west-2")
-"""Regions with HealthImaging (AWS General Reference, 2026-11). botocore cannot be asked: its list is empty."""
+"""Regions with HealthImaging (AWS General Reference, 2026-11). botocore does not know them: its list is empty."""
 
 # Patterns of the model that Python's re cannot use as they are, and ones that accept the same strings: the first
 # backtracks for ever on a long path that it refuses, the second is not Python's syntax.
@@ -71,22 +71,22 @@ class ServiceModel:
     def violations(self, shape_name: str, value: object, path: str = "") -> list[str]:
         """Every rule of ``shape_name`` that ``value`` breaks, one sentence each; empty when there is none."""
         shape = self.shapes[shape_name]
-        kind = shape["type"]
+        type_name = shape["type"]
         name = path or shape_name
-        allowed = _PYTHON_TYPES.get(kind)
-        if allowed and (not isinstance(value, allowed) or (isinstance(value, bool) and kind != "boolean")):
-            return [f"{name} must be a {kind}, got {type(value).__name__}"]
+        allowed = _PYTHON_TYPES.get(type_name)
+        if allowed and (not isinstance(value, allowed) or (isinstance(value, bool) and type_name != "boolean")):
+            return [f"{name} must be a {type_name}, got {type(value).__name__}"]
         if isinstance(value, str):
             return _string_violations(name, shape, value)
         if isinstance(value, dict):
-            is_structure = kind == "structure"
+            is_structure = type_name == "structure"
             return self._structure_violations(shape, value, path) if is_structure else self._map(name, shape, value)
         if isinstance(value, (list, tuple)):
             problems = _size_violations(name, shape, len(value), "items")
             for index, item in enumerate(value):
                 problems += self.violations(shape["member"]["shape"], item, f"{name}[{index}]")
             return problems
-        if kind != "boolean" and isinstance(value, (int, float)):
+        if type_name != "boolean" and isinstance(value, (int, float)):
             return _size_violations(name, shape, value, "")
         return []
 

@@ -181,7 +181,7 @@ def test_s3s_words_are_not_repeated_since_they_can_name_an_object(code: str) -> 
 USER = "User: arn:aws:sts::111122223333:assumed-role/R/s is not authorized to perform: "
 OBJECT = ' on resource: "arn:aws:s3:::b/DOE^JANE/1.dcm"'
 KEY = " on resource: arn:aws:kms:us-east-1:111122223333:key/6b2a7c10-0000-11ee-be56-0242ac120002"
-HEADER = "the bucket's policy denies the request, for example one that asks for the header x-amz-server-side-encryption"
+HEADER = "the bucket's policy denies the request, for example one that requires the header x-amz-server-side-encryption"
 ENCRYPTION_KEY = "on the bucket's KMS key: pass the bucket with its encryption_key"
 DENIALS = [
     ("s3:GetObject", OBJECT, " because no identity-based policy allows the s3:GetObject action", ""),

@@ -155,7 +155,7 @@ def going(aws: FakeAws, machine: Machine) -> FakeAws:
     "medical-imaging:DeleteImageSet",
     "ResourceNotFoundException",
     by=image_set_deletion._delete_next,
-    what="done: somebody else deleted it, or the store",
+    what="done: it was deleted meanwhile, or the store",
     always=True,
 )
 def test_an_image_set_that_is_gone_is_deleted(going: FakeAws, machine: Machine) -> None:
@@ -389,7 +389,7 @@ def test_what_nobody_has_written_is_not_there(calls: Aws, request_for: Any) -> N
     "PreconditionFailed",
     "NoSuchKey",
     by=Records.save,
-    what="later: somebody else has changed the import's record, or removed it",
+    what="later: another request has changed the import's record, or removed it",
 )
 def test_a_record_that_somebody_else_has_changed_is_looked_at_again(source: FakeAws, deploy: Any) -> None:
     first = deploy()

@@ -95,9 +95,9 @@ store is left, also in a rollback, since its key has to outlive it.
 | Step Functions cannot call the function, as it is throttled | tried again, sixty times, up to half a minute apart; then as above. Unpacking local files leaves its slot to others for ten seconds after every twenty |
 | Step Functions cannot call the function, as Lambda is unavailable | tried again, eight times, up to a minute apart; then as above |
 | CloudFormation's URL cannot be reached | five tries in one call, in five calls 30 seconds apart; a job is polled on all the same |
-| somebody stops the execution, or it fails | EventBridge calls the function, which responds and has the job polled by an execution of its own, if there is one; where CloudFormation had its response already, the verdict is UNKNOWN |
+| the execution is stopped, or fails | EventBridge calls the function, which responds and has the job polled by an execution of its own, if there is one; where CloudFormation had its response already, the verdict is UNKNOWN |
 | a doubled event | the execution named after the request runs already |
-| the function cannot start at all | nobody responds: `ServiceTimeout` ends the request (5 minutes after `timeout`) |
+| the function cannot start at all | there is no response: `ServiceTimeout` ends the request (5 minutes after `timeout`) |
 """
 CALLS = """
 ## Call by call

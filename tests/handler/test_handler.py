@@ -100,7 +100,7 @@ def test_a_deletion_that_may_not_ask_is_one_of_the_whole_stack(aws: FakeAws, mac
 def test_fails_when_cloudformation_does_nothing_with_the_stack(aws: FakeAws, clock: Clock) -> None:
     aws.stack_status, began = "UPDATE_COMPLETE", clock.seconds
     assert {} == handler.handle(event(aws, "import-update"), Context())
-    assert "the stack is UPDATE_COMPLETE, so nobody waits for this request" == response(aws)["Reason"]
+    assert "the stack is UPDATE_COMPLETE, so CloudFormation does not wait for this request" == response(aws)["Reason"]
     assert 120 < clock.seconds - began < 180
 
 

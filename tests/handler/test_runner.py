@@ -1279,7 +1279,9 @@ def test_fails_for_a_record_that_names_the_job_of_another_import(
         success |= {"state": "RUNNING", "verdict": None}
     parameters = first.context.request.start_parameters(1)
     forge(source, first.context.request, **success, parameters=parameters)
-    expected = f"the record of this import names job {other.job_id}, which this import did not start: somebody else has"
+    expected = (
+        f"the record of this import names job {other.job_id}, which this import did not start: something else has"
+    )
     assert refusal(first).startswith(expected)
     assert ["SUCCEEDED"] == verdicts(source)
 

@@ -612,7 +612,7 @@ def test_a_stack_that_nobody_works_on_has_nothing_started(world, stage):
     request = stage.request("Update", properties(RunId="1"), properties())
     stage.settle()
     assert "FAILED" == request.status
-    assert "so nobody waits for this request" in request.answers[0]["Reason"]
+    assert "so CloudFormation does not wait for this request" in request.answers[0]["Reason"]
     assert {} == world.jobs
 
 

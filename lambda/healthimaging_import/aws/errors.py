@@ -142,13 +142,13 @@ def translate(
     """
     action = _ACTIONS.get(operation, operation)
     name = _NAMES.get(service, f"{service}:") + action + (f" ({purpose})" if purpose else "")
-    kind = type(failure).__name__
+    failed = type(failure).__name__
     if isinstance(failure, _TRANSPORT):
-        return RetryableError(f"{name} failed with {kind}: {_UNREACHABLE}")
+        return RetryableError(f"{name} failed with {failed}: {_UNREACHABLE}")
     if isinstance(failure, BotoCoreError):
-        return TerminalError(f"{name} failed with {kind}: {_UNSENT}", is_refusal=True)
+        return TerminalError(f"{name} failed with {failed}: {_UNSENT}", is_refusal=True)
     if not isinstance(failure, ClientError):
-        return RetryableError(f"{name} answered something that cannot be understood ({kind}): {_BUSY.advice}")
+        return RetryableError(f"{name} answered something that cannot be understood ({failed}): {_BUSY.advice}")
     found, metadata = failure.response.get("Error", {}), failure.response.get("ResponseMetadata", {})
     code, status = str(found.get("Code", "Unknown")), int(metadata.get("HTTPStatusCode") or 0)
     rule, message = rule_for(service, code, status), str(found.get("Message") or "")

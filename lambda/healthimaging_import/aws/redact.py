@@ -104,11 +104,11 @@ def _reason(text: str) -> tuple[re.Match[str] | None, str | None]:
 
 
 def _reason_after_hidden(text: str) -> tuple[re.Match[str] | None, str | None]:
-    """Return the reason that follows a resource whose name may not be told, and may read like a reason itself."""
+    """Return the reason that follows a resource whose name may not be shown, and may read like a reason itself."""
     if text.startswith(f'{_RESOURCE}"'):
         # Whatever the name holds, it is over at the last quotation mark.
         return _reason(text.rpartition('"')[2])
-    # Nobody can say where the name is over: of what ends the message, only words of ours are told.
+    # Where the name is over is not known: of what ends the message, only words of ours are shown.
     ends = (reason for reason in reversed([*_WHY.finditer(text)]) if _END.match(text, reason.end()))
     return next(ends, None), None
 
@@ -130,7 +130,7 @@ def _remedy(action: str, reason: re.Match[str] | None) -> str:
         )
     if denying == "resource-based policy" and action == "s3:PutObject":
         return (
-            "the bucket's policy denies the request, for example one that asks for the header "
+            "the bucket's policy denies the request, for example one that requires the header "
             "x-amz-server-side-encryption, which is not sent: rely on the bucket's default encryption and take the "
             "condition out of the policy; a bucket that an import created takes records from its own app only"
         )

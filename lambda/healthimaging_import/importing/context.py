@@ -32,7 +32,7 @@ class ImportContext:
     has_new_rights: bool = False
     """Whether the deploy has created or changed rights, which IAM takes a while to know everywhere."""
     is_still_wanted: Callable[[], bool] = lambda: True
-    """Asked after the claim is visible, right before a job is started."""
+    """Called after the claim is visible, right before a job is started."""
     judge_until: float = float("inf")
     """Jobs that end later are left to a detached request."""
     time_left: Callable[[], float] = lambda: float("inf")

@@ -54,7 +54,7 @@ def count_warnings(aws: Aws, manifest: Manifest, *, tolerated: bool, is_late: bo
 
     A manifest may name a folder of warnings though there are none: one that proves empty holds none. Where warnings
     are not ``tolerated`` the file is waited for before that is believed, until it ``is_late``; where they are, what
-    cannot be read is told as :data:`UNREAD`.
+    cannot be read is counted as :data:`UNREAD`.
 
     Raises:
         RetryableError: it may still come.
@@ -165,9 +165,9 @@ def _tally(lines: Lines, decode: Callable[[Any], set[str]], unreadable: str) -> 
 
 def _cause(line: Any) -> set[str]:  # noqa: ANN401 - a JSON document
     exception = line["exception"]
-    kind = str(exception["exceptionType"])
-    kind = kind if re.fullmatch(r"[A-Za-z]{1,64}Exception", kind) else "error"
-    return {f"{kind}: {redact(str(exception.get('message') or ''))}".removesuffix(": ")}
+    name = str(exception["exceptionType"])
+    name = name if re.fullmatch(r"[A-Za-z]{1,64}Exception", name) else "error"
+    return {f"{name}: {redact(str(exception.get('message') or ''))}".removesuffix(": ")}
 
 
 def _codes(line: Any) -> set[str]:  # noqa: ANN401 - as above

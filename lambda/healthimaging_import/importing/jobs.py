@@ -18,7 +18,7 @@ UNKNOWN_JOB_PATIENCE_SECONDS = 300
 
 @dataclass(frozen=True)
 class Job:
-    """What GetDICOMImportJob tells of a job."""
+    """What GetDICOMImportJob says of a job."""
 
     status: str
     name: str

@@ -64,8 +64,8 @@ def _check_job(context: ImportContext, record: Record, job: Job) -> None:
     """Make sure that the job is of this import: what the record names is input."""
     if not context.request.started(record.attempt, record.parameters.get("jobName"), job.name, job.input_uri):
         raise UnknownJobError(
-            f"the record of this import names job {record.job['jobId']}, which this import did not start: somebody "
-            f"else has written the record; {NEW_RUN}"
+            f"the record of this import names job {record.job['jobId']}, which this import did not start: "
+            f"something else has written the record; {NEW_RUN}"
         )
 
 
@@ -112,7 +112,7 @@ def _name(context: ImportContext, record: Record) -> str:
 def write_verdict(
     context: ImportContext, record: Record, verdict: Verdict, reason: str, result: ImportResult
 ) -> Record:
-    """Write the verdict, before anybody is told of it: it is the only one of this job, for whoever asks later."""
+    """Write the verdict, before it is published: it is the only one of this job, for every later request."""
     log.line("judged", job_id=result.job_id, job_status=result.job_status, verdict=verdict)
     context.has_ended = True
     return context.records.save(
@@ -191,7 +191,7 @@ def _check_verdict(context: ImportContext, record: Record, job: Job | None, body
 
 
 def _reason_anew(context: ImportContext, record: Record, job: Job | None, body: bytes | None) -> str:
-    """Say why a verdict is not SUCCEEDED: in the same words as before, if the same request is told."""
+    """Say why a verdict is not SUCCEEDED: in the same words as before, if the same request responds."""
     if record.verdict is Verdict.SUCCEEDED:
         return ""
     is_unknown, name = record.verdict is Verdict.UNKNOWN, _name(context, record)

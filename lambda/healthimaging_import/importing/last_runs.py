@@ -85,11 +85,11 @@ class LastRuns:
         return self._run_of_first_version()
 
     def is_current(self, request: ImportRequest, before: ImportRequest | None, *, is_plain: bool = False) -> bool:
-        """Whether what a deploy asks for is what the data store was given last, as far as this import knows.
+        """Whether the intent of a deploy is what the data store was given last, as far as this import knows.
 
         Args:
-            request: what is asked for.
-            before: what was asked for by the deploy before, if there was one.
+            request: what the deploy means.
+            before: what the deploy before meant, if there was one.
             is_plain: whether no run is named: a run of the same meaning is meant, whichever it was.
         """
         if before is not None and before.intent == request.intent:

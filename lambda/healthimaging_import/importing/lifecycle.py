@@ -118,8 +118,8 @@ def run(context: ImportContext) -> ImportResult:
 def close(context: ImportContext, reason: str, *, is_last: bool, is_lost: bool = False) -> Record | None:
     """Leave the record as a request ends: say that nothing was sent, or that the verdict is not known.
 
-    A running job is left to be polled on, unless this request is the last to look (``is_last``), and either nobody can
-    go on (``is_lost``) or the job has been polled for long.
+    A running job is left to be polled on, unless this request is the last to look (``is_last``), and either its
+    execution is lost (``is_lost``) or the job has been polled for long.
 
     Returns:
         The record, if there is one; another request's stays as it is.
@@ -175,7 +175,7 @@ def _stop(_: ImportContext, __: Record) -> ImportResult:
 
 
 def watch(context: ImportContext, record: Record) -> ImportResult:
-    """Wait for a job that another request polls, and for its verdict; where none comes, nobody polls it any more."""
+    """Wait for a job that another request polls, and for its verdict; where none comes, no request polls it now."""
     if context.clock() < record.lease_until:
         _wait(context, record)
     job_id, name = record.job.get("jobId"), str(record.parameters.get("jobName") or "")

@@ -16,15 +16,15 @@ from healthimaging_import.importing.request import ImportRequest
 from healthimaging_import.importing.verdict import ImportResult
 
 _PAUSES = (0, 0.5, 1)
-"""Seconds before each try: nobody would ask for an event or a notification again."""
+"""Seconds before each try: an event or a notification that is lost is not sent again."""
 _LONGEST_SUBJECT = 100
 
 
 def publish(aws: Aws, request: ImportRequest, verdict: Verdict, result: ImportResult) -> None:
     """Write the metrics (CloudWatch embedded metric format), put one event, and notify the topic if there is one.
 
-    Ids and numbers only. At least once: a step that dies after this is repeated, with the same words. That nobody can
-    be told does not change the verdict.
+    Ids and numbers only. At least once: a step that dies after this is repeated, with the same words. What
+    cannot be sent does not change the verdict.
     """
     name, datastore_id, rejected = request.import_name, request.datastore_id, result.counts.rejected
     write_metrics(name, datastore_id, verdict, result)

@@ -1,6 +1,6 @@
 """The record of an intent: one small object in the output bucket, which says all that is known of its import.
 
-HealthImaging remembers a client token for a time that nobody has written down, so the record is what makes "one intent,
+HealthImaging remembers a client token for a time that is not documented, so the record is what makes "one intent,
 one job" true. What it says is input, not truth: what is sent is computed anew, what is believed is compared with
 HealthImaging.
 """
@@ -146,7 +146,7 @@ def damaged(name: str) -> TerminalError:
 
 
 def _place(name: str) -> str:
-    # Without the output prefix, which is not ours: it may be of a kind that does not belong into a reason.
+    # Without the output prefix, which is not ours: it may hold what does not belong into a reason.
     return f"the import record {RECORDS_FOLDER}{name} in the output bucket"
 
 
@@ -220,7 +220,7 @@ class Records:
     request: ImportRequest
 
     def load(self, intent: str) -> Record | None:
-        """Return the record of an intent; None where nobody has claimed it."""
+        """Return the record of an intent; None where it was never claimed."""
         found = self.read(f"{intent}.json", "import record")
         return Record.decode(found[0], intent, time.time(), found[1]) if found else None
 
@@ -228,7 +228,7 @@ class Records:
         """Write a record with some fields changed, if what it was read from is still as it was.
 
         Raises:
-            ConflictError: somebody else has written it; look again.
+            ConflictError: another execution has written it; look again.
         """
         record = dataclasses.replace(record, **changes)
         etag = self.write(f"{record.intent}.json", record.encode(), record.etag, "import record")

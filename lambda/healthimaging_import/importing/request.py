@@ -29,7 +29,7 @@ class Asset:
 
 @dataclass(frozen=True)
 class ImportRequest:
-    """Everything an import needs to know; ``scope`` is who asks (the stack's ARN and the resource's logical id)."""
+    """Everything an import needs to know; ``scope`` is the stack's ARN and the resource's logical id."""
 
     scope: str
     datastore_id: str

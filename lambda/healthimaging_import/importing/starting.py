@@ -64,7 +64,7 @@ def claim(context: ImportContext, record: Record | None) -> Record:
 
 
 def start(context: ImportContext, record: Record) -> Record | ImportResult:
-    """Start the job; what the others can see of it is written before anybody is asked whether it is wanted."""
+    """Start the job; the lease is visible to other requests before it is found out whether the job is wanted."""
     if not context.carried.get("prepared") and record.retry is not Retry.DONE:  # which repeats a start as it was
         try:
             _prepare(context)
@@ -101,7 +101,7 @@ def start(context: ImportContext, record: Record) -> Record | ImportResult:
 def _prepare(context: ImportContext) -> None:
     """Make the source ready, refuse what no job can be started for, and note the run as started last."""
     request, carried = context.request, context.carried
-    # What was given is left out: a prefix may be of a kind that does not belong into a reason.
+    # What was given is left out: a prefix may hold what does not belong into a reason.
     problems = [problem.split(", got ")[0] for problem in request.violations()]
     if problems:
         raise TerminalError("no job was started: " + "; ".join(problems))
@@ -156,7 +156,7 @@ def refuse(context: ImportContext, record: Record, reason: str = "no job was sta
 def upload_command(bucket: str, prefix: str) -> str:
     """Return the command that uploads a folder to the source.
 
-    A prefix that the user chose may name a patient, so a placeholder stands for it. The default names nobody.
+    A prefix that the user chose may name a patient, so a placeholder stands for it. The default names no patient.
     """
     shown = prefix if prefix == DEFAULT_INPUT_PREFIX else "INPUT_PREFIX"
     return f"aws s3 cp --recursive FOLDER s3://{bucket}/{shown}"

@@ -25,7 +25,7 @@ _SETTINGS = {
 }
 """The properties of a store, and the members of CreateDatastore that they become. None can be changed."""
 _STATUS_SECONDS = 60.0
-"""How long CloudFormation may tell an earlier status of a stack than that in which it deletes."""
+"""How long CloudFormation may return an earlier status of a stack than that in which it deletes."""
 
 
 def step(context: StepContext) -> StepResult:
@@ -35,7 +35,7 @@ def step(context: StepContext) -> StepResult:
         return _delete(context)
     if request.request_type == "Create" and "datastore_id" not in carried:
         context.describe_deploy().check_in_progress()
-        # A failure tells this id all the same, so that CloudFormation can take away what was created.
+        # A failure returns this id all the same, so that CloudFormation can take away what was created.
         carried["datastore_id"] = _create(context)
     datastore_id = str(carried.get("datastore_id") or request.physical_resource_id)
     live = _get(context.aws, datastore_id)
@@ -78,7 +78,7 @@ def _get(aws: Aws, datastore_id: str) -> dict[str, Any]:
 def _check_unchanged(live: Mapping[str, Any], wanted: Mapping[str, str], before: Mapping[str, str]) -> None:
     """Refuse to change what a data store is created with, unless the live store has the new value already.
 
-    CloudFormation would create a new, empty store and leave this one; that is a move, which somebody has to want.
+    CloudFormation would create a new, empty store and leave this one; that is a move, which a person has to decide.
     """
     changed = [
         name for name in _SETTINGS.values() if wanted.get(name) not in (before.get(name), live.get(name) or None)

@@ -34,7 +34,7 @@ def step(context: StepContext) -> StepResult:
     """Do the next step of an import; the job of what the request undoes has to end first."""
     mode, carried = context.mode, context.carried
     if mode is Mode.CLEANUP and _known_run(context) is None and "RunId" not in context.request.resource_properties:
-        return _response(context, ImportResult())  # nobody can tell which job was of the old id
+        return _response(context, ImportResult())  # which job was of the old id is not known
     if not carried.get("is_alone"):
         if _is_undone_job_running(context):
             return _pause(context)
@@ -123,7 +123,7 @@ def _close_record(context: StepContext, reason: str, *, is_lost: bool) -> Record
 
 
 def _response(context: StepContext, result: ImportResult, failure: str = "", *, detached: bool = False) -> Response:
-    """Respond, with the physical id of what was asked for where that is there now, or has to be deleted."""
+    """Respond, with the physical id of what the request describes where that is there now, or has to be deleted."""
     request = context.request
     is_new = not failure or request.request_type == "Create"
     return Response(
@@ -144,7 +144,7 @@ def note_responded(context: StepContext) -> None:
 
 
 def has_responded(context: StepContext) -> bool:
-    """Whether the request has its response, or nobody waits for one, as far as its record says."""
+    """Whether the request has its response, or CloudFormation waits for none, as far as its record says."""
     imports = _import_context(context)
     record = imports.records.load(imports.request.intent)
     if record is None:
@@ -172,7 +172,7 @@ def _resolve(context: StepContext, *, undone: bool) -> tuple[ImportRequest, Last
 
 
 def _import_context(context: StepContext, *, undone: bool = False) -> ImportContext:
-    """Bring together what the import logic needs, for what is asked for or for what a rollback has undone."""
+    """Bring together what the import logic needs, for what the request describes or for what it has undone."""
     request, carried = context.request, context.carried
     wanted, last_runs = _resolve(context, undone=undone)
     completion = _completion(context) if context.mode is Mode.DEPLOY else None
@@ -196,7 +196,7 @@ def _import_context(context: StepContext, *, undone: bool = False) -> ImportCont
 
 
 def _deployed_before(request: Request, run_id: str) -> ImportRequest | None:
-    """Return what the deploy before asked for; where neither names a run, both mean the same."""
+    """Return what the deploy before meant; where neither names a run, both mean the same."""
     old = cast("ImportProperties", request.old_resource_properties)
     if not old:
         return None
@@ -205,7 +205,7 @@ def _deployed_before(request: Request, run_id: str) -> ImportRequest | None:
 
 
 def _physical_id(context: StepContext) -> str:
-    """Return the physical id of what was asked for: its rights and its run, which the deletion of it has to know."""
+    """Return the physical id of what the request describes: its rights and its run, which its deletion has to know."""
     run_id = context.carried.get("run_id")
     if run_id is None:
         return context.request.physical_resource_id

@@ -21,7 +21,7 @@ _MOST_NAMED = 5
 def step(context: StepContext) -> StepResult:
     """Delete the next image set, if the stack is deleted and the live store is still marked for it.
 
-    Every guard is asked again in every step: what a step carries is input.
+    Every guard is checked again in every step: what a step carries is input.
     """
     request, aws, properties = context.request, context.aws, context.request.resource_properties
     arn, datastore_id = str(properties["DatastoreArn"]), str(properties["DatastoreId"])
@@ -99,7 +99,7 @@ def _delete_next(context: StepContext, datastore_id: str, waiting: list[str]) ->
     try:
         context.aws.call("medical-imaging", "DeleteImageSet", bool, datastoreId=datastore_id, imageSetId=image_set_id)
     except NotFoundError:
-        carried["gone"].append(image_set_id)  # somebody else deleted it, or the whole store
+        carried["gone"].append(image_set_id)  # it was deleted meanwhile, or the whole store
         return
     except RetryableError as error:
         if error.code != "ConflictException":

@@ -20,7 +20,7 @@ _LATE_SECONDS = 30
 _DETACHED_PATIENCE_SECONDS = 3600.0
 """How long a detached request tries again what is refused: a right may come back."""
 _REFUSED_PATIENCE_SECONDS = 120.0
-"""How long a request that must not fail does so: a job may be running whose verdict nobody would hear of."""
+"""How long a request that must not fail does so: a job may be running whose verdict would not be published."""
 _CLOCKS_DIFFER_BY = 2.0
 """The date in a request's URL has no fractions of a second."""
 _REPLACED = "this request was replaced before it started a job: another deploy of the stack has begun"
@@ -73,13 +73,14 @@ class Deploy:
         return self.status.startswith("UPDATE_") and not self.is_over
 
     def check_in_progress(self) -> None:
-        """Make sure that somebody waits for a request.
+        """Make sure that CloudFormation waits for a request.
 
         Raises:
             RetryableError: nothing is done with the stack. What CloudFormation says may be about an earlier deploy.
         """
         if self.is_over:
-            raise RetryableError(f"the stack is {self.status}, so nobody waits for this request", code=NOT_IN_PROGRESS)
+            reason = f"the stack is {self.status}, so CloudFormation does not wait for this request"
+            raise RetryableError(reason, code=NOT_IN_PROGRESS)
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class StepContext:
     mode: Mode
     began_at: float
     deadline: float
-    """When the request must have ended; a job that nobody waits for may take a day."""
+    """When the request must have ended; one that is detached may take a day."""
     deploy_mark: str
     clock: Callable[[], float]
     time_left: Callable[[], float]
@@ -134,7 +135,7 @@ def mode_of(aws: Aws, request: Request) -> tuple[Mode, str]:
 
     Raises:
         RetryableError: CloudFormation does nothing with the stack: what it says may be about an earlier deploy.
-        TerminalError: the request is of an earlier deploy, which nobody waits for.
+        TerminalError: the request is of an earlier deploy, for which CloudFormation does not wait any more.
     """
     if request.request_type == "Delete":
         return _mode_of_deletion(aws, request)
