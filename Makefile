@@ -16,10 +16,12 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: install install-cloud
 	PYTHONPATH=local python -m healthimaging_local.demo
 
-# Everything, and the library once more under every feature flag that `cdk init` writes: each night and before a release.
+# Everything, the library once more under every feature flag that `cdk init` writes, and 10,000 random lives of an
+# import: each night and before a release.
 test-all: lint install-cloud install-clients install-docs install-judges
 	$(PYTEST)
 	FEATURE_FLAGS=recommended $(PYTEST) tests/library
+	HYPOTHESIS_PROFILE=thorough $(PYTEST) tests/model/test_life_model.py
 
 # What CI runs: what a change can break, but for what takes minutes by its nature.
 test: lint install-cloud install-docs install-judges

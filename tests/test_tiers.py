@@ -39,9 +39,11 @@ def test_ci_runs_the_command_of_the_readme() -> None:
 
 
 def test_the_largest_tier_leaves_nothing_out_and_runs_before_each_release() -> None:
-    everything, once_more = commands("test-all")
+    everything, under_every_flag, thorough = commands("test-all")
     assert "" == everything
-    assert " tests/library" == once_more
+    assert " tests/library" == under_every_flag
+    assert " tests/model/test_life_model.py" == thorough
+    assert "HYPOTHESIS_PROFILE=thorough $(PYTEST) tests/model" in MAKEFILE
     (program,) = re.findall(r"^PYTEST := (.*)$", MAKEFILE, re.MULTILINE)
     assert not SELECTING.search(f"{program} {SETTINGS['addopts']}")
     assert ["tests"] == SETTINGS["testpaths"]
