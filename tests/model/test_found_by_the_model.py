@@ -889,3 +889,32 @@ def test_a_rollback_waits_for_a_job_that_it_may_not_look_for_at_once(world, stag
     assert [] == rollback.answers
     stage.settle()
     assert ("SUCCESS", ["SUCCEEDED", "SUCCEEDED"]) == (rollback.status, verdicts(world))
+
+
+def test_a_plain_deploy_after_an_empty_run_imports_what_was_uploaded_meanwhile(world, stage):
+    """The first plain deploy means run 1, which has not imported; so does the second one."""
+    files = {place: body for place, body in world.objects.items() if place[0] == SOURCE}
+    for place in files:
+        del world.objects[place]
+    first = stage.request("Create", properties(RunId="1"))
+    stage.settle()
+    world.stack_status = "UPDATE_IN_PROGRESS"
+    old, physical_id = properties(RunId="1"), first.answers[0]["PhysicalResourceId"]
+    for number in range(2):
+        new = properties(RunId=None, JobName=f"job-{number}")
+        last = stage.request("Update", new, old, physical_id=physical_id)
+        stage.settle()
+        old, physical_id = new, last.answers[0]["PhysicalResourceId"]
+        world.objects.update(files)
+    assert ("SUCCESS", 1) == (last.status, len(world.jobs))
+
+
+def test_a_run_that_was_not_used_before_imports_though_the_record_of_the_last_one_is_damaged(world, stage):
+    stage.request("Create", properties())
+    stage.settle()
+    (place,) = (it for it in world.objects if re.search(r"/[0-9a-f]{64}\.json", it[1]) and "last" not in it[1])
+    world.objects[place] = b"{"
+    world.stack_status = "UPDATE_IN_PROGRESS"
+    request = stage.request("Update", properties(RunId="1"), properties())
+    stage.settle()
+    assert ("SUCCESS", 2) == (request.status, len(world.jobs))

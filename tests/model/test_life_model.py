@@ -358,8 +358,7 @@ class Life(RuleBasedStateMachine):
         assert "COMPLETED" == last.answers[0]["Data"]["JobStatus"]
 
 
-TestLife = Life.TestCase
-TestLife.settings = settings(
+SETTINGS = settings(
     max_examples=10_000 if THOROUGH else 150,
     stateful_step_count=12,
     derandomize=not THOROUGH,
@@ -370,3 +369,5 @@ TestLife.settings = settings(
     phases=[Phase.generate, Phase.shrink],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
 )
+TestLife = Life.TestCase
+TestLife.settings = SETTINGS

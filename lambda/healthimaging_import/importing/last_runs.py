@@ -98,7 +98,12 @@ class LastRuns:
             return False  # what was started meanwhile is noted there
         given = self.started
         if given and given.intent != request.intent:
-            record = self.records.load(given.intent)
+            try:
+                record = self.records.load(given.intent)
+            except TerminalError as error:
+                if error.code:
+                    raise
+                record = None  # damaged, and a run that was not used before is what helps
             given = self.imported if record and record.state is State.REFUSED else given  # it was never sent
         is_last = given is not None and given.intent == request.intent
         is_of_series = is_plain and before is not None and before.series == request.series

@@ -162,7 +162,9 @@ def _resolve(context: StepContext, *, undone: bool) -> tuple[ImportRequest, Last
     last_runs = LastRuns(Records(context.aws, wanted))
     if key not in carried:
         run_id = given if given is not None or undone else _known_run(context)
-        carried[key] = str(run_id) if run_id is not None else last_runs.resolve(wanted, _deployed_before(request, ""))
+        if run_id is None:
+            run_id = last_runs.resolve(wanted, _deployed_before(request, _run_in_id(request) or ""))
+        carried[key] = str(run_id)
     if carried[key] != wanted.run_id:
         wanted = wanted.for_run(carried[key])
     if "is_current" not in carried and context.mode is Mode.DEPLOY:
@@ -217,12 +219,16 @@ def _known_run(context: StepContext) -> str | None:
 
     The id of a rollback is that of what it undoes where that had been done; then its rights are others.
     """
-    base, mark, quoted = context.request.physical_resource_id.partition(_RUN)
+    base = context.request.physical_resource_id.partition(_RUN)[0]
     is_restored = base == context.request.new_physical_resource_id or context.mode is not Mode.ROLLBACK
-    is_known = bool(mark) and len(quoted) < _LONGEST_RUN and is_restored and context.mode is not Mode.DEPLOY
-    run_id = unquote(quoted) if is_known else None
+    run_id = _run_in_id(context.request) if is_restored and context.mode is not Mode.DEPLOY else None
     is_undone = run_id is not None and run_id == context.request.old_resource_properties.get("RunId")
     return None if is_undone else run_id
+
+
+def _run_in_id(request: Request) -> str | None:
+    _, mark, quoted = request.physical_resource_id.partition(_RUN)
+    return unquote(quoted) if mark and len(quoted) < _LONGEST_RUN else None
 
 
 def _completion(context: StepContext) -> Completion:
