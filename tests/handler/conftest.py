@@ -159,7 +159,7 @@ class Deploy:
 @pytest.fixture
 def deploy(aws: FakeAws, request_for: Callable[..., ImportRequest]) -> Callable[..., Deploy]:
     """A request for an import: later ones are later requests, also under an earlier id."""
-    options = ("mode", "is_current", "is_still_wanted", "judge_until", "has_new_rights")
+    options = ("mode", "is_current", "check_still_wanted", "judge_until", "has_new_rights")
 
     def make(request_id: str = "first", *, iam_propagating: bool = False, **changes: Any) -> Deploy:
         given = {name: changes.pop(name) for name in options if name in changes}

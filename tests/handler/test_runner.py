@@ -66,6 +66,11 @@ def crash(deploy: Any, when: str, operation: str = "StartDICOMImportJob", servic
         deploy.step()
 
 
+def not_wanted() -> None:
+    """Stand for a CloudFormation that rolls the stack back."""
+    raise TerminalError("this request was replaced before it started a job: the stack is rolled back or deleted")
+
+
 def finish(aws: FakeAws, deploy: Any) -> ImportResult:
     """Step until the import is over."""
     for _ in range(5):
@@ -396,7 +401,7 @@ def test_a_request_that_was_replaced_starts_nothing(source: FakeAws, deploy: Dep
     if crash_first:
         crash(deploy(), "before-send")
         source.clock.seconds += LEASE_SECONDS
-    assert "replaced before it started a job" in refusal(deploy(is_still_wanted=lambda: False))
+    assert "replaced before it started a job" in refusal(deploy(check_still_wanted=not_wanted))
     assert 0 == len(source.jobs())
     assert "REFUSED" == source.record()["state"]
 
@@ -406,23 +411,21 @@ def test_whether_a_request_is_still_wanted_is_asked_when_others_can_see_its_leas
 ) -> None:
     seen: list[dict[str, Any]] = []
 
-    def is_still_wanted() -> bool:
+    def check_still_wanted() -> None:
         seen.append(source.record())
         assert 0 == source.count(START)
-        return True
 
-    deploy(is_still_wanted=is_still_wanted).step()
+    deploy(check_still_wanted=check_still_wanted).step()
     ((record),) = seen
     assert ("CLAIMED", source.clock.seconds + LEASE_SECONDS) == (record["state"], record["lease_until"])
 
 
 def test_nothing_is_started_when_the_question_took_longer_than_the_lease(source: FakeAws, deploy: Deploys) -> None:
-    def is_still_wanted() -> bool:
+    def check_still_wanted() -> None:
         source.clock.seconds += 36
-        return True
 
     with pytest.raises(RetryableError, match="the lease was over before the job could be started"):
-        deploy(is_still_wanted=is_still_wanted).step()
+        deploy(check_still_wanted=check_still_wanted).step()
     assert (0, 0) == (source.count(START), source.record()["lease_until"])
 
 
@@ -430,11 +433,11 @@ def test_nothing_is_started_when_the_question_took_longer_than_the_lease(source:
 def test_a_question_that_is_not_answered_starts_nothing(
     source: FakeAws, deploy: Deploys, error: type[Exception]
 ) -> None:
-    def is_still_wanted() -> bool:
+    def check_still_wanted() -> None:
         raise error("cannot be asked")
 
     with pytest.raises(error, match=r"^cannot be asked$"):
-        deploy(is_still_wanted=is_still_wanted).step()
+        deploy(check_still_wanted=check_still_wanted).step()
     expected = "REFUSED" if error is TerminalError else "CLAIMED"
     assert (expected, 0, 0) == (source.record()["state"], source.record()["lease_until"], source.count(START))
 
@@ -709,7 +712,7 @@ def test_a_deletion_ends_the_attempt_that_would_have_been_started_once_more(sour
     with pytest.raises(RetryableError, match="it would have been started once more"):
         first.step()
     source.clock.seconds += 120
-    first.context.is_still_wanted = lambda: False
+    first.context.check_still_wanted = not_wanted
     assert "the stack is rolled back or deleted" in refusal(first)
     assert (1, ["FAILED"]) == (len(source.jobs()), verdicts(source))
 

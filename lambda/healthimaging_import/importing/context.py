@@ -31,8 +31,8 @@ class ImportContext:
     """Whether this step has itself written how the attempt ended: what it reads of that is input."""
     has_new_rights: bool = False
     """Whether the deploy has created or changed rights, which IAM takes a while to know everywhere."""
-    is_still_wanted: Callable[[], bool] = lambda: True
-    """Called after the claim is visible, right before a job is started."""
+    check_still_wanted: Callable[[], None] = lambda: None
+    """Raises where it is not wanted any more. Called after the claim is visible, right before a job is started."""
     judge_until: float = float("inf")
     """Jobs that end later are left to a detached request."""
     time_left: Callable[[], float] = lambda: float("inf")

@@ -75,9 +75,7 @@ def start(context: ImportContext, record: Record) -> Record | ImportResult:
     record = context.records.save(record, parameters=parameters, lease_until=context.clock() + LEASE_SECONDS)
     is_sent = False
     try:
-        if not context.is_still_wanted():
-            msg = "this request was replaced before it started a job: the stack is rolled back or deleted"
-            raise TerminalError(msg)
+        context.check_still_wanted()
         context.aws.client("medical-imaging", once=True)  # which may take a while, and must not after the next line
         if context.clock() > record.lease_until - CALL_SECONDS:
             raise RetryableError("the lease was over before the job could be started")

@@ -24,6 +24,7 @@ _REFUSED_PATIENCE_SECONDS = 120.0
 _CLOCKS_DIFFER_BY = 2.0
 """The date in a request's URL has no fractions of a second."""
 _REPLACED = "this request was replaced before it started a job: another deploy of the stack has begun"
+_UNDONE = "this request was replaced before it started a job: the stack is rolled back or deleted"
 UNKNOWN = "unknown"
 """Stands for what is not known (yet) in an attribute, which may not be missing."""
 
@@ -105,8 +106,8 @@ class StepContext:
         """Ask CloudFormation what it does with the stack."""
         return describe_deploy(self.aws, self.request.stack_id)
 
-    def is_still_wanted(self) -> bool:
-        """Whether CloudFormation still does what this request is part of.
+    def check_still_wanted(self) -> None:
+        """Make sure that CloudFormation still does what this request is part of.
 
         Raises:
             RetryableError: it does nothing with the stack, as far as it says.
@@ -121,7 +122,8 @@ class StepContext:
         deploy.check_in_progress()
         if deploy.mark != self.deploy_mark:
             raise TerminalError(_REPLACED)
-        return not deploy.is_undone
+        if deploy.is_undone:
+            raise TerminalError(_UNDONE)
 
 
 def describe_deploy(aws: Aws, stack_id: str) -> Deploy:
