@@ -28,7 +28,7 @@ from healthimaging_import.receiving import (
     receive,
     try_patiently,
 )
-from healthimaging_import.resources.step import StepContext, patience_for, unfinished_response
+from healthimaging_import.resources.step import StepContext, StepResult, patience_for, unfinished_response
 
 _RESOURCES: dict[str, str] = {
     ResourceType.DATASTORE: "datastore",
@@ -42,7 +42,10 @@ _LONGEST_DETACHED_SECONDS = 24 * 3600
 _RESPOND_TRIES = 5
 _RESPOND_PAUSE = 30
 _NOT_FINISHED = "the request was not finished"
-_REPEAT = "then repeat the deploy or the deletion: what was started is found again and not started twice"
+_ADVICE = (
+    "see the function's log group, then repeat the deploy or the deletion: what was started is found again and not "
+    "started twice"
+)
 
 
 def handle(event: dict[str, Any], context: Any) -> State:  # noqa: ANN401 - Lambda's context has no public type
@@ -75,18 +78,13 @@ def _step(state: State, context: Any) -> State:  # noqa: ANN401
         return {**state, "next": "respond"}
     step = _context(state, context)
     try:
-        left, resource_type = step.deadline - time.time(), step.request.resource_type
-        if resource_type not in _RESOURCES:
-            msg = f"this version of the function does not know {resource_type}: deploy with a newer library"
-            raise TerminalError(msg)  # noqa: TRY301 - as the resources do
-        result: Response | float = import_module(f"healthimaging_import.resources.{_RESOURCES[resource_type]}").step(
-            step
-        )
+        is_over = time.time() >= step.deadline
+        result = _step_of_resource(step)
         state.pop("failing", None)
         state["tries"] = 0
-        if isinstance(result, float) and left <= 0:
+        if isinstance(result, float) and is_over:
             seconds = int(time.time() - step.began_at)
-            result = _give_up(step, f"the request had not ended after {seconds} seconds; {_REPEAT}")
+            result = _give_up(step, f"the request had not ended after {seconds} seconds; {_ADVICE}")
     except Exception as error:  # noqa: BLE001 - whatever happens, CloudFormation gets a response
         result = _after_failure(state, step, error)
     if isinstance(result, float):
@@ -97,7 +95,16 @@ def _step(state: State, context: Any) -> State:  # noqa: ANN401
     return {**state, "next": "respond", "response": vars(result)}
 
 
-def _after_failure(state: State, step: StepContext, error: Exception) -> Response | float:
+def _step_of_resource(step: StepContext) -> StepResult:
+    resource_type = step.request.resource_type
+    if resource_type not in _RESOURCES:
+        raise TerminalError(f"this version of the function does not know {resource_type}: deploy with a newer library")
+    module = import_module(f"healthimaging_import.resources.{_RESOURCES[resource_type]}")
+    result: StepResult = module.step(step)
+    return result
+
+
+def _after_failure(state: State, step: StepContext, error: Exception) -> StepResult:
     """Wait before the next try, or give up where there is none, or the time for it is over."""
     code, left, patience = getattr(error, "code", ""), step.deadline - time.time(), patience_for(step, error)
     failing, since = state.get("failing", [None, 0.0])
@@ -123,7 +130,7 @@ def _respond(state: State, context: Any) -> State:  # noqa: ANN401
         return {**state, "next": "end", "success": False}
     if "response" not in state:
         name = str(state.get("error", {}).get("Error", "unknown"))
-        reason = f"the function could not finish a step ({name}); see its log group, {_REPEAT}"
+        reason = f"the function could not finish a step ({name}); {_ADVICE}"
         state["response"] = vars(_give_up(step, reason, is_lost=True))
     response = Response(**state["response"])
     try:
@@ -176,7 +183,7 @@ def _rescue(notice: dict[str, Any]) -> State:
         detail = notice["detail"]
         if notice["source"] == "lambda":
             request = Request(detail["requestPayload"])
-            reason = f"{_NOT_FINISHED} ({_why_given_up(detail)}); see the function's log group, {_REPEAT}"
+            reason = f"{_NOT_FINISHED} ({_why_given_up(detail)}); {_ADVICE}"
             send(request, unfinished_response(request, None, reason))
         elif detail.get("error") != RESPONDED_FAILED:
             _rescue_execution(to_this_version(json.loads(detail["input"])), str(detail.get("status")))
@@ -198,7 +205,7 @@ def _why_given_up(detail: dict[str, Any]) -> str:
 def _rescue_execution(state: State, status: str) -> None:
     """Respond in the name of an execution, and have its job polled on; one that only polled has lost its job."""
     step, detached = _context(state, None), {**state, "mode": Mode.DETACHED}
-    reason = f"{_NOT_FINISHED} ({status}); see the function's log group, {_REPEAT}"
+    reason = f"{_NOT_FINISHED} ({status}); {_ADVICE}"
     if step.mode is Mode.DETACHED or _call_import("has_responded", step):
         _give_up(_context(detached, None), reason, is_lost=True)
         return
