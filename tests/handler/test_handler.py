@@ -991,7 +991,7 @@ def test_fails_for_a_step_that_was_lost(aws: FakeAws, machine: Machine) -> None:
     machine.step("respond", lost(aws, "import-create"))
     told = response(aws)
     assert "FAILED" == told["Status"]
-    assert told["Reason"].startswith("the function could not finish a step (Lambda.Unknown); see the function's log group")
+    assert told["Reason"].startswith("the function could not finish a step (Lambda.Unknown); see the function's log")
     assert "DOE" not in json.dumps(told)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from healthimaging_import import contract, log
 from healthimaging_import.aws.clients import Aws
 from healthimaging_import.contract import Notify, Verdict
-from healthimaging_import.errors import RetryableError, TerminalError
+from healthimaging_import.errors import StepError, TerminalError
 from healthimaging_import.importing.request import ImportRequest
 from healthimaging_import.importing.verdict import ImportResult
 
@@ -85,12 +85,11 @@ def _send(aws: Aws, service: str, operation: str, **parameters: Any) -> None:  #
         time.sleep(pause)
         try:
             answer = aws.call(service, operation, dict, **parameters)
-        except RetryableError as error:
+        except StepError as error:
             reason = str(error)
-            continue
-        except TerminalError as error:
-            reason = str(error)
-            break
-        if not answer.get("FailedEntryCount"):
-            return
+            if isinstance(error, TerminalError):
+                break
+        else:
+            if not answer.get("FailedEntryCount"):
+                return
     log.line("not published", operation=operation, reason=reason)
