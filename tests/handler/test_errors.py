@@ -92,7 +92,7 @@ def test_every_exception_has_a_reason_to_act_on(aws: FakeAws, calls: Aws, operat
     assert rule_for("medical-imaging", code) is not errors._UNEXPECTED
     reason = str(answered(aws, calls, operation, code))
     assert reason.startswith(f"{operation} answered {code} (not found ...): ")
-    assert re.search(r"deploy again( later| with a run_id not used before)?$", reason)
+    assert re.search(r"(deploy|try) again( later| with a run_id not used before)?$", reason)
 
 
 # -- is it certain that a call had no effect? ------------------------------------------------------------------------
@@ -295,7 +295,7 @@ def test_an_aws_that_cannot_be_reached_is_tried_again() -> None:
     error = of_failure(raised.value, "sts", "AssumeRole")
     expected = (
         "sts:AssumeRole failed with EndpointConnectionError: AWS could not be reached; "
-        "check the function's network, then deploy again"
+        "check the function's network, then try again"
     )
     assert (RetryableError, expected) == (type(error), str(error))
 

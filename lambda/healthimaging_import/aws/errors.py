@@ -37,23 +37,23 @@ class ErrorRule:
     """IAM's own sentence is repeated, which names the action and the kind of policy."""
 
 
-_BUSY = ErrorRule("the service was busy for as long as this request may take; deploy again later", retry=True)
+_BUSY = ErrorRule("the service was busy for as long as this request may take; try again later", retry=True)
 _DENIED = ErrorRule(
     "a permission is missing: compare the policies in the template with what AWS names here, mind service control "
-    "policies and permissions boundaries, then deploy again",
+    "policies and permissions boundaries, then try again",
     retry_while_propagating=True,
     is_denial=True,
 )
 _DENIED_OBJECT = replace(
     _DENIED,
     advice="a permission is missing: look at the role's policies in the template, the bucket's policy, the policy of "
-    "the bucket's KMS key, permissions boundaries and service control policies, then deploy again",
+    "the bucket's KMS key, permissions boundaries and service control policies, then try again",
 )
-_EXPIRED = ErrorRule("the credentials expired; deploy again", retry=True)
+_EXPIRED = ErrorRule("the credentials expired; try again", retry=True)
 _KEY = ErrorRule(
-    "the bucket's KMS key is disabled, deleted or in another account: enable it, or name another one, then deploy again"
+    "the bucket's KMS key is disabled, deleted or in another account: enable it, or name another one, then try again"
 )
-_UNEXPECTED = ErrorRule("this was not expected; look the error up, then deploy again")
+_UNEXPECTED = ErrorRule("this was not expected; look the error up, then try again")
 _RULES = {
     "AccessDenied": _DENIED,
     "AccessDeniedException": _DENIED,
@@ -74,14 +74,14 @@ _RULES = {
         patience=_CONFLICT_PATIENCE_SECONDS,
     ),
     "ValidationException": ErrorRule(
-        "the request was not accepted; correct what it names and deploy again",
+        "the request was not accepted; correct what it names and try again",
         retry_while_propagating=True,
     ),
     "ResourceNotFoundException": ErrorRule(
-        "the data store or the job is gone, or is in another account or Region; correct the id and deploy again"
+        "the data store or the job is gone, or is in another account or Region; correct the id and try again"
     ),
     # S3's, and those of KMS, which S3 asks in the name of the caller
-    "NoSuchBucket": ErrorRule("the bucket does not exist; correct its name and deploy again"),
+    "NoSuchBucket": ErrorRule("the bucket does not exist; correct its name and try again"),
     "KMS.DisabledException": _KEY,
     "KMS.KMSInvalidStateException": _KEY,
     "KMS.NotFoundException": _KEY,
@@ -108,7 +108,7 @@ _BUSY_CODES = {
     "TooManyRequestsException",
 }
 _TRANSPORT = (NoConnectionError, HTTPClientError, IncompleteReadError, ResponseParserError)
-_UNREACHABLE = "AWS could not be reached; check the function's network, then deploy again"
+_UNREACHABLE = "AWS could not be reached; check the function's network, then try again"
 _UNSENT = "botocore did not send the request; this is an error in healthimaging-cdk or in the function's settings"
 _NAMES = {"medical-imaging": "", "stepfunctions": "states:"}
 """How the actions of a service begin where the service is not called so."""
