@@ -41,6 +41,7 @@ _RESERVE_SECONDS = 30
 _LONGEST_DETACHED_SECONDS = 24 * 3600
 _RESPOND_TRIES = 5
 _RESPOND_PAUSE = 30
+_LOST_PAUSE = 120
 _NOT_FINISHED = "the request was not finished"
 _ADVICE = (
     "see the function's log group, then repeat the deploy or the deletion: what was started is found again and not "
@@ -125,7 +126,8 @@ def _respond(state: State, context: Any) -> State:  # noqa: ANN401
     step = _context(state, context)
     if step.mode is Mode.DETACHED:
         if time.time() < step.deadline:
-            return {**state, "next": "wait", "wait_seconds": 60}  # a step was lost: the next one polls on
+            # A step was lost: the next one polls on. A day of lost ones fits into the history of an execution.
+            return {**state, "next": "wait", "wait_seconds": _LOST_PAUSE}
         _give_up(step, "a step was lost", is_lost=True)
         return {**state, "next": "end", "success": False}
     if "response" not in state:

@@ -699,7 +699,7 @@ def test_a_job_that_runs_for_more_than_a_day_is_told_of(source: FakeAws, machine
 def test_a_job_is_polled_on_after_a_step_that_was_lost_while_detached(source: FakeAws, machine: Machine) -> None:
     state = left_to_poll(source, machine)
     output = machine.step("respond", {**state, "error": {"Error": "Lambda.Unknown"}})
-    assert ("wait", 60) == (output["next"], output["wait_seconds"])
+    assert ("wait", 120) == (output["next"], output["wait_seconds"])
     source.wait_for_jobs()
     machine.run(output)
     assert (["SUCCEEDED"], 1) == (verdicts(source), len(source.responses))

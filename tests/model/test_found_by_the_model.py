@@ -918,3 +918,34 @@ def test_a_run_that_was_not_used_before_imports_though_the_record_of_the_last_on
     request = stage.request("Update", properties(RunId="1"), properties())
     stage.settle()
     assert ("SUCCESS", 2) == (request.status, len(world.jobs))
+
+
+@pytest.mark.slow
+def test_a_day_of_lost_steps_fits_into_the_history_of_an_execution(world, stage, monkeypatch):
+    world.plans = Plans(seconds=30 * 3600)
+    stage.request("Create", properties(Completion="submit"))
+    stage.pass_time(10)
+    world.misfortunes = [Misfortune("GetObject", "crash before", times=100_000)]
+    invoke, calls = stage.invoke, []
+    monkeypatch.setattr(stage, "invoke", lambda payload: [calls.append(payload.get("step")), invoke(payload)][1])
+    stage.settle()
+    # Eleven events of a step that fails three times, five of the call after it, four of the choice and the pause.
+    assert 20 * calls.count("respond") < 15_000
+
+
+@pytest.mark.parametrize("skip", [7, 12])
+def test_a_rollback_that_has_lost_a_step_polls_the_job_that_it_restores(world, stage, skip):
+    """Before that step had told anybody that it is the owner, or after."""
+    world.plans = Plans(seconds=2000)
+    old, new = properties(Completion="submit"), properties(RunId="1", Completion="submit")
+    stage.request("Create", old)
+    stage.pass_time(10)
+    world.plans = Plans(seconds=5)
+    world.stack_status = "UPDATE_IN_PROGRESS"
+    stage.request("Update", new, old)
+    stage.pass_time(130)
+    world.stack_status = "UPDATE_ROLLBACK_IN_PROGRESS"
+    world.misfortunes = [Misfortune("*", "crash before", skip=skip, times=3)]
+    rollback = stage.request("Rollback", old, new)
+    stage.settle()
+    assert ("SUCCESS", ["SUCCEEDED", "SUCCEEDED"]) == (rollback.status, verdicts(world))

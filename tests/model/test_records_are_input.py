@@ -126,3 +126,18 @@ def test_a_made_up_detached_step_makes_no_verdict_up(world, stage, step):
     stage.invoke({"step": step, "state": state})
     stage.settle()
     assert ("SUCCESS", ["SUCCEEDED"]) == (request.status, verdicts(world))
+
+
+@pytest.mark.parametrize("retry", ["", "DUE"])
+@pytest.mark.parametrize("completion", ["submit", "wait"])
+def test_a_failure_that_a_record_says_starts_no_job_beside_the_one_that_runs(world, stage, completion, retry):
+    world.plans = Plans(seconds=900)
+    old = properties(Completion=completion, WaitSeconds="3000")
+    stage.request("Create", old)
+    stage.pass_time(30)
+    result = {"job_id": record_of(world)["job"]["jobId"], "job_status": "FAILED"}
+    forge(world, state="JUDGED", verdict="FAILED", published=True, retry=retry, result=result)
+    if completion == "submit":
+        update(stage, properties(JobName="x"), old)
+    stage.pass_time(200)
+    assert 1 == len(world.jobs)

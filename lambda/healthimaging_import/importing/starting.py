@@ -8,7 +8,7 @@ from typing import Any
 
 from healthimaging_import import log
 from healthimaging_import.aws.clients import CALL_SECONDS, IAM_PROPAGATION_SECONDS, Aws
-from healthimaging_import.contract import DEFAULT_INPUT_PREFIX, OnEmpty, Verdict
+from healthimaging_import.contract import DEFAULT_INPUT_PREFIX, OnEmpty
 from healthimaging_import.errors import RetryableError, StepError, TerminalError, UnfinishedError
 from healthimaging_import.importing.context import ImportContext
 from healthimaging_import.importing.jobs import find_job, get_known_job, start_job
@@ -41,8 +41,8 @@ def claim(context: ImportContext, record: Record | None) -> Record:
     wait = context.me.sent_at + IAM_PROPAGATION_SECONDS - context.clock()
     if record is not None and is_retry and wait > 0:
         raise RetryableError(f"{record.reason}; it would have been started once more", after=wait)
-    if record is not None and record.verdict is Verdict.UNKNOWN and record.job:
-        # A deletion, or whoever polled the job, could find no verdict in time: it may still run.
+    if record is not None and record.job:
+        # A deletion, or whoever polled the job, could find no verdict in time, or somebody else made one up.
         job_id = record.job["jobId"]
         job = get_known_job(context.aws, context.request.datastore_id, job_id)
         if job and not job.has_ended:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
 from typing import cast
 from urllib.parse import quote, unquote
@@ -87,8 +86,11 @@ def give_up(context: StepContext, reason: str, *, is_lost: bool = False) -> Resp
     may_run = record is None or (record.owner.request_id == request.request_id and not record.has_ended)
     if context.mode is Mode.ROLLBACK:
         response = unfinished_response(request, context.mode, reason)
-        with suppress(StepError):  # what the rollback restores may not be known
-            response = _response(context, run(_import_context(context)))
+        try:  # whose job may run as well: the step that was lost may have become its owner
+            restored = run(_import_context(context))
+            response, may_run = _response(context, restored), may_run or restored.job_status in RUNNING
+        except StepError:
+            may_run = True
         return replace(response, detached=may_run)
     if context.mode is not Mode.DEPLOY:
         return _response(context, ImportResult())
