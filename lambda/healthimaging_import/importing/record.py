@@ -240,7 +240,7 @@ class Records:
 
     def manifest_uri(self, record: Record) -> str:
         """Return where an attempt's manifest is kept, as an S3 URI."""
-        return f"{self.request.output_uri}{RECORDS_FOLDER}{_manifest_name(record)}"
+        return f"s3://{self.request.output_bucket}/{self._key(_manifest_name(record))}"
 
     def read(self, name: str, purpose: str) -> tuple[bytes, str] | None:
         """Return what is stored under a name, and its tag."""
