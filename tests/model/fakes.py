@@ -438,6 +438,10 @@ class HealthImaging:
     world: World
 
     def start_dicom_import_job(self, **parameters: Any) -> dict[str, Any]:
+        record, request = self.world.written.get(parameters["clientToken"], {}), self.world.at_work[-1]
+        is_of_this_version = record.get("schema", 1) > 1
+        if is_of_this_version and (record["owner"] != request or record["lease_until"] <= self.world.now):
+            self.world.violation(f"{request} started a job without the lease of its record")
         return self.world.call("StartDICOMImportJob", lambda: self._start(parameters))
 
     def _start(self, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -446,9 +450,6 @@ class HealthImaging:
         if record is None or record["parameters"] != parameters:
             world.violation("a job was started whose exact request no record holds")
         request = world.at_work[-1]
-        is_of_this_version = record is not None and record["schema"] > 1
-        if is_of_this_version and (record["owner"] != request or record["lease_until"] <= world.now):
-            world.violation(f"{request} started a job without the lease of its record")
         if request.startswith(("Delete", "Rollback", "Cleanup")):
             world.violation(f"{request} started a job")
         if world.was_answered(request):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.model.fakes import PATIENT, S3, SOURCE, Crash, HealthImaging, Misfortune, Plans
+from tests.model.fakes import PATIENT, RESULTS, S3, SOURCE, Crash, HealthImaging, Misfortune, Plans
 from tests.model.runs import Stage, properties, verdicts, zipped
 
 
@@ -949,3 +949,16 @@ def test_a_rollback_that_has_lost_a_step_polls_the_job_that_it_restores(world, s
     rollback = stage.request("Rollback", old, new)
     stage.settle()
     assert ("SUCCESS", ["SUCCEEDED", "SUCCEEDED"]) == (rollback.status, verdicts(world))
+
+
+@pytest.mark.parametrize("manifest_delay", [50, 300, None])
+def test_an_invented_success_is_not_believed_while_the_manifest_of_its_job_is_not_there(world, stage, manifest_delay):
+    world.plans = Plans(seconds=1, manifest_delay=manifest_delay)
+    request = stage.request("Create", properties())
+    stage.pass_time(1)
+    (place,) = (it for it in world.objects if it[0] == RESULTS and "last" not in it[1])
+    result = {"job_status": "COMPLETED", "counts": {"scanned": 987654, "imported": 987654}}
+    forged = {"state": "JUDGED", "verdict": "SUCCEEDED", "published": True, "result": result}
+    world.objects[place] = json.dumps({**json.loads(world.objects[place]), **forged}).encode()
+    stage.settle()
+    assert ("FAILED", False) == (request.status, "987654" in json.dumps(request.answers))

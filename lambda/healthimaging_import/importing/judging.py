@@ -24,6 +24,8 @@ from healthimaging_import.importing.verdict import (
 
 _ARCHIVED_SECONDS = 89 * 24 * 3600
 """HealthImaging lists jobs for 90 days."""
+_KEPT_SECONDS = 24 * 3600
+"""No lifecycle rule removes a manifest sooner."""
 _NEW_RIGHTS_SECONDS = 300
 """A job that failed so long after the request began, and left no manifest, may have been refused new rights."""
 
@@ -165,6 +167,8 @@ def confirm(context: ImportContext, record: Record) -> Record:
     is_own = re.fullmatch(rf"{re.escape(context.request.output_uri)}[\w/-]*", result.failures_uri)
     result = replace(
         result,
+        job_id=job_id or "",
+        submitted_at=record.job.get("submittedAt", ""),
         counts=Counts() if is_unknown else result.counts,
         failures_uri=result.failures_uri if is_own else "",
         manifest_uri=context.records.manifest_uri(record) if result.manifest_uri else "",
@@ -185,6 +189,9 @@ def _check_verdict(context: ImportContext, record: Record, job: Job | None, body
     said = f"the record of this import says that job {job_id} is {result.job_status}"
     if job.status != result.job_status:
         raise TerminalError(f"{said}, it is {job.status}; {NEW_RUN}")
+    if is_success and body is None and context.clock() - record.submitted_at < _KEPT_SECONDS:
+        msg = f"the record of this import calls job {job_id} a success, and its manifest is not there; {NEW_RUN}"
+        raise RetryableError(msg, patience=MANIFEST_PATIENCE_SECONDS["COMPLETED"])
     is_counted = is_success or bool(result.manifest_uri)
     if is_counted and body is not None and read_manifest(body).counts != replace(result.counts, warnings={}):
         raise TerminalError(f"{said} with other numbers than its manifest has; {NEW_RUN}")
