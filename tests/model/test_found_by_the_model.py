@@ -962,3 +962,16 @@ def test_an_invented_success_is_not_believed_while_the_manifest_of_its_job_is_no
     world.objects[place] = json.dumps({**json.loads(world.objects[place]), **forged}).encode()
     stage.settle()
     assert ("FAILED", False) == (request.status, "987654" in json.dumps(request.answers))
+
+
+def test_a_failure_is_told_in_its_own_words_though_its_manifest_came_after_it(world, stage):
+    world.plans = Plans(outcome="failed", seconds=310, manifest_delay=400)
+    request = stage.request("Create", properties(WaitSeconds="3000"))
+    world.misfortunes = [Misfortune("PutEvents", "crash before")]
+    stage.pass_time(320)
+    (job,) = world.jobs.values()
+    (written,) = (one["reason"] for one in world.written.values())
+    world._write_manifest(job)
+    stage.settle()
+    assert "left no manifest" in written
+    assert written == request.answers[0]["Reason"]

@@ -161,7 +161,8 @@ def confirm(context: ImportContext, record: Record) -> Record:
     job = get_known_job(context.aws, context.request.datastore_id, job_id) if job_id else None
     if job is not None:
         _check_job(context, record, job)
-        body = read_manifest_body(context.aws, job.folder) if job.has_ended else None
+        is_judged_by_manifest = record.verdict is not Verdict.FAILED or bool(result.manifest_uri)  # it may come later
+        body = read_manifest_body(context.aws, job.folder) if job.has_ended and is_judged_by_manifest else None
     if not is_unknown:
         _check_verdict(context, record, job, body)
     is_own = re.fullmatch(rf"{re.escape(context.request.output_uri)}[\w/-]*", result.failures_uri)
@@ -192,8 +193,7 @@ def _check_verdict(context: ImportContext, record: Record, job: Job | None, body
     if is_success and body is None and context.clock() - record.submitted_at < _KEPT_SECONDS:
         msg = f"the record of this import calls job {job_id} a success, and its manifest is not there; {NEW_RUN}"
         raise RetryableError(msg, patience=MANIFEST_PATIENCE_SECONDS["COMPLETED"])
-    is_counted = is_success or bool(result.manifest_uri)
-    if is_counted and body is not None and read_manifest(body).counts != replace(result.counts, warnings={}):
+    if body is not None and read_manifest(body).counts != replace(result.counts, warnings={}):
         raise TerminalError(f"{said} with other numbers than its manifest has; {NEW_RUN}")
 
 
