@@ -975,3 +975,18 @@ def test_a_failure_is_told_in_its_own_words_though_its_manifest_came_after_it(wo
     stage.settle()
     assert "left no manifest" in written
     assert written == request.answers[0]["Reason"]
+
+
+def test_a_success_whose_manifest_was_removed_is_believed_again_a_day_later(world, stage):
+    stage.request("Create", properties())
+    stage.settle()
+    for place in [place for place in world.objects if "-DicomImport-" in place[1]]:
+        del world.objects[place]
+    world.stack_status = "UPDATE_IN_PROGRESS"
+    soon = stage.request("Update", properties(JobName="x"), properties())
+    stage.settle()
+    assert "put it back, or deploy again when the job is a day old" in soon.answers[0]["Reason"]
+    world.now += 24 * 3600
+    later = stage.request("Update", properties(JobName="y"), properties())
+    stage.settle()
+    assert ("FAILED", "SUCCESS", 1) == (soon.status, later.status, len(world.jobs))

@@ -191,7 +191,8 @@ def _check_verdict(context: ImportContext, record: Record, job: Job | None, body
     if job.status != result.job_status:
         raise TerminalError(f"{said}, it is {job.status}; {NEW_RUN}")
     if is_success and body is None and context.clock() - record.submitted_at < _KEPT_SECONDS:
-        msg = f"the record of this import calls job {job_id} a success, and its manifest is not there; {NEW_RUN}"
+        msg = f"the record of this import calls job {job_id} a success, and the job's manifest is not there"
+        msg = f"{msg}: put it back, or deploy again when the job is a day old; {NEW_RUN}"
         raise RetryableError(msg, patience=MANIFEST_PATIENCE_SECONDS["COMPLETED"])
     if body is not None and read_manifest(body).counts != replace(result.counts, warnings={}):
         raise TerminalError(f"{said} with other numbers than its manifest has; {NEW_RUN}")
