@@ -115,6 +115,19 @@ def test_a_made_up_step_takes_no_success_out_of_the_record(world, stage):
     assert "SUCCEEDED" == record_of(world)["verdict"]
 
 
+@pytest.mark.parametrize("status", ["UPDATE_COMPLETE", "UPDATE_IN_PROGRESS", "UPDATE_ROLLBACK_IN_PROGRESS"])
+def test_a_made_up_step_without_an_address_takes_no_success_out_of_the_record(world, stage, status):
+    """Nothing says when such a request was sent, so it counts as later than the owner's."""
+    deployed(stage)
+    later = update(stage, properties(JobName="another"), properties())
+    stage.settle()
+    world.stack_status = status
+    event, carried = {**later.event, "ResponseURL": ""}, {"is_current": False, "run_id": ""}
+    state = {"event": event, "mode": "DEPLOY", "deploy": "", "began_at": world.now, "carried": carried}
+    stage.invoke({"step": "step", "state": state})
+    assert "SUCCEEDED" == record_of(world)["verdict"]
+
+
 @pytest.mark.parametrize("step", ["step", "respond"])
 def test_a_made_up_detached_step_makes_no_verdict_up(world, stage, step):
     """The id of the request is in every event of the stack; when it began can be made up."""

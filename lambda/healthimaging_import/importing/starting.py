@@ -35,12 +35,15 @@ def claim(context: ImportContext, record: Record | None) -> Record:
 
     Raises:
         RetryableError: it repeats one whose rights IAM may not know yet, or whose job still runs.
+        TerminalError: CloudFormation does not wait for this request.
     """
     attempt = record.attempt + 1 if record else 1
     is_retry = record is not None and record.retry is Retry.DUE and record.owner == context.me
     wait = context.me.sent_at + IAM_PROPAGATION_SECONDS - context.clock()
     if record is not None and is_retry and wait > 0:
         raise RetryableError(f"{record.reason}; it would have been started once more", after=wait)
+    if record is not None:
+        context.check_still_wanted()  # whoever makes a call up takes no success out of the record
     if record is not None and record.job:
         # A deletion, or whoever polled the job, could find no verdict in time, or somebody else made one up.
         job_id = record.job["jobId"]
