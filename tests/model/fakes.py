@@ -120,6 +120,8 @@ class World:
     """The requests that had a start accepted, and with which token."""
     written: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By token: what the record says of it."""
+    leases: dict[str, tuple[str, float]] = field(default_factory=dict)
+    """By token: the request that took the last lease, and its end."""
     disowned: set[str] = field(default_factory=set)
     """The jobs that HealthImaging said it did not know."""
     tokens: dict[str, tuple[int, dict[str, Any], str]] = field(default_factory=dict)
@@ -410,6 +412,8 @@ class S3:
             token = record["parameters"]["clientToken"]
             before = self.world.written.get(token)
             self._check_owner(before or {}, record)
+            if record["lease_until"] not in (0.0, (before or {}).get("lease_until")):
+                self.world.leases[token] = self.world.at_work[-1], record["lease_until"]
             if before and before.get("verdict"):
                 told = ("verdict", "result", "reason", "job")
                 if (
@@ -438,10 +442,12 @@ class HealthImaging:
     world: World
 
     def start_dicom_import_job(self, **parameters: Any) -> dict[str, Any]:
-        record, request = self.world.written.get(parameters["clientToken"], {}), self.world.at_work[-1]
-        is_of_this_version = record.get("schema", 1) > 1
-        if is_of_this_version and (record["owner"] != request or record["lease_until"] <= self.world.now):
-            self.world.violation(f"{request} started a job without the lease of its record")
+        # Whoever takes the record over meanwhile waits for the lease of this request.
+        token, request = parameters["clientToken"], self.world.at_work[-1]
+        is_of_this_version = self.world.written.get(token, {}).get("schema", 1) > 1
+        leased_by, until = self.world.leases.get(token, ("", 0.0))
+        if is_of_this_version and (leased_by != request or until <= self.world.now):
+            self.world.violation(f"{request} started a job without a lease")
         return self.world.call("StartDICOMImportJob", lambda: self._start(parameters))
 
     def _start(self, parameters: dict[str, Any]) -> dict[str, Any]:
