@@ -10,8 +10,13 @@ from healthimaging_import.aws.clients import Aws
 from healthimaging_import.bulk.plan import PlannedJob
 from healthimaging_import.bulk.totals import result_document
 from healthimaging_import.contract import Verdict
-from healthimaging_import.errors import RetryableError, TerminalError
-from healthimaging_import.importing.job_output import count_causes, count_warnings, read_manifest, read_manifest_body
+from healthimaging_import.errors import RetryableError
+from healthimaging_import.importing.job_output import (
+    count_causes,
+    count_warnings,
+    manifest_or_reason,
+    read_manifest_body,
+)
 from healthimaging_import.importing.jobs import Job
 from healthimaging_import.importing.verdict import MANIFEST_PATIENCE_SECONDS, Counts, ImportResult, Tolerance, judge
 
@@ -26,12 +31,7 @@ def judge_job(aws: Aws, planned: PlannedJob, job_id: str, job: Job, now: float) 
     body = read_manifest_body(aws, job.folder)
     if body is None and not is_late and job.ended_at:
         return None
-    manifest, unread, causes = None, "", Counter[str]()
-    if body is not None:
-        try:
-            manifest = read_manifest(body)
-        except TerminalError as error:
-            unread = str(error)
+    (manifest, unread), causes = manifest_or_reason(body), Counter[str]()
     if manifest is not None:
         try:
             warnings = count_warnings(aws, manifest, tolerated=True, is_late=is_late)

@@ -128,6 +128,16 @@ def read_manifest(body: bytes) -> Manifest:
     return Manifest(Counts(**numbers, non_primary_image_sets=others), *folders)
 
 
+def manifest_or_reason(body: bytes | None) -> tuple[Manifest | None, str]:
+    """Decode the manifest that a job has left, if it has; where that cannot be done, say why."""
+    if body is None:
+        return None, ""
+    try:
+        return read_manifest(body), ""
+    except TerminalError as error:
+        return None, str(error)
+
+
 def lines_of(chunks: Iterable[bytes]) -> Iterator[bytes | None]:
     """Split a result file into lines as it arrives; a line that is too long is cut off, so it cannot be decoded."""
     read, pending = 0, b""

@@ -9,7 +9,13 @@ from healthimaging_import import log
 from healthimaging_import.contract import Verdict
 from healthimaging_import.errors import ConflictError, RetryableError, StepError, TerminalError
 from healthimaging_import.importing.context import ImportContext
-from healthimaging_import.importing.job_output import count_causes, count_warnings, read_manifest, read_manifest_body
+from healthimaging_import.importing.job_output import (
+    count_causes,
+    count_warnings,
+    manifest_or_reason,
+    read_manifest,
+    read_manifest_body,
+)
 from healthimaging_import.importing.jobs import UNKNOWN_JOB_PATIENCE_SECONDS, Job, get_known_job
 from healthimaging_import.importing.publish import publish
 from healthimaging_import.importing.record import Record, Retry, State
@@ -20,6 +26,7 @@ from healthimaging_import.importing.verdict import (
     ImportResult,
     describe_causes,
     judge,
+    name_of_job,
 )
 
 _ARCHIVED_SECONDS = 89 * 24 * 3600
@@ -75,13 +82,8 @@ def _judge(
     context: ImportContext, record: Record, job: Job, body: bytes | None, *, is_late: bool
 ) -> tuple[Verdict, str, ImportResult]:
     """Judge a job that has ended by the manifest that it left, if it did."""
-    tolerance, manifest, unread = context.request.tolerance, None, ""
+    tolerance, (manifest, unread) = context.request.tolerance, manifest_or_reason(body)
     result = replace(result_of(record, job.status), seconds=job.seconds)
-    if body is not None:
-        try:
-            manifest = read_manifest(body)
-        except TerminalError as error:
-            unread = str(error)
     if manifest is not None:
         warnings = count_warnings(context.aws, manifest, tolerated=tolerance.warnings, is_late=is_late)
         manifest = replace(manifest, counts=replace(manifest.counts, warnings=warnings))
@@ -108,7 +110,7 @@ def _judge(
 
 
 def _name(context: ImportContext, record: Record) -> str:
-    return f"import job {record.job.get('jobId', 'unknown')} of data store {context.request.datastore_id}"
+    return name_of_job(record.job.get("jobId", "unknown"), context.request.datastore_id)
 
 
 def write_verdict(

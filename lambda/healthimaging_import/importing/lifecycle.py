@@ -25,7 +25,7 @@ from healthimaging_import.importing.judging import (
     result_of,
     write_verdict,
 )
-from healthimaging_import.importing.mode import DEPLOYS, Mode
+from healthimaging_import.importing.mode import DEPLOYS, LAST, Mode
 from healthimaging_import.importing.record import Owner, Record, Retry, State
 from healthimaging_import.importing.starting import claim, find, refuse, start, survey
 from healthimaging_import.importing.verdict import NEW_RUN, NOTHING_TO_IMPORT, ImportResult
@@ -115,10 +115,10 @@ def run(context: ImportContext) -> ImportResult:
     return found
 
 
-def close(context: ImportContext, reason: str, *, is_last: bool, is_lost: bool = False) -> Record | None:
+def close(context: ImportContext, reason: str, *, is_lost: bool = False) -> Record | None:
     """Leave the record as a request ends: say that nothing was sent, or that the verdict is not known.
 
-    A running job is left to be polled on, unless this request is the last to look (``is_last``), and either its
+    A running job is left to be polled on, unless this request is the last to look (:data:`LAST`), and either its
     execution is lost (``is_lost``) or the job has been polled for long.
 
     Returns:
@@ -129,7 +129,7 @@ def close(context: ImportContext, reason: str, *, is_last: bool, is_lost: bool =
         return record
     if record.state is State.CLAIMED and record.lease_until == 0:
         record = refuse(context, record, reason)
-    elif not record.has_ended and is_last:
+    elif not record.has_ended and context.mode in LAST:
         record = _judge_at_last(context, record, reason, is_lost=is_lost)
     if record.state is State.JUDGED and not record.published:
         record = publish_verdict(context, record)

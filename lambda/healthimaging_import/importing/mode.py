@@ -24,3 +24,5 @@ class Mode(StrEnum):
 
 DEPLOYS = (Mode.DEPLOY, Mode.SUBMIT)
 """The modes in which a job may be started."""
+LAST = (Mode.DELETE, Mode.DETACHED)
+"""The modes in which no other execution looks at the job after this one."""

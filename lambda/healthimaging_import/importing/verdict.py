@@ -163,6 +163,11 @@ def judge(
     return Verdict.SUCCEEDED, ""
 
 
+def name_of_job(job_id: str, datastore_id: object) -> str:
+    """Name a job as every reason does."""
+    return f"import job {job_id} of data store {datastore_id}"
+
+
 def describe_causes(causes: Counter[str], failures_uri: str) -> str:
     """Name the most frequent causes of rejection, and where to read the rest."""
     if not causes:

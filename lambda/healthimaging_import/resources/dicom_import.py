@@ -13,11 +13,11 @@ from healthimaging_import.errors import StepError
 from healthimaging_import.importing.context import ImportContext
 from healthimaging_import.importing.last_runs import LastRuns
 from healthimaging_import.importing.lifecycle import EndedError, ReplacedError, close, run, watch
-from healthimaging_import.importing.mode import Mode
+from healthimaging_import.importing.mode import LAST, Mode
 from healthimaging_import.importing.publish import publish
 from healthimaging_import.importing.record import Owner, Record, Records
 from healthimaging_import.importing.request import ImportRequest
-from healthimaging_import.importing.verdict import RUNNING, ImportResult
+from healthimaging_import.importing.verdict import RUNNING, ImportResult, name_of_job
 from healthimaging_import.resources.import_attributes import import_attributes
 from healthimaging_import.resources.step import StepContext, StepResult, unfinished_response
 
@@ -25,6 +25,7 @@ _RUN = "-run-"
 _LONGEST_RUN = 500
 _FIRST_PAUSE, _SHORTEST_PAUSE = 2.0, 5.0
 _LATE_SECONDS = 30
+"""So late a first call may come after that of the next request: then the date in the URL counts, in whole seconds."""
 _SHORTEST_DETACHED_PAUSE = 60.0
 """A day of shorter ones is more than the history of an execution holds."""
 
@@ -99,7 +100,7 @@ def give_up(context: StepContext, reason: str, *, is_lost: bool = False) -> Resp
     is_over = context.clock() >= context.deadline
     if job_id and (completion is Completion.SUBMIT or (is_over and completion is Completion.DETACH)):
         return _response(context, ImportResult(job_id, "IN_PROGRESS"), detached=True)
-    name = f"import job {job_id} of data store {request.resource_properties.get('DatastoreId')}"
+    name = name_of_job(str(job_id), request.resource_properties.get("DatastoreId"))
     if job_id and is_over:
         seconds = int(context.clock() - context.began_at)
         reason = f"{name} had not ended after {seconds} seconds and may still be running"
@@ -112,13 +113,13 @@ def give_up(context: StepContext, reason: str, *, is_lost: bool = False) -> Resp
 
 def _close_record(context: StepContext, reason: str, *, is_lost: bool) -> Record | None:
     """Close the record of what the request was doing; where none says how that ended, the verdict is UNKNOWN."""
-    is_undoing, is_last, record = _is_undoing(context), context.mode in (Mode.DELETE, Mode.DETACHED), None
+    is_undoing, record = _is_undoing(context), None
     try:
-        record = close(_import_context(context, undone=is_undoing), reason, is_last=is_last, is_lost=is_lost)
+        record = close(_import_context(context, undone=is_undoing), reason, is_lost=is_lost)
     except StepError as error:
         log.line("not closed", reason=str(error))
     own = context.carried.get("undone", {}) if is_undoing else context.carried
-    if record is None and is_last and (is_lost or "owned" in own):
+    if record is None and context.mode in LAST and (is_lost or "owned" in own):
         unknown = ImportResult(job_status=Verdict.UNKNOWN)
         publish(context.aws, _import_context(context).request, Verdict.UNKNOWN, unknown)
     return record
@@ -180,7 +181,6 @@ def _import_context(context: StepContext, *, undone: bool = False) -> ImportCont
     request, carried = context.request, context.carried
     wanted, last_runs = _resolve(context, undone=undone)
     completion = _completion(context) if context.mode is Mode.DEPLOY else None
-    # The date in the URL has whole seconds: it counts where another request may have come before the first call.
     is_late = context.began_at - request.sent_at > _LATE_SECONDS
     return ImportContext(
         request=wanted,
