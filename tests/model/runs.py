@@ -36,6 +36,7 @@ from tests.model.fakes import (
     Crash,
     ExecutionAlreadyExists,
     Job,
+    Plans,
     World,
     client_of,
 )
@@ -275,6 +276,15 @@ class Stage:
         """Call the function with the request's event, once more perhaps."""
         request.came_late |= self.world.now > request.at and request.id not in self.executions
         self.invocations.append(Invocation(request.event, self.world.now))
+
+    def deploy_a_clean_run(self) -> None:
+        """After anything at all, an update with a run of its own imports good files."""
+        self.world.plans = Plans()
+        self.world.stack_status = "UPDATE_IN_PROGRESS"
+        update = self.request("Update", properties(RunId="clean"), properties())
+        self.settle()
+        self.check()
+        assert "SUCCESS" == update.status, update.answers
 
     def _put_answer(self, url: str, body: bytes) -> None:
         if not url.startswith(f"{ANSWERS}/"):

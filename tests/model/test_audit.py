@@ -77,12 +77,7 @@ def walk(path: Path, number: int = -1, fault: Misfortune | None = None) -> list[
         check_verdicts(world)
         assert all(1 == len(one.answers) for one in stage.requests.values())
         world.misfortunes = []
-        world.plans = Plans()
-        world.stack_status = "UPDATE_IN_PROGRESS"
-        clean = stage.request("Update", properties(RunId="clean"), properties())
-        stage.settle()
-        stage.check()
-        assert "SUCCESS" == clean.status, clean.answers
+        stage.deploy_a_clean_run()
         check_verdicts(world)
     return calls
 

@@ -112,12 +112,7 @@ def run(path: Callable[[Stage], Request], crash_at: tuple[int, str] | None = Non
             assert all(job.attempt == 1 for job in world.jobs.values())
         assert len({job.intent for job in world.jobs.values()}) == len(world.jobs)
         assert all(len(one.answers) == 1 for one in stage.requests.values() if not one.died_answering)
-        world.plans = Plans()
-        world.stack_status = "UPDATE_IN_PROGRESS"
-        last = stage.request("Update", properties(RunId="clean"), properties())
-        stage.settle()
-        stage.check()
-        assert "SUCCESS" == last.status, last.answers
+        stage.deploy_a_clean_run()
     return stage
 
 
